@@ -1,0 +1,13 @@
+"""What can go wrong that is not an argument's fault (those are plain `ValueError`s)."""
+
+
+class ImpastoError(Exception):
+    """Base of impasto's own errors: their text says what was given, what is needed and what to do."""
+
+
+class PictureError(ImpastoError):
+    """A picture file that cannot be read or written."""
+
+
+class WeightsError(ImpastoError):
+    """Weights that are missing, damaged, of the wrong kind, or could not be fetched."""
