@@ -13,11 +13,12 @@ from typing import cast, get_args
 import torch
 from torch import Tensor
 
-from impasto import color, images, schedule, styles, weights
+from impasto import color, images, photos, schedule, weights
+from impasto import styles as built_in
 from impasto.encoders import Encoder
 from impasto.images import Picture, PictureLike
-from impasto.objective import Evaluation, Objective, content_terms, style_terms
-from impasto.optimize import METHODS, Point, is_finite
+from impasto.objective import Objective, content_terms, style_terms
+from impasto.optimize import METHODS, is_finite
 from impasto.options import Init, StylizeOptions
 from impasto.schedule import Scale
 
@@ -72,7 +73,8 @@ def stylize(
     """`content` repainted in the manner of `styles` (Gatys, Ecker & Bethge, CVPR 2016).
 
     Args:
-        content: a path, PIL picture, array or tensor; see `images.read` for shapes and ranges.
+        content: a path, PIL picture, array or tensor (see `images.read` for shapes and ranges), or the name of
+            a photo of `photos.PHOTOS`.
         styles: the same, or the name of a built-in style; one, or a sequence of one.
         options: see `StylizeOptions`; `preset(name)` makes those of the papers.
 
@@ -100,7 +102,7 @@ def iterate(
     started = time.monotonic()
     options = options or StylizeOptions()
     device = choose_device(options.device)
-    photo = images.read(content, "the content")
+    photo = _read_content(content)
     size = photo.size if options.size is None else images.fit(photo.size, options.size)
     scales = schedule.plan(*size, options.iterations, _scale_count(options))
     encoder = weights.load(options.weights, options.pooling, options.preprocessing)
@@ -181,18 +183,24 @@ def _scale_count(options: StylizeOptions) -> int | None:
     return 1 if options.scales is None and options.init not in get_args(Init) else options.scales
 
 
+def _read_content(given: PictureLike) -> Picture:
+    if isinstance(given, str) and given in photos.PHOTOS and not Path(given).exists():
+        return images.read(photos.load(given), given)
+    return images.read(given, "the content")
+
+
 def _read_style(given: PictureLike | Sequence[PictureLike], pixels: int) -> Picture:
     if isinstance(given, (list, tuple)):
         if len(given) != 1:
             raise ValueError(f"{len(given)} styles were given; needed is one")
         given = given[0]
     style = cast(PictureLike, given)
-    if isinstance(style, str) and style in styles.STYLES and not Path(style).exists():
-        side = max(styles.LEAST_SIDE, round(pixels**0.5))
-        return images.read(styles.paint(style, side, side), style)
+    if isinstance(style, str) and style in built_in.STYLES and not Path(style).exists():
+        side = max(built_in.LEAST_SIDE, round(pixels**0.5))
+        return images.read(built_in.paint(style, side, side), style)
     if isinstance(style, (str, os.PathLike)) and not Path(style).exists() and not Path(style).suffix:
         raise ValueError(
-            f"no such style: {os.fspath(style)!r} is neither a file nor one of {', '.join(styles.STYLES)}"
+            f"no such style: {os.fspath(style)!r} is neither a file nor one of {', '.join(built_in.STYLES)}"
         )
     return images.read(style, "the style")
 
@@ -308,6 +316,3 @@ class _Clock:
         here = 0 if stopped else (self._scales[index].evaluations - done) * self._scales[index].pixels
         left = self._pace * (here + sum(self._costs[index + 1 :]))
         return left if self._budget is None else max(0.0, min(left, self._budget - self.seconds))
-
-
-__all__ = ["Evaluation", "Point", "Step", "choose_device", "iterate", "stylize"]

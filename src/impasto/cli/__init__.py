@@ -1,0 +1,52 @@
+"""The command line: adapters, no mathematics. Heavy rooms are imported when a command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from impasto.cli import pictures, stylize, weights
+from impasto.cli.display import err
+from impasto.errors import ImpastoError
+
+app = typer.Typer(
+    name="impasto",
+    help="Neural style transfer: repaint a photo in the manner of a painting.",
+    epilog="Try: impasto demo · impasto styles · impasto stylize photo.jpg swirls -o out.png",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    add_completion=False,
+)
+stylize.register(app)
+pictures.register(app)
+weights.register(app)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 well, 2 a mistake in what was given, 130 Ctrl-C."""
+    try:
+        result = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+    except typer.TyperException as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            return _fail(error.format_message())
+        err.print(error.format_message())
+        return 2
+    except (ImpastoError, ValueError) as error:
+        return _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("impasto: interrupted")
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    err.print(f"impasto: {' '.join(message.split())}", style="red", markup=False)
+    return 2
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())

