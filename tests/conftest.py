@@ -1,0 +1,32 @@
+"""What the tests share: small pictures, a small seeded encoder, and a cache folder of their own."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from impasto import images
+from impasto.encoders import Encoder, random_encoder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder() -> Encoder:
+    """A VGG of five blocks with the names that the presets read, and 2 to 4 channels; float64."""
+    return random_encoder(((1, 2), (1, 3), (1, 3), (2, 4), (1, 4)), seed=1)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A real photo, small: `(64, 96, 3)`, uint8."""
+    rgb = images.read(skimage.data.chelsea()).resized(64, 96)
+    return np.asarray(rgb.to_pil())
