@@ -7,16 +7,17 @@ second convolution, `relu4_2` the same after its ReLU, `pool4` the pooling that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Pooling = Literal["max", "average"]
+Padding = Literal["replicate", "zeros"]
 
 #: Architecture -> one (convolutions, channels) pair per block; every block ends in a 2x2 pooling.
 ARCHITECTURES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -65,26 +66,54 @@ def table(blocks: Iterable[tuple[int, int]]) -> tuple[Layer, ...]:
     return tuple(rows)
 
 
+class Kernel(NamedTuple):
+    """What a convolution multiplies by.
+
+    Attributes:
+        weight: `(out, in, 3, 3)`.
+        bias: `(out,)`.
+        adjoint: `(in, out, 3, 3)`, the kernel of the backward pass: the same, turned around and swapped.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    adjoint: Tensor
+
+
+def kernel(weight: Tensor, bias: Tensor) -> Kernel:
+    """The kernel of a convolution, laid out as convolutions read it (`channels_last`)."""
+    adjoint = weight.flip(2, 3).transpose(0, 1)
+    return Kernel(
+        weight.contiguous(memory_format=torch.channels_last),
+        bias,
+        adjoint.contiguous(memory_format=torch.channels_last),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Encoder:
     """A VGG up to its last pooling, reading RGB in [0, 1].
 
     Attributes:
         layers: the table, see `layers`.
-        kernels: convolution name -> (weight `(out, in, 3, 3)`, bias `(out,)`), made for pixels in [0, 1]:
-            the channel order and scale that the weights were trained with are folded into the first kernel.
+        kernels: convolution name -> `Kernel`, made for pixels in [0, 1]: the channel order and scale that
+            the weights were trained with are folded into the first one.
         mean: `(3,)`, RGB in [0, 1], subtracted from the picture before the first convolution pads with zeros.
         pooling: `max` as trained, or `average`, which Gatys et al. found to look slightly better.
+        padding: what a convolution sees beyond the picture: `zeros` as trained, or its own last row again
+            (`replicate`), without which every border of the picture is seen, and painted, as a frame.
     """
 
     layers: tuple[Layer, ...]
-    kernels: Mapping[str, tuple[Tensor, Tensor]]
+    kernels: Mapping[str, Kernel]
     mean: Tensor
     pooling: Pooling = "max"
+    padding: Padding = "zeros"
 
     def __post_init__(self) -> None:
-        if self.pooling not in get_args(Pooling):
-            raise ValueError(f"unknown pooling {self.pooling!r}; choose from {', '.join(get_args(Pooling))}")
+        for name, choices in (("pooling", get_args(Pooling)), ("padding", get_args(Padding))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
 
     def __call__(self, image: Tensor, taps: Collection[str]) -> dict[str, Tensor]:
         """The activations at `taps`, computing no deeper than the deepest.
@@ -99,20 +128,28 @@ class Encoder:
         Raises:
             ValueError: an unknown layer, or a picture too small for the deepest.
         """
+        return dict(self.walk(image, taps))
+
+    def walk(self, image: Tensor, taps: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+        """The activations at `taps`, as `__call__` gives them, each as soon as it is there, shallow first.
+
+        What is computed from an activation before the next is asked for comes before it on autograd's tape
+        too: its gradient is made when the way back arrives there, not held ready from the beginning.
+        """
         depth = max((self.depth(tap) for tap in taps), default=-1)
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
-        features: dict[str, Tensor] = {}
         x = image - self.mean.view(1, 3, 1, 1)
-        for layer in self.layers[: depth + 1]:
+        for row, layer in enumerate(self.layers[: depth + 1]):
+            # A convolution and its ReLU are one operation, unless somebody looks at what is between them.
+            fused = layer.kind == "conv" and layer.name not in taps and row < depth
             if layer.kind == "conv":
-                x = F.conv2d(x, *self.kernels[layer.name], padding=1)
+                x = convolve(x, self.kernels[layer.name], self.padding, rectify=fused)
             elif layer.kind == "pool":
                 x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
-            else:  # in place, unless somebody wants to see what came before
-                x = F.relu(x, inplace=layer.name.replace("relu", "conv") not in features)
+            elif self.layers[row - 1].name in taps:
+                x = x.relu()
             if layer.name in taps:
-                features[layer.name] = x
-        return features
+                yield layer.name, x
 
     def depth(self, tap: str) -> int:
         """The row of the table that `tap` names.
@@ -140,18 +177,62 @@ class Encoder:
             deepest = max(taps, key=self.depth)
             raise ValueError(f"{what} is {width}×{height} px; {deepest} needs at least {least}×{least}")
 
+    def up_to(self, taps: Collection[str]) -> Encoder:
+        """The same encoder without the layers that none of `taps` needs."""
+        rows = self.layers[: max((self.depth(tap) for tap in taps), default=-1) + 1]
+        names = {row.name for row in rows}
+        kept = {name: kernel for name, kernel in self.kernels.items() if name in names}
+        return dataclasses.replace(self, layers=rows, kernels=kept)
+
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Encoder:
-        """The same encoder elsewhere, its kernels laid out as convolutions read them (`channels_last`)."""
-
-        def move(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-            weight = weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
-            return weight, bias.to(device, dtype)
-
+        """The same encoder elsewhere."""
         return dataclasses.replace(
             self,
-            kernels={name: move(*kernel) for name, kernel in self.kernels.items()},
+            kernels={
+                name: Kernel(*(tensor.to(device, dtype) for tensor in kernel))
+                for name, kernel in self.kernels.items()
+            },
             mean=self.mean.to(device, dtype),
         )
+
+
+class _Convolution(torch.autograd.Function):
+    """A 3x3 convolution with a fixed kernel. Autograd's own would keep every input for the kernel's gradient,
+    which nobody asks for: here a layer keeps its rectified output and nothing else."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, kernel: Kernel, padding: Padding, rectify: bool
+    ) -> Tensor:
+        replicate = padding == "replicate"
+        padded = F.pad(x, (1, 1, 1, 1), mode="replicate") if replicate else x
+        y = F.conv2d(padded, kernel.weight, kernel.bias, padding=0 if replicate else 1)
+        ctx.replicate, ctx.adjoint = replicate, kernel.adjoint
+        ctx.save_for_backward(y.relu_() if rectify else None)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        (y,) = ctx.saved_tensors
+        if y is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
+        gradient = F.conv2d(gradient, ctx.adjoint, padding=2 if ctx.replicate else 1)
+        if ctx.replicate:  # what the copies received belongs to the pixels they were copied from
+            gradient[..., 1, :] += gradient[..., 0, :]
+            gradient[..., -2, :] += gradient[..., -1, :]
+            gradient[..., 1] += gradient[..., 0]
+            gradient[..., -2] += gradient[..., -1]
+            gradient = gradient[..., 1:-1, 1:-1]
+        return gradient, None, None, None
+
+
+def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool) -> Tensor:
+    """A 3x3 convolution that keeps the size of `x`, `(1, n, h, w)`, then a ReLU if `rectify`.
+
+    Differentiable, once, by `x` alone: the kernel is taken as constant.
+    """
+    out: Tensor = _Convolution.apply(x, kernel, padding, rectify)
+    return out
 
 
 def random_encoder(blocks: Iterable[tuple[int, int]], seed: int = 0, pooling: Pooling = "max") -> Encoder:
@@ -160,7 +241,7 @@ def random_encoder(blocks: Iterable[tuple[int, int]], seed: int = 0, pooling: Po
     generator = torch.Generator().manual_seed(seed)
     rows = table(blocks)
     kernels = {
-        row.name: (
+        row.name: kernel(
             torch.randn(row.channels, row.inputs, 3, 3, generator=generator, dtype=torch.float64)
             * (2 / (9 * row.inputs)) ** 0.5,
             0.1 * torch.randn(row.channels, generator=generator, dtype=torch.float64),

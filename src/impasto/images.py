@@ -176,7 +176,7 @@ def _from_pil(image: PIL.Image.Image, what: str) -> Picture:
         image.save(memory, "TIFF", icc_profile=profile)
     except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"cannot read {what}: {error}") from None
-    return _decode(lambda: pyvips.Image.new_from_buffer(memory.getvalue(), ""), what)
+    return _decode(pyvips.Image.new_from_buffer(memory.getvalue(), ""), what)
 
 
 def _from_file(path: Path, what: str) -> Picture:
@@ -184,22 +184,38 @@ def _from_file(path: Path, what: str) -> Picture:
         raise PictureError(f"no such file: {path} ({what})")
     if path.is_dir():
         raise PictureError(f"{path} is a folder; {what} must be a file")
-    # libvips would take "[…]" at a name's end for options: a source has no name to misread.
-    return _decode(
-        lambda: pyvips.Image.new_from_source(
-            pyvips.Source.new_from_file(str(path)), "", access="sequential", fail_on="error"
-        ),
-        str(path),
-    )
-
-
-def _decode(open_image: Any, what: str) -> Picture:
     try:
-        image = open_image()
-        if image.width * image.height > MOST_PIXELS:
-            raise PictureError(
-                f"{what} has {image.width}×{image.height} pixels; at most {MOST_PIXELS:,} are read"
-            )
+        # libvips would take "[…]" at a name's end for options: a source has no name to misread.
+        image = pyvips.Image.new_from_source(pyvips.Source.new_from_file(str(path)), "", fail_on="error")
+    except pyvips.Error as error:
+        return _from_rare_file(path, _reason(error))
+    return _decode(image, str(path))
+
+
+def _from_rare_file(path: Path, reason: str) -> Picture:
+    """BMP, TGA and other formats that libvips leaves to Pillow."""
+    try:
+        with PIL.Image.open(path) as image:
+            _check_pixels(*image.size, str(path))
+            return _from_pil(image, str(path))
+    except PIL.UnidentifiedImageError:
+        raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from None
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise PictureError(f"cannot read {path}: {error}") from None
+
+
+def _check_pixels(width: int, height: int, what: str) -> None:
+    if width * height > MOST_PIXELS:
+        raise PictureError(f"{what} has {width}×{height} pixels; at most {MOST_PIXELS:,} are read")
+
+
+def _reason(error: pyvips.Error) -> str:
+    return " ".join(str(error.detail or error.message).split())
+
+
+def _decode(image: Any, what: str) -> Picture:
+    _check_pixels(image.width, image.height, what)
+    try:
         alpha = None
         image = image.autorot()
         if image.hasalpha():
@@ -212,8 +228,7 @@ def _decode(open_image: Any, what: str) -> Picture:
                 opacity = opacity.astype(np.float64) / _full(opacity) * _full(array)
             array = np.dstack([array, opacity.astype(array.dtype)])
     except pyvips.Error as error:
-        reason = " ".join(str(error.detail or error.message).split())
-        raise PictureError(f"cannot read {what}: not a picture, or damaged ({reason})") from None
+        raise PictureError(f"cannot read {what}: the file is damaged ({_reason(error)})") from None
     return _from_array(array, what)
 
 
@@ -311,8 +326,8 @@ def write(
             os.fsync(file.fileno())
         os.replace(draft, path)
     except (pyvips.Error, OSError) as error:
-        reason = error.detail or error.message if isinstance(error, pyvips.Error) else error.strerror
-        raise PictureError(f"cannot write {path}: {' '.join(str(reason).split())}") from None
+        reason = _reason(error) if isinstance(error, pyvips.Error) else error.strerror
+        raise PictureError(f"cannot write {path}: {reason}") from None
     finally:
         draft.unlink(missing_ok=True)
 

@@ -80,21 +80,24 @@ class Objective:
     content: tuple[Content, ...] = ()
     style: tuple[Style, ...] = ()
     total_variation: float = 0.0
-    taps: frozenset[str] = field(init=False)
+    taps: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "taps", frozenset(term.layer for term in (*self.content, *self.style)))
+        layers = [term.layer for term in self.content] + [term.layer for term in self.style]
+        object.__setattr__(self, "taps", frozenset(layers))
 
     def terms(self, image: Tensor) -> dict[str, Tensor]:
         """Each term's weighted value, a scalar tensor, at an image `(1, 3, h, w)` in [0, 1]."""
-        features = self.encoder(image, self.taps)
         terms: dict[str, Tensor] = {}
-        for content in self.content:
-            error = (features[content.layer] - content.target).square().sum()
-            terms[f"content {content.layer}"] = content.weight * error
-        for style in self.style:
-            statistic = style.sums(features[style.layer][0].flatten(1), None).mean
-            terms[f"style {style.layer}"] = style.weight * style.distance(statistic)
+        for layer, features in self.encoder.walk(image, self.taps):
+            for content in self.content:
+                if content.layer == layer:
+                    error = (features - content.target).square().sum()
+                    terms[f"content {layer}"] = content.weight * error
+            for style in self.style:
+                if style.layer == layer:
+                    statistic = style.sums(features[0].flatten(1), None).mean
+                    terms[f"style {layer}"] = style.weight * style.distance(statistic)
         if self.total_variation:
             terms["total variation"] = self.total_variation * total_variation(image)
         return terms
@@ -123,15 +126,12 @@ def content_terms(
     encoder: Encoder, image: Tensor, layers: Mapping[str, float], weight: float, norm: ContentNorm
 ) -> tuple[Content, ...]:
     """Content terms whose target is `image`, `(1, 3, h, w)`: one per layer, weighted `weight` times its own."""
-    if not weight or not layers:
-        return ()
+    shares = _weighing(layers, weight)
     with torch.no_grad():
-        features = encoder(image, layers)
-    return tuple(
-        Content(layer, features[layer], weight * share * CONTENT_NORMS[norm](features[layer]))
-        for layer, share in layers.items()
-        if share
-    )
+        return tuple(
+            Content(layer, features, shares[layer] * CONTENT_NORMS[norm](features))
+            for layer, features in encoder.walk(image, shares)
+        )
 
 
 def style_terms(
@@ -144,18 +144,18 @@ def style_terms(
     seed: int = 0,
 ) -> tuple[Style, ...]:
     """Style terms whose target is `image`, `(1, 3, h, w)`: one per layer, weighted `weight` times its own."""
-    if not weight or not layers:
-        return ()
+    shares, terms = _weighing(layers, weight), []
     with torch.no_grad():
-        features = encoder(image, layers)
-        terms = []
-        for layer, share in layers.items():
-            if not share:
-                continue
-            positions = features[layer][0].flatten(1)
+        for layer, features in encoder.walk(image, shares):
+            positions = features[0].flatten(1)
             chosen = STATISTICS[statistic](moments(positions), seed)
             target = chosen.sums(positions, None).mean
             distance = chosen.distance_to(target)
             scale = STYLE_NORMS[norm](distance, target, len(positions))
-            terms.append(Style(layer, chosen.sums, distance, weight * share * scale))
+            terms.append(Style(layer, chosen.sums, distance, shares[layer] * scale))
     return tuple(terms)
+
+
+def _weighing(layers: Mapping[str, float], weight: float) -> dict[str, float]:
+    """The layers that weigh anything: `weight` times their own."""
+    return {layer: weight * share for layer, share in layers.items() if weight * share}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
-    from impasto.encoders import Pooling
+    from impasto.encoders import Padding, Pooling
     from impasto.objective import ContentNorm, StyleNorm
     from impasto.optimize import Method
     from impasto.statistics import StatisticName
@@ -101,7 +101,7 @@ class StylizeOptions:
         choices=("gram", "mean", "moments", "gaussian", "covariance", "wasserstein"),
     )
     content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.")
-    style_weight: float = option(10.0, "Objective", "Weight of the style at strength 1, beta.")
+    style_weight: float = option(20.0, "Objective", "Weight of the style at strength 1, beta.")
     total_variation: float = option(0.0, "Objective", "Weight of the total variation: smoothness.")
     content_layers: Mapping[str, float] = option(
         CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", parse=parse_layers
@@ -132,6 +132,12 @@ class StylizeOptions:
         choices=("caffe-bgr", "caffe-rgb", "torchvision"),
     )
     pooling: Pooling = option("max", "Network", "Pooling of the network.", choices=("max", "average"))
+    padding: Padding = option(
+        "replicate",
+        "Network",
+        "What the network sees beyond the border: its last pixels again, or zeros, which paint a frame.",
+        choices=("replicate", "zeros"),
+    )
 
     optimizer: Method = option("lbfgs", "Optimiser", "Method.", choices=("lbfgs", "adam"))
     history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.")
@@ -179,6 +185,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "content_norm": "half",
         "style_norm": "gatys",
         "pooling": "average",
+        "padding": "zeros",
         "init": "noise",
         "match_colors": False,
         "scales": 1,
@@ -191,6 +198,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "style_weight": 40.0,
         "content_norm": "course",
         "style_norm": "gatys",
+        "padding": "zeros",
         "init": "mixed",
         "match_colors": False,
         "scales": 1,
@@ -216,13 +224,19 @@ def preset(name: str, **changes: Any) -> StylizeOptions:
     return StylizeOptions(**{**PRESETS[name], **changes})
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default of a field, made afresh where it is a mapping."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
 def to_arguments(options: StylizeOptions) -> list[str]:
     """The command-line arguments that make these options from the defaults."""
     arguments: list[str] = []
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
-        if value == default:
+        if value == default_of(field):
             continue
         flag = "--" + field.name.replace("_", "-")
         if isinstance(value, bool):

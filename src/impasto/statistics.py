@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -73,7 +73,23 @@ def _weighted(features: Tensor, weights: Tensor | None) -> Tensor:
 
 def gram(features: Tensor, weights: Tensor | None = None) -> Sums:
     """phi(f) = f fᵀ, `(n, n)`: the Gram matrix F Fᵀ (Gatys et al. 2016, eq. 3)."""
-    return Sums(_weighted(features, weights) @ features.T, _mass(features, weights))
+    return Sums(_Gram.apply(features, weights), _mass(features, weights))
+
+
+class _Gram(torch.autograd.Function):
+    """F W Fᵀ. Its gradient (D + Dᵀ) F W is one product; autograd, which does not know that both factors are
+    the same, would make two, each as large as the features."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weights: Tensor | None) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(features, weights)
+        return _weighted(features, weights) @ features.T
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        features, weights = ctx.saved_tensors
+        # Transposed twice, so that the product has the features' own layout in memory.
+        return _weighted((features.T @ (gradient + gradient.T)).T, weights), None
 
 
 def mean(features: Tensor, weights: Tensor | None = None) -> Sums:

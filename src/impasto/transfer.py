@@ -105,14 +105,14 @@ def iterate(
     photo = _read_content(content)
     size = photo.size if options.size is None else images.fit(photo.size, options.size)
     scales = schedule.plan(*size, options.iterations, _scale_count(options))
-    encoder = weights.load(options.weights, options.pooling, options.preprocessing)
+    encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
     taps = {**options.content_layers, **options.style_layers}
     encoder.check_size(*size, taps, "the result")
     painting = _read_style(styles, scales[-1].pixels)
     _check_style(encoder, options, painting, scales)
     photo = photo.resized(*size)
     start = _start(options, photo.rgb, painting.rgb)
-    encoder = encoder.to(device)
+    encoder = encoder.up_to(taps).to(device)
 
     clock = _Clock(started, options.time_budget, scales)
     image: Tensor | None = None

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from impasto.encoders import Encoder, Pooling, layers
+from impasto.encoders import Encoder, Padding, Pooling, kernel, layers
 from impasto.errors import WeightsError
 
 
@@ -137,13 +137,18 @@ CATALOGUE: dict[str, Source] = {
 }
 
 
-def load(name: str, pooling: Pooling = "max", preprocessing: str | None = None) -> Encoder:
+def load(
+    name: str,
+    pooling: Pooling = "max",
+    padding: Padding = "zeros",
+    preprocessing: str | None = None,
+) -> Encoder:
     """An encoder in float32 on the CPU, its weights verified.
 
     Args:
         name: of the catalogue, or the path of a file: a state dict (`.pth`, `.pt`) or `.safetensors` of a
             VGG-16 or VGG-19, whose convolutions are found by their order or by names such as `conv1_1`.
-        pooling: see `Encoder`.
+        pooling, padding: see `Encoder`.
         preprocessing: a key of `PREPROCESSING`, for a file that is not of the catalogue.
 
     Raises:
@@ -182,9 +187,9 @@ def load(name: str, pooling: Pooling = "max", preprocessing: str | None = None) 
     pixels = PREPROCESSING[preprocessing or source.preprocessing]
     first, bias = kernels["conv1_1"]
     first = (first.flip(1) if pixels.order == "BGR" else first) / torch.tensor(pixels.deviation).view(3, 1, 1)
-    return Encoder(
-        layers(architecture), {**kernels, "conv1_1": (first, bias)}, torch.tensor(pixels.mean), pooling
-    )
+    kernels["conv1_1"] = (first, bias)
+    folded = {name: kernel(*pair) for name, pair in kernels.items()}
+    return Encoder(layers(architecture), folded, torch.tensor(pixels.mean), pooling, padding)
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from impasto.options import PRESETS, format_layers
+from impasto.options import PRESETS, default_of, format_layers
 
 
 def with_options(options: type, preset_of: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -38,7 +38,9 @@ def with_options(options: type, preset_of: Callable[..., Any]) -> Callable[[Call
             annotation=Annotated[
                 str,
                 typer.Option(
-                    help=f"Start from the options of: {', '.join(PRESETS)}.", rich_help_panel="Picture"
+                    help=f"Start from the options of: {', '.join(PRESETS)}. [dim]\\[default][/]",
+                    rich_help_panel="Picture",
+                    show_default=False,
                 ),
             ],
         )
@@ -46,7 +48,10 @@ def with_options(options: type, preset_of: Callable[..., Any]) -> Callable[[Call
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
-        run.__doc__, run.__name__ = command.__doc__, command.__name__
+        # Paragraphs as paragraphs: the terminal breaks lines where it must.
+        paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+        run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        run.__name__ = command.__name__
         return run
 
     return decorate
@@ -55,16 +60,16 @@ def with_options(options: type, preset_of: Callable[..., Any]) -> Callable[[Call
 def _parameter(field: dataclasses.Field[Any], options: type) -> inspect.Parameter:
     metadata, flag = field.metadata, "--" + field.name.replace("_", "-")
     kind = _kind(field, metadata)
-    default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    default = default_of(field)
     shown = format_layers(default) if isinstance(default, dict) else default
     if kind is bool:
         flag += "/--no-" + flag.removeprefix("--")
         shown = "on" if default else "off"
     option = typer.Option(
         flag,
-        help=metadata["help"],
+        help=metadata["help"] + (f" [dim]\\[{shown}][/]" if shown is not None else ""),
         rich_help_panel=metadata["group"],
-        show_default=str(shown) if shown is not None else False,
+        show_default=False,
         metavar=metadata.get("metavar"),
     )
     return inspect.Parameter(
