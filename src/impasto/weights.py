@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,17 +197,23 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it thinks of the pickle: it is refused or read
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} holds more than tensors, or is damaged; nothing of it was executed "
-            f"({str(error).splitlines()[0]})"
+            f"({_first_line(error)})"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"cannot read weights from {path}: {str(error).splitlines()[0]}") from None
+        raise WeightsError(f"cannot read weights from {path}: {_first_line(error)}") from None
     if not isinstance(tensors, dict):
         raise WeightsError(f"{path} holds a {type(tensors).__name__}; needed is a state dict of tensors")
     return tensors
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 _ROW = re.compile(r"(?:features\.)?(\d+)\.weight")
@@ -290,7 +297,7 @@ def verify(source: Source, path: Path) -> None:
         )
 
 
-#: How often a broken download is taken up again, and the seconds waited before each time.
+#: Seconds to wait before each new try of a download that brings nothing; what brings something is not counted.
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 Progress = Callable[[int, int], None]
@@ -337,16 +344,24 @@ def fetch(source: Source, progress: Progress = lambda done, total: None) -> Path
 
 
 def _download(url: str, part: Path, progress: Progress) -> None:
-    for pause in (*PAUSES, None):
+    failures = 0
+    while True:
+        before = _size(part)
         try:
             _continue(url, part, progress)
             return
         except requests.RequestException as error:
-            if pause is None:
+            failures = 0 if _size(part) > before else failures
+            if failures == len(PAUSES):
                 raise WeightsError(
                     f"cannot fetch {url}: {_reason(error)}; what came so far is kept, try again later"
                 ) from None
-            time.sleep(pause)
+            time.sleep(PAUSES[failures])
+            failures += 1
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _reason(error: requests.RequestException) -> str:
@@ -362,7 +377,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _continue(url: str, part: Path, progress: Progress) -> None:
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as answer:
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
@@ -378,7 +393,7 @@ def _continue(url: str, part: Path, progress: Progress) -> None:
         total = have + int(answer.headers.get("Content-Length", 0))
         with open(part, "r+b" if have else "wb") as file:
             file.seek(have)
-            for chunk in answer.iter_content(1 << 20):
+            for chunk in answer.iter_content(1 << 15):
                 file.write(chunk)
                 have += len(chunk)
                 progress(have, total)
