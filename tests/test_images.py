@@ -140,7 +140,14 @@ def test_arrays_and_tensors(photo):
     floats = photo.astype(np.float64) / 255
     tensor = torch.from_numpy(photo.copy()).permute(2, 0, 1)
     expected = images.read(photo).rgb
-    for same in (floats, floats.astype(np.float32), photo.astype(np.uint16) * 257, tensor, tensor[None], tensor / 255):
+    for same in (
+        floats,
+        floats.astype(np.float32),
+        photo.astype(np.uint16) * 257,
+        tensor,
+        tensor[None],
+        tensor / 255,
+    ):
         assert_close(images.read(same).rgb, expected)
     assert images.read(photo[..., 0]).rgb.shape == (3, 64, 96)
     assert images.read(np.dstack([photo, photo[..., :1]])).alpha.shape == (64, 96)
@@ -211,7 +218,7 @@ def test_write(photo, tmp_path, suffix, alpha):
     if alpha:
         picture = Picture(picture.rgb, torch.linspace(0, 1, 64)[:, None].expand(64, 96))
     path = tmp_path / f"out{suffix}"
-    settings = {"impasto": "0", "path": "ünï (1) \"quoted\".jpg", "long": "x" * 3000}
+    settings = {"impasto": "0", "path": 'ünï (1) "quoted".jpg', "long": "x" * 3000}
     images.write(path, picture, settings=settings)
     again = images.read(path)
     assert again.size == (64, 96)

@@ -6,7 +6,15 @@ from typing import get_args
 import pytest
 
 from impasto import encoders, objective, optimize, statistics, weights
-from impasto.options import PRESETS, StylizeOptions, format_layers, parse_layers, parse_size, preset, to_arguments
+from impasto.options import (
+    PRESETS,
+    StylizeOptions,
+    format_layers,
+    parse_layers,
+    parse_size,
+    preset,
+    to_arguments,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,7 @@ def test_choices_are_those_of_the_code():
 
 def test_every_field_has_help():
     for field in dataclasses.fields(StylizeOptions):
-        assert field.metadata["help"].endswith(("." , ")."))
+        assert field.metadata["help"].endswith((".", ")."))
         assert field.metadata["group"]
 
 

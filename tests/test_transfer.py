@@ -77,7 +77,15 @@ def test_every_kind_of_picture_gives_the_same(photo, tmp_path):
     tensor = torch.from_numpy(photo.copy()).permute(2, 0, 1)
     results = [
         impasto.stylize(content, style, options).rgb
-        for content in (path, str(path), PIL.Image.open(path), photo, photo / 255.0, tensor, tensor[None] / 255)
+        for content in (
+            path,
+            str(path),
+            PIL.Image.open(path),
+            photo,
+            photo / 255.0,
+            tensor,
+            tensor[None] / 255,
+        )
     ]
     for other in results[1:]:
         assert (other - results[0]).abs().max() < 1e-3

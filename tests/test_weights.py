@@ -264,7 +264,10 @@ def test_local_files(tmp_path, architecture, suffix):
         safetensors.torch.save_file(tensors, path)
     encoder = weights.load(str(path), preprocessing="torchvision")
     assert len(encoder.layers) == len(encoders.layers(architecture))
-    assert_close(encoder.kernels["conv5_1"].weight, tensors[f"features.{'24' if architecture == 'vgg16' else '28'}.weight"])
+    assert_close(
+        encoder.kernels["conv5_1"].weight,
+        tensors[f"features.{'24' if architecture == 'vgg16' else '28'}.weight"],
+    )
     first = tensors["features.0.weight"] / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     assert_close(encoder.kernels["conv1_1"].weight, first)
     bgr = weights.load(str(path), preprocessing="caffe-bgr")

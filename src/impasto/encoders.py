@@ -201,9 +201,7 @@ class _Convolution(torch.autograd.Function):
     which nobody asks for: here a layer keeps its rectified output and nothing else."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, kernel: Kernel, padding: Padding, rectify: bool
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernel: Kernel, padding: Padding, rectify: bool) -> Tensor:
         replicate = padding == "replicate"
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate") if replicate else x
         y = F.conv2d(padded, kernel.weight, kernel.bias, padding=0 if replicate else 1)
@@ -212,7 +210,7 @@ class _Convolution(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (y,) = ctx.saved_tensors
         if y is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
@@ -231,7 +229,7 @@ def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool) -> Tens
 
     Differentiable, once, by `x` alone: the kernel is taken as constant.
     """
-    out: Tensor = _Convolution.apply(x, kernel, padding, rectify)
+    out: Tensor = _Convolution.apply(x, kernel, padding, rectify)  # type: ignore[no-untyped-call]
     return out
 
 

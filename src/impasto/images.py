@@ -95,9 +95,7 @@ def resize(bands: Tensor, height: int, width: int) -> Tensor:
     """Resample `(c, h, w)` to exactly `(c, height, width)`: bicubic, antialiased, within [0, 1]."""
     if bands.shape[-2:] == (height, width):
         return bands
-    resized = F.interpolate(
-        bands[None], (height, width), mode="bicubic", align_corners=False, antialias=True
-    )
+    resized = F.interpolate(bands[None], (height, width), mode="bicubic", align_corners=False, antialias=True)
     return resized[0].clamp(0, 1)
 
 
@@ -144,7 +142,7 @@ def _from_array(array: np.ndarray[Any, Any], what: str) -> Picture:
     if array.dtype == np.bool_:
         bands = array.astype(np.float32)
     elif array.dtype in (np.uint8, np.uint16):
-        bands = array.astype(np.float32) / np.iinfo(array.dtype).max
+        bands = (array / np.iinfo(array.dtype).max).astype(np.float32)
     elif np.issubdtype(array.dtype, np.floating):
         bands = array.astype(np.float32)
         if not np.isfinite(bands).all():
@@ -273,9 +271,7 @@ def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = No
     if bits == 16 and not deep:
         raise ValueError(f"{suffix} holds 8 bits per channel; for 16 write .png or .tif")
     if size is not None and max(size) > longest:
-        raise ValueError(
-            f"the picture is {size[1]}×{size[0]} px; {suffix} holds at most {longest}; write .png"
-        )
+        raise ValueError(f"the picture is {size[1]}×{size[0]} px; {suffix} holds at most {longest}; write .png")
     folder = path.absolute().parent
     if path.is_dir():
         raise PictureError(f"cannot write {path}: it is a folder")
@@ -345,11 +341,11 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """
     try:
         with PIL.Image.open(path) as image:
-            text = getattr(image, "text", {}).get("impasto") or image.getexif().get(_DESCRIPTION)
+            text = getattr(image, "text", {}).get("impasto") or image.getexif().get(_DESCRIPTION) or ""
     except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"cannot read {os.fspath(path)}: {error}") from None
     try:
         settings = json.loads(text)
-    except (TypeError, ValueError):
+    except ValueError:
         return None
     return settings if isinstance(settings, dict) and "impasto" in settings else None

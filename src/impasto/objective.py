@@ -32,9 +32,7 @@ STYLE_NORMS: dict[StyleNorm, Callable[[Distance, Tensor, int], float]] = {
     # 1/(2 n_H n_W n_C)² Σ (G_S - G_G)²; and it keeps its meaning where the sizes differ.
     "gatys": lambda distance, target, channels: 1 / (4 * channels**2),
     # The distance over the target's own distance from nothing: about 1 at every layer for every style.
-    "relative": lambda distance, target, channels: (
-        1 / max(distance(torch.zeros_like(target)).item(), 1e-12)
-    ),
+    "relative": lambda distance, target, channels: 1 / max(distance(torch.zeros_like(target)).item(), 1e-12),
 }
 
 

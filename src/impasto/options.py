@@ -66,9 +66,7 @@ def format_layers(layers: Mapping[str, float]) -> str:
 class StylizeOptions:
     """How to repaint a photo. The defaults are ours; `preset` gives those of the papers."""
 
-    size: int | None = option(
-        512, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size
-    )
+    size: int | None = option(512, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
     strength: float = option(
         1.0,
         "Picture",
@@ -247,5 +245,9 @@ def to_arguments(options: StylizeOptions) -> list[str]:
 
 
 def _format(name: str, value: Any) -> str:
-    formats: dict[type, Callable[[Any], str]] = {dict: format_layers, float: repr, type(None): lambda _: "original"}
+    formats: dict[type, Callable[[Any], str]] = {
+        dict: format_layers,
+        float: repr,
+        type(None): lambda _: "original",
+    }
     return formats.get(type(value), str)(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,9 +32,7 @@ def check_plot(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def plot_losses(
-    path: str | os.PathLike[str], curve: Sequence[tuple[int, int, float, Mapping[str, float]]]
-) -> None:
+def plot_losses(path: str | os.PathLike[str], curve: Sequence[tuple[int, int, float, Mapping[str, float]]]) -> None:
     """Draw how the loss and its terms fell, with a line where a new scale begins.
 
     Args:
@@ -48,7 +47,7 @@ def plot_losses(
     axes.plot(evaluations, [row[2] for row in curve], color="black", linewidth=2, label="loss")
     for name in curve[-1][3] if curve else ():
         axes.plot(evaluations, [row[3].get(name, float("nan")) for row in curve], linewidth=1, label=name)
-    for before, after in zip(curve, curve[1:], strict=False):
+    for before, after in pairwise(curve):
         if after[1] != before[1]:
             axes.axvline(after[0], color="grey", linestyle=":", linewidth=1)
     axes.legend(fontsize="small", loc="upper right")

@@ -10,9 +10,7 @@ import impasto
 from impasto.options import StylizeOptions, to_arguments
 
 
-def settings(
-    content: str, styles: list[str], options: StylizeOptions, bits: int = 8
-) -> dict[str, Any]:
+def settings(content: str, styles: list[str], options: StylizeOptions, bits: int = 8) -> dict[str, Any]:
     """The settings of a picture, ready for JSON."""
     fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {

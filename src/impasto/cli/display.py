@@ -44,7 +44,7 @@ class StepBar:
             TextColumn("{task.fields[left]}"),
             TextColumn("[dim]{task.fields[losses]}"),
             console=err,
-            disable=not shown,
+            disable=not (shown and err.is_terminal),
             transient=True,
         )
         self._task = self._progress.add_task("getting ready", total=1, left="", losses="")

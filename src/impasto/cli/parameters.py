@@ -84,5 +84,3 @@ def _kind(field: dataclasses.Field[Any], metadata: Any) -> Any:
     if "parse" in metadata:
         return str
     return {"int": int, "float": float, "bool": bool, "str": str}[str(field.type).removesuffix(" | None")]
-
-

@@ -19,9 +19,9 @@ def register(app: typer.Typer) -> None:
 
 
 def styles(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Write the contact sheet here.")
-    ] = Path("styles.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the contact sheet here.")] = Path(
+        "styles.png"
+    ),
     size: Annotated[int, typer.Option(help="Side of each style, in pixels.", min=64)] = 320,
 ) -> None:
     """List the built-in styles and draw a contact sheet of them."""
@@ -38,9 +38,7 @@ def styles(
 
 
 def info(
-    picture: Annotated[
-        Path | None, typer.Argument(help="A picture that impasto made.", show_default=False)
-    ] = None,
+    picture: Annotated[Path | None, typer.Argument(help="A picture that impasto made.", show_default=False)] = None,
 ) -> None:
     """Show the command that made PICTURE; without one, what this installation has."""
     set_up_logging(False)

@@ -21,9 +21,7 @@ Output = Annotated[
         "--output", "-o", help="Write the picture here: .png, .jpg, .webp or .tif.", rich_help_panel="Output"
     ),
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")
-]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,12 +31,8 @@ def register(app: typer.Typer) -> None:
 
 
 def stylize(
-    content: Annotated[
-        str, typer.Argument(help="The photo: a file, or one of astronaut, chelsea, coffee, rocket.")
-    ],
-    style: Annotated[
-        list[str], typer.Argument(help="The painting: a file, or a name of 'impasto styles'.")
-    ],
+    content: Annotated[str, typer.Argument(help="The photo: a file, or one of astronaut, chelsea, coffee, rocket.")],
+    style: Annotated[list[str], typer.Argument(help="The painting: a file, or a name of 'impasto styles'.")],
     options: StylizeOptions,
     output: Output,
     bits: Annotated[
@@ -119,9 +113,7 @@ def stylize(
 
 def demo(
     output: Output = Path("demo.png"),
-    photo: Annotated[
-        str, typer.Option(help="One of astronaut, chelsea, coffee, rocket.")
-    ] = "chelsea",
+    photo: Annotated[str, typer.Option(help="One of astronaut, chelsea, coffee, rocket.")] = "chelsea",
     style: Annotated[str, typer.Option(help="A name of 'impasto styles', or a file.")] = "swirls",
     size: Annotated[int, typer.Option(help="Long side in pixels.", min=16)] = 384,
     quiet: Quiet = False,

@@ -1,4 +1,4 @@
-"""What the painters draw with: smooth random fields, cells and colours over a plane whose unit is the short side."""
+"""What the painters draw with: random fields, cells and colours over a plane whose unit is the short side."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Canvas:
 
 
 class Cells:
-    """For every pixel: its cell's centre, the distance to it and to the border (in spacings), three random numbers."""
+    """For every pixel: its cell's centre, distances to it and to the border (in spacings), three random numbers."""
 
     def __init__(self, centre_y: Array, centre_x: Array, distance: Array, border: Array, random: Array) -> None:
         self.centre_y, self.centre_x = centre_y, centre_x

@@ -72,7 +72,11 @@ def woodcut(canvas: Canvas) -> Array:
     tone = 0.3 + 0.35 * smoothstep(0.1, 0.75, sun) + 0.1 * canvas.noise(2, 3)
     outline = np.full_like(x, 9.0)
     for index, level in enumerate((0.42, 0.55, 0.68, 0.8, 0.93, 1.15, 1.4, 1.7)):
-        ridge = level + 0.07 * np.sin((3 + index) * x + 2.1 * index) + 0.05 * canvas.noise(10 + index, 2.5, x, 0 * x + index)
+        ridge = (
+            level
+            + 0.07 * np.sin((3 + index) * x + 2.1 * index)
+            + 0.05 * canvas.noise(10 + index, 2.5, x, 0 * x + index)
+        )
         below = y - ridge
         slope = 0.6 * (-1) ** index
         lines = 30 * (below * 1.4 + slope * x * (0.5 + 0.2 * index) + 0.08 * np.sin(9 * x + index))
@@ -99,7 +103,9 @@ def pointillism(canvas: Canvas) -> Array:
         hill = 0.46 + 0.1 * np.sin(3 * x + 1) + 0.05 * np.sin(8 * x)
         ground = 0.78 + 0.09 * np.sin(2.4 * x + 4)
         sky = 0.12 + 0.55 * y + 0.1 * np.sin(6 * x + 3 * y)
-        return np.where(y > ground, 0.47 + 0.2 * np.sin(9 * x + 5 * y), np.where(y > hill, 0.95 - 0.35 * (y - hill), sky))
+        return np.where(
+            y > ground, 0.47 + 0.2 * np.sin(9 * x + 5 * y), np.where(y > hill, 0.95 - 0.35 * (y - hill), sky)
+        )
 
     colour = palette(("#f3ead2", "#e8d9b5"), 0.5 + 0.5 * canvas.noise(1, 8))
     for layer in range(6):
@@ -126,7 +132,9 @@ def stained_glass(canvas: Canvas) -> Array:
     along = np.abs(radius / 0.16 - np.round(radius / 0.16)) * 0.16
     panes = canvas.cells(1, 0.085, 0.5)
     in_rose = radius < 0.48
-    lead = np.where(in_rose, np.minimum(np.minimum(across, along), panes.border * 0.085 + 0.006), panes.border * 0.085)
+    lead = np.where(
+        in_rose, np.minimum(np.minimum(across, along), panes.border * 0.085 + 0.006), panes.border * 0.085
+    )
     key = np.where(in_rose, 0.37 * np.round(turn) % 1 + 0.21 * ring, 0)
     tone = np.where(in_rose, (key + 0.3 * panes.random[0]) % 1.0, panes.random[0])
     glass = palette(GLASS, tone)
@@ -148,7 +156,9 @@ def watercolour(canvas: Canvas) -> Array:
         cy, cx = rng.uniform(-0.1, 1.1, 2) * canvas.size
         reach = rng.uniform(0.04, 0.26)
         stretch = rng.uniform(0.45, 1.3)
-        ragged = 0.3 * canvas.clouds(100 + 7 * layer, 3.0, 4) * reach + 0.04 * canvas.clouds(400 + layer, 14, 3) * reach
+        ragged = (
+            0.3 * canvas.clouds(100 + 7 * layer, 3.0, 4) * reach + 0.04 * canvas.clouds(400 + layer, 14, 3) * reach
+        )
         distance = np.hypot((canvas.y - cy) / stretch, canvas.x - cx) - reach + ragged
         wet = rng.choice([0.006, 0.006, 0.05])
         wash = smoothstep(wet, -wet, distance)
