@@ -70,6 +70,15 @@ def test_icc_profile_is_converted(photo, tmp_path):
     assert difference(images.read(PIL.Image.open(path)), photo) < 1
 
 
+def test_cmyk_with_a_profile(photo, tmp_path):
+    image = pyvips.Image.new_from_array(photo).copy(interpretation="srgb")
+    image.icc_transform("cmyk", input_profile="srgb").write_to_file(str(tmp_path / "print.jpg"), Q=95)
+    with PIL.Image.open(tmp_path / "print.jpg") as opened:
+        assert opened.mode == "CMYK"
+        assert difference(images.read(opened), photo) < 6
+    assert difference(images.read(tmp_path / "print.jpg"), photo) < 6
+
+
 def test_damaged_icc_profile_is_ignored_with_a_warning(pil, photo, tmp_path, caplog):
     pil.save(tmp_path / "odd.png", icc_profile=b"not a profile at all" * 20)
     assert difference(images.read(tmp_path / "odd.png"), photo) < 1

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import track
 from rich.table import Table
 
-from impasto.cli.display import out, set_up_logging
+from impasto.cli.display import err, out, set_up_logging
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +33,8 @@ def styles(
     images.check_output(output)
     for name, painter in STYLES.items():
         out.print(f"[bold]{name:14}[/] {painter.__doc__}")
-    entries = [(name, images.read(paint(name, size, size))) for name in STYLES]
+    names = track(STYLES, "painting", console=err, transient=True, disable=not err.is_terminal)
+    entries = [(name, images.read(paint(name, size, size))) for name in names]
     images.write(output, sheets.contact_sheet(entries, columns=4, cell=size))
     out.print(f"\n{output}", markup=False)
 

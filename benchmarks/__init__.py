@@ -1,0 +1,1 @@
+"""Measurements: commands of their own, outside the tests, since machines are shared and noisy."""
