@@ -95,8 +95,9 @@ def resize(bands: Tensor, height: int, width: int) -> Tensor:
     """Resample `(c, h, w)` to exactly `(c, height, width)`: bicubic, antialiased, within [0, 1]."""
     if bands.shape[-2:] == (height, width):
         return bands
-    resized = F.interpolate(bands[None], (height, width), mode="bicubic", align_corners=False, antialias=True)
-    return resized[0].clamp(0, 1)
+    here = bands.cpu() if bands.device.type == "mps" else bands  # Apple's GPUs lack the antialiased kernel
+    resized = F.interpolate(here[None], (height, width), mode="bicubic", align_corners=False, antialias=True)
+    return resized[0].clamp(0, 1).to(bands.device)
 
 
 # -- reading -----------------------------------------------------------------------------------------------

@@ -96,7 +96,10 @@ def iterate(
     styles: PictureLike | Sequence[PictureLike],
     options: StylizeOptions | None = None,
 ) -> Iterator[Step]:
-    """The steps of `stylize`, as they come; to cancel, stop asking. Arguments and errors are the same."""
+    """The steps of `stylize`, as they come; to cancel, stop asking.
+
+    Arguments and errors are those of `stylize`. What is wrong with them is raised here, before the first step.
+    """
     started = time.monotonic()
     options = options or StylizeOptions()
     device = choose_device(options.device)
@@ -111,21 +114,28 @@ def iterate(
     photo = photo.resized(*size)
     start = _start(options, photo.rgb, painting.rgb)
     encoder = encoder.up_to(taps).to(device)
-
     clock = _Clock(started, options.time_budget, scales)
-    image: Tensor | None = None
+    return _steps(encoder, options, photo, painting, start.to(device), scales, clock)
+
+
+def _steps(
+    encoder: Encoder,
+    options: StylizeOptions,
+    photo: Picture,
+    painting: Picture,
+    image: Tensor,
+    scales: Sequence[Scale],
+    clock: _Clock,
+) -> Iterator[Step]:
+    """Through the scales: each starts from what the one before arrived at, the first from `image`."""
     evaluations = 0
     for index, scale in enumerate(scales):
-        if image is not None and not clock.enter(index):
+        if index > 0 and not clock.enter(index):
             log.warning("out of time before %d×%d px", scale.width, scale.height)
             break
-        target = images.resize(photo.rgb, scale.height, scale.width).to(device)
-        image = (
-            images.resize(start, scale.height, scale.width).to(device)
-            if image is None
-            else images.resize(image, scale.height, scale.width)
-        )
-        objective = _objective(encoder, options, target, _at_scale(painting, scale).to(device))
+        image = images.resize(image, scale.height, scale.width)
+        target, style = images.resize(photo.rgb, scale.height, scale.width), _at_scale(painting, scale)
+        objective = _objective(encoder, options, target.to(image.device), style.to(image.device))
         method = METHODS[options.optimizer](objective.value_and_grad, image[None], options.history, options.rate)
         for point in method:
             if not is_finite(point.evaluation) and index == 0:
@@ -144,7 +154,7 @@ def iterate(
                 losses=point.evaluation.terms,
                 seconds=clock.seconds,
                 eta=clock.eta(index, done, bool(point.note)),
-                size=size,
+                size=photo.size,
                 alpha=photo.alpha,
                 note=point.note,
             )
