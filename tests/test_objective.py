@@ -104,7 +104,7 @@ def test_gradient(statistic, pooling, tiny_encoder, pictures):
     layers = {"relu1_1": 1.0, "relu2_1": 0.5}
     objective = Objective(
         encoder,
-        content_terms(encoder, photo, {"relu2_1": 1.0}, 1.0, "relative"),
+        content_terms(encoder, photo, painting, {"relu2_1": 1.0}, 1.0, "relative"),
         style_terms(encoder, painting, layers, 2.0, "relative", statistic),
         0.3,
     )
@@ -116,15 +116,28 @@ def test_gradient(statistic, pooling, tiny_encoder, pictures):
     assert evaluation.gradient.shape == image.shape
 
 
-def test_relative_norms_mean_the_same_at_any_size_and_scale(tiny_encoder, pictures):
-    image, photo, painting = pictures
-    # Of two copies side by side every interior feature is the same: losses must not double.
-    terms = style_terms(tiny_encoder, painting, {"relu1_1": 1.0}, 1.0, "relative")
-    for value in Objective(tiny_encoder, (), terms).value_and_grad(image).terms.values():
-        assert 0 < value < 10
-    nothing = content_terms(tiny_encoder, photo, {"relu4_2": 1.0}, 1.0, "relative")
-    features = tiny_encoder(photo, ["relu4_2"])["relu4_2"]
-    assert_close(nothing[0].weight * features.square().sum().item(), 1.0)
+def test_relative_norms_measure_against_seeing_nothing(tiny_encoder, pictures):
+    """A loss of 1 is that of a picture whose features are all zero, at every layer and scale of features."""
+    _, photo, painting = pictures
+    (content,) = content_terms(tiny_encoder, photo, photo, {"relu4_2": 1.0}, 1.0, "relative")
+    assert_close(content.weight * content.target.square().sum().item(), 1.0)
+    for statistic in STATISTICS:
+        for style in style_terms(
+            tiny_encoder, painting, {"relu1_1": 1.0, "relu5_1": 1.0}, 1.0, "relative", statistic
+        ):
+            features = tiny_encoder(painting, [style.layer])[style.layer][0].flatten(1)
+            nothing = torch.zeros_like(style.sums(features, None).mean)
+            assert_close(style.weight * style.distance(nothing).item(), 1.0)
+
+
+def test_content_is_measured_against_what_a_soft_painting_lets_be_kept(tiny_encoder, pictures):
+    _, photo, _ = pictures
+    features = tiny_encoder(photo, ["relu4_2"])["relu4_2"].square().mean()
+    for factor in (0.1, 10.0):
+        painting = 0.5 + (photo - 0.5) * factor
+        (content,) = content_terms(tiny_encoder, photo, painting, {"relu4_2": 1.0}, 1.0, "relative")
+        energy = tiny_encoder(painting, ["relu4_2"])["relu4_2"].square().mean()
+        assert_close(content.weight, 1 / (content.target.numel() * min(features, energy).item()))
 
 
 def test_layers_without_weight_cost_nothing(tiny_encoder, pictures):
@@ -132,7 +145,7 @@ def test_layers_without_weight_cost_nothing(tiny_encoder, pictures):
     layers = {"relu1_1": 1.0, "relu5_1": 0.0}
     objective = Objective(
         tiny_encoder,
-        content_terms(tiny_encoder, photo, {"relu4_2": 1.0}, 0.0, "half"),
+        content_terms(tiny_encoder, photo, painting, {"relu4_2": 1.0}, 0.0, "half"),
         style_terms(tiny_encoder, painting, layers, 1.0, "gatys"),
     )
     assert objective.taps == {"relu1_1"}

@@ -15,14 +15,19 @@ from impasto.statistics import STATISTICS, Distance, Phi, StatisticName, moments
 ContentNorm = Literal["half", "course", "relative"]
 StyleNorm = Literal["gatys", "relative"]
 
-#: Name -> what the sum of squared differences of one content layer is multiplied by, given the target P.
-CONTENT_NORMS: dict[ContentNorm, Callable[[Tensor], float]] = {
+#: Name -> what the sum of squared differences of one content layer is multiplied by, given the features there of
+#: the photo, P, and of the painting, S, each `(1, n, h, w)`.
+CONTENT_NORMS: dict[ContentNorm, Callable[[Tensor, Tensor], float]] = {
     # 1/2 Σ (F - P)²: Gatys et al. 2016, eq. 1.
-    "half": lambda target: 1 / 2,
+    "half": lambda photo, painting: 1 / 2,
     # 1/(4 n_H n_W n_C) Σ (F - P)².
-    "course": lambda target: 1 / (4 * target.numel()),
-    # Σ (F - P)² / Σ P²: 1 is the loss of seeing nothing, at every layer and every size of picture.
-    "relative": lambda target: 1 / max(target.square().sum().item(), 1e-12),
+    "course": lambda photo, painting: 1 / (4 * photo.numel()),
+    # Σ (F - P)² / Σ P²: 1 is the loss of seeing nothing, at every layer and every size of picture. A soft
+    # painting excites the layer less than the photo does, and so must a picture in its style: what the photo
+    # has in excess cannot be kept, and the error is measured against what can.
+    "relative": lambda photo, painting: (
+        1 / max(photo.numel() * min(photo.square().mean().item(), painting.square().mean().item()), 1e-12)
+    ),
 }
 
 #: Name -> what one style layer's distance is multiplied by, given itself, the target and channels N.
@@ -121,30 +126,40 @@ def total_variation(image: Tensor) -> Tensor:
 
 
 def content_terms(
-    encoder: Encoder, image: Tensor, layers: Mapping[str, float], weight: float, norm: ContentNorm
+    encoder: Encoder,
+    photo: Tensor,
+    painting: Tensor,
+    layers: Mapping[str, float],
+    weight: float,
+    norm: ContentNorm,
 ) -> tuple[Content, ...]:
-    """Content terms whose target is `image`, `(1, 3, h, w)`: one per layer, weighted `weight` times its own."""
+    """Content terms whose target is `photo`, one per layer, weighted `weight` times its own.
+
+    Both pictures are `(1, 3, h, w)`; the painting only tells `norm` what can be kept.
+    """
     shares = _weighing(layers, weight)
     with torch.no_grad():
         return tuple(
-            Content(layer, features, shares[layer] * CONTENT_NORMS[norm](features))
-            for layer, features in encoder.walk(image, shares)
+            Content(layer, target, shares[layer] * CONTENT_NORMS[norm](target, style))
+            for (layer, target), (_, style) in zip(
+                encoder.walk(photo, shares), encoder.walk(painting, shares), strict=True
+            )
         )
 
 
 def style_terms(
     encoder: Encoder,
-    image: Tensor,
+    painting: Tensor,
     layers: Mapping[str, float],
     weight: float,
     norm: StyleNorm,
     statistic: StatisticName = "gram",
     seed: int = 0,
 ) -> tuple[Style, ...]:
-    """Style terms whose target is `image`, `(1, 3, h, w)`: one per layer, weighted `weight` times its own."""
+    """Style terms whose target is `painting`, `(1, 3, h, w)`: one per layer, weighted `weight` times its own."""
     shares, terms = _weighing(layers, weight), []
     with torch.no_grad():
-        for layer, features in encoder.walk(image, shares):
+        for layer, features in encoder.walk(painting, shares):
             positions = features[0].flatten(1)
             chosen = STATISTICS[statistic](moments(positions), seed)
             target = chosen.sums(positions, None).mean

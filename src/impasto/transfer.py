@@ -251,21 +251,25 @@ def _cover(picture: Tensor, height: int, width: int) -> Tensor:
 
 
 def _objective(encoder: Encoder, options: StylizeOptions, photo: Tensor, painting: Tensor) -> Objective:
-    beta = options.style_weight * options.strength**3
-    return Objective(
+    """The objective at one scale: both pictures are `(3, h, w)` at its size."""
+    content = content_terms(
         encoder,
-        content_terms(encoder, photo[None], options.content_layers, options.content_weight, options.content_norm),
-        style_terms(
-            encoder,
-            painting[None],
-            options.style_layers,
-            beta,
-            options.style_norm,
-            options.statistic,
-            options.seed,
-        ),
-        options.total_variation,
+        photo[None],
+        painting[None],
+        options.content_layers,
+        options.content_weight,
+        options.content_norm,
     )
+    style = style_terms(
+        encoder,
+        painting[None],
+        options.style_layers,
+        options.style_weight * options.strength**3,
+        options.style_norm,
+        options.statistic,
+        options.seed,
+    )
+    return Objective(encoder, content, style, options.total_variation)
 
 
 class _Clock:
