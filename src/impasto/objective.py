@@ -99,7 +99,7 @@ class Objective:
                     terms[f"content {layer}"] = content.weight * error
             for style in self.style:
                 if style.layer == layer:
-                    statistic = style.sums(features[0].flatten(1), None).mean
+                    statistic = style.sums(positions_of(features), None).mean
                     terms[f"style {layer}"] = style.weight * style.distance(statistic)
         if self.total_variation:
             terms["total variation"] = self.total_variation * total_variation(image)
@@ -113,6 +113,11 @@ class Objective:
         (gradient,) = torch.autograd.grad(total, image)
         values = {name: value.item() for name, value in terms.items()}
         return Evaluation(sum(values.values()), values, gradient)
+
+
+def positions_of(features: Tensor) -> Tensor:
+    """`(1, n, h, w)` as the `(n, m)` that statistics take: a view, and so is its gradient."""
+    return features.flatten(2).squeeze(0)
 
 
 def total_variation(image: Tensor) -> Tensor:
@@ -160,7 +165,7 @@ def style_terms(
     shares, terms = _weighing(layers, weight), []
     with torch.no_grad():
         for layer, features in encoder.walk(painting, shares):
-            positions = features[0].flatten(1)
+            positions = positions_of(features)
             chosen = STATISTICS[statistic](moments(positions), seed)
             target = chosen.sums(positions, None).mean
             distance = chosen.distance_to(target)

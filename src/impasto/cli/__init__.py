@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Sequence
 
@@ -45,12 +46,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tame_allocator() -> None:
-    """Have glibc give large buffers back at once, and share one heap among threads: an evaluation's peak falls
-    by a fifth, at the price of some page faults. Elsewhere nothing happens."""
+    """On Linux, give large buffers back to the system at once and take new ones in huge pages.
+
+    Layers come and go by the hundred megabytes: glibc would keep holes between them, a quarter of an
+    evaluation's peak. Must run before torch is imported, which reads the variable once.
+    """
     if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, musl does not
         if mallopt is not None:
-            mallopt(-3, 24 << 20)  # M_MMAP_THRESHOLD
+            mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD
             mallopt(-8, 1)  # M_ARENA_MAX
 
 
