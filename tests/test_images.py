@@ -1,5 +1,6 @@
 """Picture files of every kind, in and out."""
 
+import os
 from io import BytesIO
 
 import numpy as np
@@ -280,7 +281,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, photo, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(images.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(PictureError, match="No space left"):
         images.write(path, images.read(photo))
     assert path.read_bytes() == b"old"

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import secrets
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.errors import PictureError
+from impasto.files import check_writable, draft_of
 
 log = logging.getLogger(__name__)
 
@@ -184,11 +184,15 @@ def _from_file(path: Path, what: str) -> Picture:
     if path.is_dir():
         raise PictureError(f"{path} is a folder; {what} must be a file")
     try:
-        # libvips would take "[…]" at a name's end for options: a source has no name to misread.
-        image = pyvips.Image.new_from_source(pyvips.Source.new_from_file(str(path)), "", fail_on="error")
+        image = _open(path)
     except pyvips.Error as error:
         return _from_rare_file(path, _reason(error))
     return _decode(image, str(path))
+
+
+def _open(path: str | os.PathLike[str]) -> Any:
+    # libvips would take "[…]" at a name's end for options: a source has no name to misread.
+    return pyvips.Image.new_from_source(pyvips.Source.new_from_file(os.fspath(path)), "", fail_on="error")
 
 
 def _from_rare_file(path: Path, reason: str) -> Picture:
@@ -273,13 +277,7 @@ def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = No
         raise ValueError(f"{suffix} holds 8 bits per channel; for 16 write .png or .tif")
     if size is not None and max(size) > longest:
         raise ValueError(f"the picture is {size[1]}×{size[0]} px; {suffix} holds at most {longest}; write .png")
-    folder = path.absolute().parent
-    if path.is_dir():
-        raise PictureError(f"cannot write {path}: it is a folder")
-    if not folder.is_dir():
-        raise PictureError(f"cannot write {path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise PictureError(f"cannot write {path}: no permission")
+    check_writable(path)
     return path
 
 
@@ -316,17 +314,11 @@ def write(
             exif = PIL.Image.Exif()
             exif[_DESCRIPTION] = text
             image.set_type(pyvips.GValue.blob_type, "exif-data", exif.tobytes())
-    draft = path.with_name(f".{secrets.token_hex(8)}.part{suffix}")
     try:
-        image.write_to_file(str(draft), profile="srgb", **options)
-        with open(draft, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except (pyvips.Error, OSError) as error:
-        reason = _reason(error) if isinstance(error, pyvips.Error) else error.strerror
-        raise PictureError(f"cannot write {path}: {reason}") from None
-    finally:
-        draft.unlink(missing_ok=True)
+        with draft_of(path) as draft:
+            image.write_to_file(str(draft), profile="srgb", **options)
+    except pyvips.Error as error:
+        raise PictureError(f"cannot write {path}: {_reason(error)}") from None
 
 
 def _to_integers(picture: Picture, bits: int) -> np.ndarray[Any, Any]:
@@ -338,15 +330,27 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The settings that `write` stored in a file; None where there are none.
 
     Raises:
-        PictureError: a file that is missing or not a picture.
+        PictureError: a file that is missing, or of none of the formats that impasto writes.
     """
+    if not Path(path).is_file():
+        raise PictureError(f"no such file: {os.fspath(path)}")
     try:
-        with PIL.Image.open(path) as image:
-            text = getattr(image, "text", {}).get("impasto") or image.getexif().get(_DESCRIPTION) or ""
-    except (OSError, ValueError, SyntaxError) as error:
-        raise PictureError(f"cannot read {os.fspath(path)}: {error}") from None
-    try:
-        settings = json.loads(text)
-    except ValueError:
-        return None
-    return settings if isinstance(settings, dict) and "impasto" in settings else None
+        image = _open(path)
+        texts = [image.get(field) for field in image.get_fields() if field.endswith("-impasto")]
+        if image.get_typeof("image-description"):
+            texts.append(image.get("image-description"))
+        if image.get_typeof("exif-data"):
+            exif = PIL.Image.Exif()
+            exif.load(image.get("exif-data"))
+            texts.append(exif.get(_DESCRIPTION, ""))
+    except (pyvips.Error, OSError, ValueError, SyntaxError) as error:
+        reason = _reason(error) if isinstance(error, pyvips.Error) else error
+        raise PictureError(f"cannot read {os.fspath(path)}: {reason}") from None
+    for text in texts:
+        try:
+            settings = json.loads(text)
+        except (TypeError, ValueError):
+            continue
+        if isinstance(settings, dict) and "impasto" in settings:
+            return settings
+    return None

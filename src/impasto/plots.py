@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from impasto.errors import PictureError
+from impasto.files import check_writable, draft_of
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -26,9 +25,7 @@ def check_plot(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"cannot plot to {path.name!r}: its suffix must be one of {', '.join(SUFFIXES)}")
-    folder = path.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or path.is_dir():
-        raise PictureError(f"cannot write {path}: {folder} is not a folder that can be written to")
+    check_writable(path)
     return path
 
 
@@ -52,11 +49,5 @@ def plot_losses(path: str | os.PathLike[str], curve: Sequence[tuple[int, int, fl
             axes.axvline(after[0], color="grey", linestyle=":", linewidth=1)
     axes.legend(fontsize="small", loc="upper right")
     axes.spines[["top", "right"]].set_visible(False)
-    draft = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
-    try:
+    with draft_of(path) as draft:
         figure.savefig(draft, dpi=120)
-        os.replace(draft, path)
-    except OSError as error:
-        raise PictureError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
