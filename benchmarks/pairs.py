@@ -1,4 +1,4 @@
-"""Repaint many photos and draw a contact sheet: photo, painting and result in one row.
+"""Repaint many photos and draw a contact sheet of the results.
 
     python -m benchmarks.pairs PAIRS.txt -o FOLDER [-- any option of impasto stylize]
 
@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--columns", type=int, default=2, help="pairs in a row of the sheet")
+    parser.add_argument("--columns", type=int, default=5, help="pictures in a row of the sheet")
     parser.add_argument("--cell", type=int, default=256, help="side of a picture on the sheet, in pixels")
     parser.add_argument("options", nargs="*", help="options of impasto stylize, after --")
     given = parser.parse_args()
@@ -30,11 +30,9 @@ def main() -> None:
             code = cli.run(["stylize", photo, painting, "-o", str(result), *given.options])
             if code:
                 raise SystemExit(code)
-        for path in (photo, painting, result):
-            label = "" if path == result else Path(path).stem.replace("_", " ")
-            entries.append((label, images.read(path)))
+        entries.append((f"{Path(photo).stem} × {Path(painting).stem}".replace("_", " "), images.read(result)))
     sheet = given.output / "sheet.jpg"
-    images.write(sheet, sheets.contact_sheet(entries, columns=3 * given.columns, cell=given.cell))
+    images.write(sheet, sheets.contact_sheet(entries, columns=given.columns, cell=given.cell))
     print(sheet)
 
 

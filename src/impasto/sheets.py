@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
@@ -29,10 +31,18 @@ def contact_sheet(entries: Sequence[tuple[str, Picture]], columns: int, cell: in
     height, width = tallest + line + 2 * gap, cell + gap
     sheet = PIL.Image.new("RGB", (columns * width + gap, rows * height + gap), PAPER)
     draw = PIL.ImageDraw.Draw(sheet)
-    font = PIL.ImageFont.load_default(line * 0.8)
+    font = _font(line * 0.72)
     for index, (label, picture) in enumerate(entries):
         small = picture.resized(*images.fit(picture.size, cell)).to_pil().convert("RGB")
         left, top = gap + index % columns * width, gap + index // columns * height
         sheet.paste(small, (left + (cell - small.width) // 2, top + (tallest - small.height) // 2))
-        draw.text((left + cell / 2, top + tallest + gap / 2), label, INK, font, "ma")
+        fitting = font
+        if (length := draw.textlength(label, font)) > width:
+            fitting = _font(line * 0.72 * width / length)
+        draw.text((left + cell / 2, top + tallest + gap / 2), label, INK, fitting, "ma")
     return images.read(np.asarray(sheet))
+
+
+def _font(size: float) -> PIL.ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and knows most of the world's letters."""
+    return PIL.ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)

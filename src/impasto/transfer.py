@@ -226,9 +226,12 @@ def _start(options: StylizeOptions, photo: Tensor, painting: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(options.seed)
     starts: dict[str, Callable[[], Tensor]] = {
         "content": lambda: color.match(photo, painting) if options.match_colors else photo,
-        "noise": lambda: torch.rand(photo.shape, generator=generator),
-        # As the course does: noise of a quarter of the range, so that the start still resembles the photo.
-        "mixed": lambda: (starts["content"]() + 0.5 * starts["noise"]() - 0.25).clamp(0, 1),
+        # Gentle noise, as in Gatys's own code: what is loud at the start is heard for hundreds of iterations.
+        "noise": lambda: (0.5 + 0.02 * torch.randn(photo.shape, generator=generator)).clamp(0, 1),
+        # As the course does: up to a quarter of the range either way, so that the start still resembles the photo.
+        "mixed": lambda: (starts["content"]() + 0.5 * torch.rand(photo.shape, generator=generator) - 0.25).clamp(
+            0, 1
+        ),
         "style": lambda: _cover(painting, photo.shape[-2], photo.shape[-1]),
     }
     if options.init in starts:
