@@ -47,7 +47,7 @@ def plot_losses(path: str | os.PathLike[str], curve: Sequence[tuple[int, int, fl
     for before, after in pairwise(curve):
         if after[1] != before[1]:
             axes.axvline(after[0], color="grey", linestyle=":", linewidth=1)
-    axes.legend(fontsize="small", loc="upper right")
+    figure.legend(fontsize="small", loc="outside right upper", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     with draft_of(path) as draft:
         figure.savefig(draft, dpi=120)
