@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,17 @@ class Canvas:
         self.y, self.x = np.mgrid[0:height, 0:width] / side + 0.5 / side
         self.size = (height / side, width / side)
         self._seed = seed
+
+    def around(self, y: float, x: float, reach: float) -> tuple[Canvas, tuple[slice, slice]]:
+        """The part of the canvas within `reach` of a point, and where in its arrays that part lies."""
+        spans = (
+            slice(max(0, round((middle - reach) / self.pixel)), max(0, round((middle + reach) / self.pixel)))
+            for middle in (y, x)
+        )
+        where = (next(spans), next(spans))
+        part = copy(self)
+        part.y, part.x = self.y[where], self.x[where]
+        return part, where
 
     def random(self, key: int) -> np.random.Generator:
         """Fresh random numbers for one purpose: the same for a key, whatever was drawn before."""

@@ -152,21 +152,20 @@ def watercolour(canvas: Canvas) -> Array:
     grain = canvas.clouds(1, 70, 4)
     light = np.ones((*canvas.x.shape, 3)) * np.array([0.985, 0.975, 0.95])
     rng = canvas.random(2)
-    for layer in range(40):
+    for layer in range(60):
         cy, cx = rng.uniform(-0.1, 1.1, 2) * canvas.size
-        reach = rng.uniform(0.04, 0.26)
+        reach = 0.3 * 0.07 ** rng.uniform(0, 1)  # from 0.02 to 0.3, small ones as often as large ones
         stretch = rng.uniform(0.45, 1.3)
-        ragged = (
-            0.3 * canvas.clouds(100 + 7 * layer, 3.0, 4) * reach + 0.04 * canvas.clouds(400 + layer, 14, 3) * reach
-        )
-        distance = np.hypot((canvas.y - cy) / stretch, canvas.x - cx) - reach + ragged
         wet = rng.choice([0.006, 0.006, 0.05])
+        colour = palette(WASH, np.array(rng.uniform()))
+        near, where = canvas.around(cy, cx, 2.2 * reach + 0.06)
+        ragged = 0.3 * near.clouds(100 + 7 * layer, 3.0, 4) + 0.04 * near.clouds(400 + layer, 14, 3)
+        distance = np.hypot((near.y - cy) / stretch, near.x - cx) - reach * (1 - ragged)
         wash = smoothstep(wet, -wet, distance)
         rim = np.exp(-((np.minimum(distance, 0) / 0.008) ** 2)) * wash * (wet < 0.01)
-        pool = 0.5 + 0.28 * canvas.clouds(700 + 5 * layer, 4, 3)
-        colour = palette(WASH, np.array(rng.uniform()))
-        strength = wash * (0.75 * np.clip(pool, 0.1, 1) + 0.06 * grain) + 0.45 * rim
-        light *= 1 - np.clip(strength, 0, 1)[..., None] * (1 - colour)
+        pool = 0.5 + 0.28 * near.clouds(700 + 5 * layer, 4, 3)
+        strength = wash * (0.95 * np.clip(pool, 0.1, 1) + 0.08 * grain[where]) + 0.5 * rim
+        light[where] *= 1 - np.clip(strength, 0, 1)[..., None] * (1 - colour)
     return light * (1 + 0.035 * grain)[..., None] + 0.02 * relief(canvas, grain, 0.004)[..., None]
 
 
