@@ -183,6 +183,8 @@ def test_help(run):
         (["photo.png", "mosaic", "-o", "out.png", "--device", "cuda"], "device"),
         (["photo.png", "mosaic", "-o", "out.png", "--strenght", "2"], "--strength"),
         (["photo.png", "mosaic", "swirls", "-o", "out.png"], "2 styles"),
+        (["photo.png", "x" * 5000, "-o", "out.png"], "name too long"),
+        (["photo\0.png", "mosaic", "-o", "out.png"], "no such file"),
     ],
 )
 def test_mistakes_are_one_clear_line(run, picture, arguments, message):

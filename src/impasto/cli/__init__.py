@@ -37,7 +37,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return _fail(error.format_message())
         err.print(error.format_message())
         return 2
-    except (ImpastoError, ValueError) as error:
+    except (ImpastoError, ValueError, OSError) as error:
         return _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         err.print("impasto: interrupted")
