@@ -234,6 +234,22 @@ def test_ctrl_c_keeps_the_best_picture(picture):
     assert sorted(os.listdir()) == ["out.png", "photo.png"]
 
 
+def test_a_failure_on_the_way_keeps_the_best_picture(run, picture, monkeypatch):
+    real = images.write
+
+    def full(path, *rest):
+        if "out-" in str(path):
+            raise images.PictureError(f"cannot write {path}: No space left on device")
+        real(path, *rest)
+
+    monkeypatch.setattr(images, "write", full)
+    code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--save-every", "2")
+    assert code == 2
+    assert "best picture so far is in out.png" in err
+    assert "No space left" in err
+    assert images.read("out.png").size == (43, 64)
+
+
 def test_a_mistake_in_a_process_of_its_own(picture):
     result = subprocess.run(
         [sys.executable, "-m", "impasto", "stylize", picture, "none.jpg", "-o", "o.png"],

@@ -40,7 +40,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (ImpastoError, ValueError, OSError) as error:
         return _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        err.print("impasto: interrupted")
+        err.print("impasto: interrupted before there was anything to keep")
         return 130
     return result if isinstance(result, int) else 0
 

@@ -44,7 +44,7 @@ def with_options(options: type, preset_of: Callable[..., Any]) -> Callable[[Call
                 ),
             ],
         )
-        parameters = [*own, preset, *(_parameter(field, options) for field in fields.values())]
+        parameters = [*own, preset, *(_parameter(field) for field in fields.values())]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -57,7 +57,7 @@ def with_options(options: type, preset_of: Callable[..., Any]) -> Callable[[Call
     return decorate
 
 
-def _parameter(field: dataclasses.Field[Any], options: type) -> inspect.Parameter:
+def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
     metadata, flag = field.metadata, "--" + field.name.replace("_", "-")
     kind = _kind(field, metadata)
     default = default_of(field)

@@ -77,7 +77,8 @@ def stylize(
 
     curve = []
     step: Step | None = None
-    interrupted, saved = False, 0
+    failure: BaseException | None = None
+    saved = 0
     try:
         with StepBar(shown=not (quiet or as_json)).running() as bar:
             for step in impasto.iterate(content, style, options):
@@ -89,18 +90,18 @@ def stylize(
                     saved = step.evaluations // save_every
                     name = output.with_name(f"{output.stem}-{step.evaluations:05}{output.suffix}")
                     images.write(name, step.picture, bits, settings)
-    except KeyboardInterrupt:
-        interrupted = True
-    if step is None:
-        err.print("impasto: interrupted before there was a picture; nothing was written")
-        return 130
+    except (Exception, KeyboardInterrupt) as error:
+        if step is None:
+            raise
+        failure = error  # hours may lie behind it: first the picture
+    assert step is not None  # `iterate` yields one at least
     images.write(output, step.picture, bits, settings)
     if plot is not None:
         plots.plot_losses(plot, curve)
     if as_json:
-        done = {"event": "done", "output": str(output), "interrupted": interrupted, "settings": settings}
+        done = {"event": "done", "output": str(output), "interrupted": failure is not None, "settings": settings}
         out.print(json.dumps(_report(step) | done), markup=False)
-    elif interrupted:
+    elif failure is not None:
         err.print(f"impasto: interrupted; the best picture so far is in {output}", markup=False)
     elif not quiet:
         height, width = step.size
@@ -108,7 +109,11 @@ def stylize(
             f"{output}  {width}×{height} px, {step.evaluations} evaluations in {duration(step.seconds)}",
             markup=False,
         )
-    return 130 if interrupted else 0
+    if isinstance(failure, KeyboardInterrupt):
+        return 130
+    if failure is not None:
+        raise failure
+    return 0
 
 
 def demo(
