@@ -78,7 +78,8 @@ def test_arguments_make_the_same_options(name):
 def test_layers():
     layers = {"relu1_1": 1.0, "relu4_2": 0.5}
     assert parse_layers("relu1_1, relu4_2=0.5") == layers
-    assert parse_layers(format_layers(layers)) == layers
+    for exact in (layers, {"relu1_1": 1 / 3, "relu4_2": 1e-9 / 7}):
+        assert parse_layers(format_layers(exact)) == exact
     with pytest.raises(ValueError, match="'x'; needed is a number"):
         parse_layers("relu1_1=x")
     assert parse_size("original") is None

@@ -136,17 +136,17 @@ class Encoder:
         What is computed from an activation before the next is asked for comes before it on autograd's tape
         too: its gradient is made when the way back arrives there, not held ready from the beginning.
         """
-        depth = max((self.depth(tap) for tap in taps), default=-1)
+        rows = self._rows(taps)
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
         x = image - self.mean.view(1, 3, 1, 1)
-        for row, layer in enumerate(self.layers[: depth + 1]):
+        for row, layer in enumerate(rows):
             # A convolution and its ReLU are one operation, unless somebody looks at what is between them.
-            fused = layer.kind == "conv" and layer.name not in taps and row < depth
+            fused = layer.kind == "conv" and layer.name not in taps
             if layer.kind == "conv":
                 x = convolve(x, self.kernels[layer.name], self.padding, rectify=fused)
             elif layer.kind == "pool":
                 x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
-            elif self.layers[row - 1].name in taps:
+            elif rows[row - 1].name in taps:
                 x = x.relu()
             if layer.name in taps:
                 yield layer.name, x
@@ -166,6 +166,10 @@ class Encoder:
             + " (and conv… for what comes before each ReLU)"
         )
 
+    def _rows(self, taps: Collection[str]) -> tuple[Layer, ...]:
+        """The table down to the deepest of `taps`."""
+        return self.layers[: max((self.depth(tap) for tap in taps), default=-1) + 1]
+
     def least_size(self, taps: Collection[str]) -> int:
         """The least height and width, in pixels, at which every one of `taps` has a position."""
         return max((self.layers[self.depth(tap)].stride for tap in taps), default=1)
@@ -179,7 +183,7 @@ class Encoder:
 
     def up_to(self, taps: Collection[str]) -> Encoder:
         """The same encoder without the layers that none of `taps` needs."""
-        rows = self.layers[: max((self.depth(tap) for tap in taps), default=-1) + 1]
+        rows = self._rows(taps)
         names = {row.name for row in rows}
         kept = {name: kernel for name, kernel in self.kernels.items() if name in names}
         return dataclasses.replace(self, layers=rows, kernels=kept)

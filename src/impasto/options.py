@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -59,7 +59,7 @@ def parse_layers(text: str) -> dict[str, float]:
 
 def format_layers(layers: Mapping[str, float]) -> str:
     """The inverse of `parse_layers`."""
-    return ",".join(name if weight == 1 else f"{name}={weight:g}" for name, weight in layers.items())
+    return ",".join(name if weight == 1 else f"{name}={weight!r}" for name, weight in layers.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,14 +240,11 @@ def to_arguments(options: StylizeOptions) -> list[str]:
         if isinstance(value, bool):
             arguments.append(flag if value else flag.replace("--", "--no-", 1))
         else:
-            arguments += [flag, _format(field.name, value)]
+            arguments += [flag, _format(value)]
     return arguments
 
 
-def _format(name: str, value: Any) -> str:
-    formats: dict[type, Callable[[Any], str]] = {
-        dict: format_layers,
-        float: repr,
-        type(None): lambda _: "original",
-    }
-    return formats.get(type(value), str)(value)
+def _format(value: Any) -> str:
+    if value is None:  # of all options, only the size has a default that is not None and may be set to it
+        return "original"
+    return format_layers(value) if isinstance(value, Mapping) else str(value)

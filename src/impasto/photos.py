@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Names of the photos, all free of restrictions (see scikit-image's own notes on each).
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")

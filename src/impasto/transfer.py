@@ -110,7 +110,7 @@ def iterate(
     taps = {**options.content_layers, **options.style_layers}
     encoder.check_size(*size, taps, "the result")
     painting = _read_style(styles, scales[-1].pixels)
-    _check_style(encoder, options, painting, scales)
+    encoder.check_size(*_style_size(painting, scales[0]), taps, "the style")
     photo = photo.resized(*size)
     start = _start(options, photo.rgb, painting.rgb)
     encoder = encoder.up_to(taps).to(device)
@@ -134,7 +134,8 @@ def _steps(
             log.warning("out of time before %d×%d px", scale.width, scale.height)
             break
         image = images.resize(image, scale.height, scale.width)
-        target, style = images.resize(photo.rgb, scale.height, scale.width), _at_scale(painting, scale)
+        target = images.resize(photo.rgb, scale.height, scale.width)
+        style = images.resize(painting.rgb, *_style_size(painting, scale))
         objective = _objective(encoder, options, target.to(image.device), style.to(image.device))
         method = METHODS[options.optimizer](objective.value_and_grad, image[None], options.history, options.rate)
         for point in method:
@@ -209,16 +210,9 @@ def _read_style(given: PictureLike | Sequence[PictureLike], pixels: int) -> Pict
     return images.read(style, "the style")
 
 
-def _at_scale(painting: Picture, scale: Scale) -> Tensor:
-    """The painting with as many pixels as the scale, but never enlarged: that would only blur its strokes."""
-    height, width = images.fit_area(painting.size, min(scale.pixels, painting.size[0] * painting.size[1]))
-    return images.resize(painting.rgb, height, width)
-
-
-def _check_style(encoder: Encoder, options: StylizeOptions, painting: Picture, scales: Sequence[Scale]) -> None:
-    smallest = min(scale.pixels for scale in scales)
-    height, width = images.fit_area(painting.size, min(smallest, painting.size[0] * painting.size[1]))
-    encoder.check_size(height, width, options.style_layers, "the style")
+def _style_size(painting: Picture, scale: Scale) -> tuple[int, int]:
+    """As many pixels as the scale has, but never more than the painting: enlarging only blurs its strokes."""
+    return images.fit_area(painting.size, min(scale.pixels, painting.size[0] * painting.size[1]))
 
 
 def _start(options: StylizeOptions, photo: Tensor, painting: Tensor) -> Tensor:

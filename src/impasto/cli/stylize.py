@@ -11,6 +11,7 @@ import typer
 from impasto.cli.display import StepBar, duration, err, out, set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.options import StylizeOptions, preset
+from impasto.photos import PHOTOS
 
 if TYPE_CHECKING:
     from impasto.transfer import Step
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def stylize(
-    content: Annotated[str, typer.Argument(help="The photo: a file, or one of astronaut, chelsea, coffee, rocket.")],
+    content: Annotated[str, typer.Argument(help=f"The photo: a file, or one of {', '.join(PHOTOS)}.")],
     style: Annotated[list[str], typer.Argument(help="The painting: a file, or a name of 'impasto styles'.")],
     options: StylizeOptions,
     output: Output,
@@ -118,7 +119,7 @@ def stylize(
 
 def demo(
     output: Output = Path("demo.png"),
-    photo: Annotated[str, typer.Option(help="One of astronaut, chelsea, coffee, rocket.")] = "chelsea",
+    photo: Annotated[str, typer.Option(help=f"One of {', '.join(PHOTOS)}, or a file.")] = "chelsea",
     style: Annotated[str, typer.Option(help="A name of 'impasto styles', or a file.")] = "swirls",
     size: Annotated[int, typer.Option(help="Long side in pixels.", min=16)] = 384,
     quiet: Quiet = False,
