@@ -9,18 +9,28 @@ Names are loaded when they are first used: importing impasto is cheap and does n
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from impasto.errors import ImpastoError, PictureError, WeightsError
+    from impasto.errors import ImpastoError, PictureError, PresetError, WeightsError
     from impasto.images import Picture, read, write
-    from impasto.options import PRESETS, StylizeOptions, preset
-    from impasto.transfer import Step, iterate, stylize
+    from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
+    from impasto.presets import PRESETS, preset
+    from impasto.reconstructions import iterate_reconstruction, reconstruct
+    from impasto.steps import Step
+    from impasto.textures import iterate_texture, texture
+    from impasto.transfer import iterate, stylize
+    from impasto.variations import iterate_variations, sheet
 
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "errors": ("ImpastoError", "PictureError", "WeightsError"),
+    "errors": ("ImpastoError", "PictureError", "PresetError", "WeightsError"),
     "images": ("Picture", "read", "write"),
-    "options": ("PRESETS", "StylizeOptions", "preset"),
-    "transfer": ("Step", "iterate", "stylize"),
+    "options": ("ReconstructOptions", "StylizeOptions", "TextureOptions"),
+    "presets": ("PRESETS", "preset"),
+    "reconstructions": ("iterate_reconstruction", "reconstruct"),
+    "steps": ("Step",),
+    "textures": ("iterate_texture", "texture"),
+    "transfer": ("iterate", "stylize"),
+    "variations": ("iterate_variations", "sheet"),
 }
 
 __all__ = [
@@ -28,13 +38,22 @@ __all__ = [
     "ImpastoError",
     "Picture",
     "PictureError",
+    "PresetError",
+    "ReconstructOptions",
     "Step",
     "StylizeOptions",
+    "TextureOptions",
     "WeightsError",
     "iterate",
+    "iterate_reconstruction",
+    "iterate_texture",
+    "iterate_variations",
     "preset",
     "read",
+    "reconstruct",
+    "sheet",
     "stylize",
+    "texture",
     "write",
 ]
 

@@ -1,39 +1,124 @@
-"""Colour transfer between pictures."""
+"""Colour transfer between pictures: matching the distribution of colours, and luminance apart from colour."""
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
+import numpy as np
+import skimage.color
+import skimage.exposure
 import torch
 from torch import Tensor
 
+from impasto.options import ColorMatch
 
-def match(picture: Tensor, reference: Tensor) -> Tensor:
-    """`picture` with the mean and covariance of `reference`'s colours.
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
-    The linear map is the optimal transport between the two Gaussian fits (Pitié & Kokaram, "The linear
-    Monge-Kantorovitch linear colour mapping", 2007): of all that match, the one that moves colours least.
+
+def match(
+    picture: Tensor,
+    reference: Tensor,
+    method: ColorMatch = "covariance",
+    weights: Tensor | None = None,
+    reference_weights: Tensor | None = None,
+) -> Tensor:
+    """`picture` with the distribution of `reference`'s colours.
 
     Args:
-        picture: `(3, h, w)`, sRGB in [0, 1].
-        reference: `(3, h', w')`, sRGB in [0, 1].
+        picture, reference: `(3, …)`, sRGB in [0, 1], of any two sizes.
+        method: `covariance` matches mean and covariance, by the linear map that of all that do moves colours
+            least: the optimal transport between the two Gaussian fits (Pitié & Kokaram, "The linear
+            Monge-Kantorovitch linear colour mapping", 2007). `histogram` matches that of each channel.
+        weights, reference_weights: how much each pixel counts, `(…)`, not negative; None for all alike. By
+            `histogram`, pixels of `picture` that do not count stay as they are.
 
     Returns:
-        `(3, h, w)`, clipped to [0, 1].
+        As `picture`, clipped to [0, 1].
     """
-    pixels = picture.flatten(1).double().cpu()
-    mean, covariance = pixels.mean(1, keepdim=True), _covariance(pixels)
-    target = reference.flatten(1).double().cpu()
-    root = _root(covariance)
-    inverse = torch.linalg.inv(root)
-    transport = inverse @ _root(root @ _covariance(target) @ root) @ inverse
-    moved = transport @ (pixels - mean) + target.mean(1, keepdim=True)
+    pixels, target = picture.flatten(1).double().cpu(), reference.flatten(1).double().cpu()
+    w = torch.ones(pixels.shape[1]) if weights is None else weights.flatten().cpu()
+    v = torch.ones(target.shape[1]) if reference_weights is None else reference_weights.flatten().cpu()
+    moved = (_by_covariance if method == "covariance" else _by_histogram)(pixels, target, w.double(), v.double())
     return moved.clamp(0, 1).view(picture.shape).to(picture)
 
 
-def _covariance(pixels: Tensor) -> Tensor:
+def _by_covariance(pixels: Tensor, target: Tensor, weights: Tensor, target_weights: Tensor) -> Tensor:
+    mean, covariance = _fit(pixels, weights)
+    target_mean, target_covariance = _fit(target, target_weights)
+    root = _root(covariance)
+    inverse = torch.linalg.inv(root)
+    transport = inverse @ _root(root @ target_covariance @ root) @ inverse
+    return transport @ (pixels - mean) + target_mean
+
+
+def _fit(pixels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean `(3, 1)` and covariance `(3, 3)` of colours."""
+    share = weights / weights.sum()
+    mean = (pixels * share).sum(1, keepdim=True)
+    covariance = (pixels - mean) * share @ (pixels - mean).T
     # One grey level in 8 bits of spread: a picture of one colour has an invertible covariance too.
-    return torch.cov(pixels, correction=0) + torch.eye(3, dtype=pixels.dtype) / 255**2
+    return mean, covariance + torch.eye(3, dtype=pixels.dtype) / 255**2
 
 
 def _root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def _by_histogram(pixels: Tensor, target: Tensor, weights: Tensor, target_weights: Tensor) -> Tensor:
+    counted = weights > 0
+    drawn = target[:, _draw(target_weights, max(1 << 16, target.shape[1]))]
+    moved = pixels.clone()
+    moved[:, counted] = torch.from_numpy(
+        skimage.exposure.match_histograms(pixels[:, counted].T.numpy(), drawn.T.numpy(), channel_axis=1)
+    ).T
+    return moved
+
+
+def _draw(weights: Tensor, count: int) -> Tensor:
+    """`count` indices, evenly through the cumulated weights: each occurs in proportion to its weight."""
+    ladder = weights.cumsum(0) / weights.sum()
+    steps = (torch.arange(count, dtype=ladder.dtype) + 0.5) / count
+    return torch.searchsorted(ladder, steps).clamp_max(len(weights) - 1)
+
+
+def luminance(picture: Tensor) -> Tensor:
+    """The grey picture of the same lightness, CIE L* under D65.
+
+    Args:
+        picture: `(3, h, w)`, sRGB in [0, 1].
+
+    Returns:
+        `(3, h, w)`, all three channels alike.
+    """
+    lab = skimage.color.rgb2lab(_last(picture))
+    lab[..., 1:] = 0
+    return _first(_srgb(lab), picture).mean(0, keepdim=True).expand(3, -1, -1).clamp(0, 1).contiguous()
+
+
+def with_colors_of(picture: Tensor, colors: Tensor) -> Tensor:
+    """The lightness L* of `picture` with the hue and chroma, a* and b*, of `colors`.
+
+    Colours that sRGB cannot show at that lightness are clipped to its border.
+
+    Args:
+        picture, colors: `(3, h, w)`, sRGB in [0, 1], of one size.
+    """
+    lab = skimage.color.rgb2lab(_last(colors))
+    lab[..., 0] = skimage.color.rgb2lab(_last(picture))[..., 0]
+    return _first(_srgb(lab), picture).clamp(0, 1)
+
+
+def _srgb(lab: Array) -> Array:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about colours beyond what sRGB can show: they are clipped, as promised
+        return skimage.color.lab2rgb(lab)
+
+
+def _last(picture: Tensor) -> Array:
+    return picture.permute(1, 2, 0).double().cpu().numpy()
+
+
+def _first(array: Array, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1).to(like)

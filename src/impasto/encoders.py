@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Pooling = Literal["max", "average"]
-Padding = Literal["replicate", "zeros"]
+Padding = Literal["replicate", "zeros", "circular"]
 
 #: Architecture -> one (convolutions, channels) pair per block; every block ends in a 2x2 pooling.
 ARCHITECTURES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -101,7 +101,9 @@ class Encoder:
         mean: `(3,)`, RGB in [0, 1], subtracted from the picture before the first convolution pads with zeros.
         pooling: `max` as trained, or `average`, which Gatys et al. found to look slightly better.
         padding: what a convolution sees beyond the picture: `zeros` as trained, or its own last row again
-            (`replicate`), without which every border of the picture is seen, and painted, as a frame.
+            (`replicate`), without which every border of the picture is seen, and painted, as a frame; or the
+            opposite border (`circular`), as though the picture were tiled: of sizes that are multiples of the
+            deepest layer's stride, else pooling drops the last pixels and the tiling has a step there.
     """
 
     layers: tuple[Layer, ...]
@@ -206,10 +208,10 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Kernel, padding: Padding, rectify: bool) -> Tensor:
-        replicate = padding == "replicate"
-        padded = F.pad(x, (1, 1, 1, 1), mode="replicate") if replicate else x
-        y = F.conv2d(padded, kernel.weight, kernel.bias, padding=0 if replicate else 1)
-        ctx.replicate, ctx.adjoint = replicate, kernel.adjoint
+        zeros = padding == "zeros"
+        padded = x if zeros else F.pad(x, (1, 1, 1, 1), mode=padding)
+        y = F.conv2d(padded, kernel.weight, kernel.bias, padding=1 if zeros else 0)
+        ctx.padding, ctx.adjoint = padding, kernel.adjoint
         ctx.save_for_backward(y.relu_() if rectify else None)
         return y
 
@@ -218,8 +220,12 @@ class _Convolution(torch.autograd.Function):
         (y,) = ctx.saved_tensors
         if y is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-        gradient = F.conv2d(gradient, ctx.adjoint, padding=2 if ctx.replicate else 1)
-        if ctx.replicate:  # what the copies received belongs to the pixels they were copied from
+        if ctx.padding == "circular":
+            gradient = F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), ctx.adjoint)
+        elif ctx.padding == "zeros":
+            gradient = F.conv2d(gradient, ctx.adjoint, padding=1)
+        else:  # what the copies received belongs to the pixels they were copied from
+            gradient = F.conv2d(gradient, ctx.adjoint, padding=2)
             gradient[..., 1, :] += gradient[..., 0, :]
             gradient[..., -2, :] += gradient[..., -1, :]
             gradient[..., 1] += gradient[..., 0]

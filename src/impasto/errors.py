@@ -11,3 +11,7 @@ class PictureError(ImpastoError):
 
 class WeightsError(ImpastoError):
     """Weights that are missing, damaged, of the wrong kind, or could not be fetched."""
+
+
+class PresetError(ImpastoError):
+    """A preset file that cannot be read, or does not fit."""

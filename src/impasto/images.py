@@ -28,9 +28,6 @@ from impasto.files import check_writable, draft_of
 
 log = logging.getLogger(__name__)
 
-#: Anything that `read` takes: a file's path, a PIL picture, an array or a tensor.
-PictureLike = str | os.PathLike[str] | PIL.Image.Image | np.ndarray[Any, Any] | Tensor
-
 #: More pixels than this in one file are refused before they are decoded.
 MOST_PIXELS = 400_000_000
 
@@ -79,6 +76,10 @@ class Picture:
         return bands.permute(1, 2, 0).cpu().numpy()
 
 
+#: Anything that `read` takes: a file's path, a PIL picture, an array, a tensor, or what it gave before.
+PictureLike = str | os.PathLike[str] | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
+
+
 def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     """Height and width of the same shape as `size` whose longer side is `long_side`."""
     scale = long_side / max(size)
@@ -91,10 +92,16 @@ def fit_area(size: tuple[int, int], pixels: float) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def resize(bands: Tensor, height: int, width: int) -> Tensor:
-    """Resample `(c, h, w)` to exactly `(c, height, width)`: bicubic, antialiased, within [0, 1]."""
+def resize(bands: Tensor, height: int, width: int, wrap: bool = False) -> Tensor:
+    """Resample `(c, h, w)` to exactly `(c, height, width)`: bicubic, antialiased, within [0, 1].
+
+    With `wrap`, as though the picture were tiled, so that one that tiles still does.
+    """
     if bands.shape[-2:] == (height, width):
         return bands
+    if wrap:
+        tiled = resize(bands.repeat(1, 3, 3), 3 * height, 3 * width)
+        return tiled[:, height : 2 * height, width : 2 * width].contiguous()
     here = bands.cpu() if bands.device.type == "mps" else bands  # Apple's GPUs lack the antialiased kernel
     resized = F.interpolate(here[None], (height, width), mode="bicubic", align_corners=False, antialias=True)
     return resized[0].clamp(0, 1).to(bands.device)
@@ -109,12 +116,14 @@ def read(source: PictureLike, what: str = "the picture") -> Picture:
     Files and PIL pictures: EXIF orientation is applied, embedded ICC profiles are converted to sRGB, grey,
     palette, CMYK and 16-bit pictures are expanded, alpha is kept apart; of several frames the first is taken.
     Arrays are `(h, w)`, `(h, w, 1|2|3|4)`, tensors `(c, h, w)` or `(1, c, h, w)`: integers of 8 or 16 bits
-    over their full range, or floats in [0, 1]; sRGB.
+    over their full range, or floats in [0, 1]; sRGB. A `Picture` stays itself.
 
     Raises:
         PictureError: a file that is missing, damaged, too large or not a picture.
         ValueError: an array of the wrong shape, type or range.
     """
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, Tensor):
         bands = source.detach().cpu()
         if bands.ndim == 4 and bands.shape[0] == 1:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
+from impasto import neighbours, regions
 from impasto.encoders import Encoder
-from impasto.statistics import STATISTICS, Distance, Phi, StatisticName, moments
+from impasto.neighbours import Bank
+from impasto.regions import Region
+from impasto.statistics import STATISTICS, Distance, Phi, StatisticName, Sums, moments
 
+#: What of a style is matched: the mean of a statistic, or the nearest of its features at each position.
+StyleName = Literal[StatisticName, "nearest"]
 ContentNorm = Literal["half", "course", "relative"]
 StyleNorm = Literal["gatys", "relative"]
 
-#: Name -> what the sum of squared differences of one content layer is multiplied by, given the features there of
-#: the photo, P, and of the painting, S, each `(1, n, h, w)`.
-CONTENT_NORMS: dict[ContentNorm, Callable[[Tensor, Tensor], float]] = {
+#: Name -> what the sum of squared differences of one content layer is multiplied by, given the photo's features
+#: there, P, `(1, n, h, w)`, and the mean square of the paintings'.
+CONTENT_NORMS: dict[ContentNorm, Callable[[Tensor, float], float]] = {
     # 1/2 Σ (F - P)²: Gatys et al. 2016, eq. 1.
-    "half": lambda photo, painting: 1 / 2,
+    "half": lambda photo, energy: 1 / 2,
     # 1/(4 n_H n_W n_C) Σ (F - P)².
-    "course": lambda photo, painting: 1 / (4 * photo.numel()),
+    "course": lambda photo, energy: 1 / (4 * photo.numel()),
     # Σ (F - P)² / Σ P²: 1 is the loss of seeing nothing, at every layer and every size of picture. A soft
     # painting excites the layer less than the photo does, and so must a picture in its style: what the photo
     # has in excess cannot be kept, and the error is measured against what can.
-    "relative": lambda photo, painting: (
-        1 / max(photo.numel() * min(photo.square().mean().item(), painting.square().mean().item()), 1e-12)
-    ),
+    "relative": lambda photo, energy: 1 / max(photo.numel() * min(photo.square().mean().item(), energy), 1e-12),
 }
 
 #: Name -> what one style layer's distance is multiplied by, given itself, the target and channels N.
@@ -49,15 +53,77 @@ class Content:
     target: Tensor
     weight: float
 
+    @property
+    def name(self) -> str:
+        """What the term is called among others."""
+        return f"content {self.layer}"
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """The term's value, a scalar, at features `(1, n, h, w)` of its layer."""
+        return self.weight * (features - self.target).square().sum()
+
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """weight * distance(S(F)) at one layer, S the mean of `sums` over its positions."""
+    """weight * distance(S(F)) at one layer, S the mean of `sums` over its positions, each counted by `where`.
+
+    Attributes:
+        where: `(m,)`, the region's weight at each position; None for the whole picture.
+        region: its name.
+    """
 
     layer: str
     sums: Phi
     distance: Distance
     weight: float
+    where: Tensor | None = None
+    region: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the term is called among others."""
+        return _name(self.layer, self.region)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """The term's value, a scalar, at features `(1, n, h, w)` of its layer."""
+        return self.weight * self.distance(self.sums(positions_of(features), self.where).mean)
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """weight * the mean over positions of 1 - cos to the nearest feature of a style, at one layer.
+
+    Attributes:
+        banks: (features of a style, its share) pairs.
+        where, region: as in `Style`.
+    """
+
+    layer: str
+    banks: tuple[tuple[Bank, float], ...]
+    weight: float
+    where: Tensor | None = None
+    region: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the term is called among others."""
+        return _name(self.layer, self.region)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """The term's value, a scalar, at features `(1, n, h, w)` of its layer."""
+        found = torch.stack(
+            [share * neighbours.distances(positions_of(features), bank) for bank, share in self.banks]
+        ).sum(0)
+        mean = found.mean() if self.where is None else (found * self.where).sum() / self.where.sum()
+        return self.weight * mean
+
+
+Term = Content | Style | Nearest
+AnyTerm = TypeVar("AnyTerm", bound=Term)
+
+
+def _name(layer: str, region: str) -> str:
+    return f"style {layer}" + (f" in {region}" if region else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,40 +143,39 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """alpha * content + beta * style + total variation, as a function of the image."""
+    """alpha * content + beta * style + total variation, as a function of the image.
+
+    Attributes:
+        parts: content and style terms.
+        total_variation: its weight.
+        view: makes of what is optimised, `(1, 3, h, w)`, the image that is judged: the same, or one that is grey, or
+            one in which some pixels are given.
+    """
 
     encoder: Encoder
-    content: tuple[Content, ...] = ()
-    style: tuple[Style, ...] = ()
+    parts: Sequence[Term]
     total_variation: float = 0.0
+    view: Callable[[Tensor], Tensor] = lambda image: image
     taps: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
-        layers = [term.layer for term in self.content] + [term.layer for term in self.style]
-        object.__setattr__(self, "taps", frozenset(layers))
+        object.__setattr__(self, "taps", frozenset(term.layer for term in self.parts))
 
     def terms(self, image: Tensor) -> dict[str, Tensor]:
         """Each term's weighted value, a scalar tensor, at an image `(1, 3, h, w)` in [0, 1]."""
         terms: dict[str, Tensor] = {}
         for layer, features in self.encoder.walk(image, self.taps):
-            for content in self.content:
-                if content.layer == layer:
-                    error = (features - content.target).square().sum()
-                    terms[f"content {layer}"] = content.weight * error
-            for style in self.style:
-                if style.layer == layer:
-                    statistic = style.sums(positions_of(features), None).mean
-                    terms[f"style {layer}"] = style.weight * style.distance(statistic)
+            terms |= {term.name: term(features) for term in self.parts if term.layer == layer}
         if self.total_variation:
             terms["total variation"] = self.total_variation * total_variation(image)
         return terms
 
-    def value_and_grad(self, image: Tensor) -> Evaluation:
-        """The objective and its gradient at an image `(1, 3, h, w)`, sRGB in [0, 1]."""
-        image = image.detach().requires_grad_()
-        terms = self.terms(image)
+    def value_and_grad(self, canvas: Tensor) -> Evaluation:
+        """The objective and its gradient at what is optimised, `(1, 3, h, w)`, sRGB in [0, 1]."""
+        canvas = canvas.detach().requires_grad_()
+        terms = self.terms(self.view(canvas))
         total = torch.stack(list(terms.values())).sum()
-        (gradient,) = torch.autograd.grad(total, image)
+        (gradient,) = torch.autograd.grad(total, canvas)
         values = {name: value.item() for name, value in terms.items()}
         return Evaluation(sum(values.values()), values, gradient)
 
@@ -130,50 +195,96 @@ def total_variation(image: Tensor) -> Tensor:
     return (right + down) / (image.shape[-2] * image.shape[-1])
 
 
-def content_terms(
-    encoder: Encoder,
-    photo: Tensor,
-    painting: Tensor,
-    layers: Mapping[str, float],
-    weight: float,
-    norm: ContentNorm,
-) -> tuple[Content, ...]:
-    """Content terms whose target is `photo`, one per layer, weighted `weight` times its own.
+# -- terms and their targets: all of weight 1, for `weighed` to weigh --------------------------------------
 
-    Both pictures are `(1, 3, h, w)`; the painting only tells `norm` what can be kept.
+
+def content_terms(
+    photo: Mapping[str, Tensor], norm: ContentNorm, energy: Mapping[str, float] | None = None
+) -> tuple[Content, ...]:
+    """Content terms, one per layer, whose targets are the features of a photo there, `(1, n, h, w)`.
+
+    `energy` is the mean square of the paintings' features at each layer, which tells `relative` what can be kept.
     """
-    shares = _weighing(layers, weight)
-    with torch.no_grad():
-        return tuple(
-            Content(layer, target, shares[layer] * CONTENT_NORMS[norm](target, style))
-            for (layer, target), (_, style) in zip(
-                encoder.walk(photo, shares), encoder.walk(painting, shares), strict=True
-            )
-        )
+    return tuple(
+        Content(layer, target, CONTENT_NORMS[norm](target, energy[layer] if energy else float("inf")))
+        for layer, target in photo.items()
+    )
 
 
 def style_terms(
     encoder: Encoder,
-    painting: Tensor,
-    layers: Mapping[str, float],
-    weight: float,
-    norm: StyleNorm,
-    statistic: StatisticName = "gram",
+    region: Region,
+    layers: Collection[str],
+    norm: StyleNorm = "relative",
+    statistic: StyleName = "gram",
     seed: int = 0,
-) -> tuple[Style, ...]:
-    """Style terms whose target is `painting`, `(1, 3, h, w)`: one per layer, weighted `weight` times its own."""
-    shares, terms = _weighing(layers, weight), []
+    measured: Collection[str] = (),
+) -> tuple[tuple[Style | Nearest, ...], dict[str, float]]:
+    """Style terms whose target are the sources of a region, one per layer; and the energy of these there.
+
+    Several sources are one distribution, of which each makes up its share: the mean of a statistic over them is
+    the weighted mean of theirs. For the nearest neighbours, which have no mean, the distances are averaged. A
+    term counts as much as its region covers, so that a pixel is pulled alike in large and in small ones.
+
+    Args:
+        region: at the size of one scale, on the encoder's device.
+        norm: how a term is scaled; the angles of `nearest` need none.
+        measured: layers at which the sources' mean square is returned.
+
+    Returns:
+        The terms, of weight 1, without layers at which the region or all of its sources vanish; and layer ->
+        mean square of the sources' features.
+    """
+    terms: list[Style | Nearest] = []
+    energy: dict[str, float] = {}
+    taps = {*layers, *measured}
+    if encoder.padding == "circular":  # it is the picture that tiles, not what its style comes from
+        encoder = dataclasses.replace(encoder, padding="replicate")
     with torch.no_grad():
-        for layer, features in encoder.walk(painting, shares):
-            positions = positions_of(features)
-            chosen = STATISTICS[statistic](moments(positions), seed)
-            target = chosen.sums(positions, None).mean
+        for layers_there in zip(*(encoder.walk(source.image[None], taps) for source in region.sources), strict=True):
+            layer = layers_there[0][0]
+            stride = encoder.layers[encoder.depth(layer)].stride
+            seen = [
+                (positions_of(features), regions.positions(source.where, stride), source.weight)
+                for source, (_, features) in zip(region.sources, layers_there, strict=True)
+                if regions.covers(source.where, stride)
+            ]
+            if layer in measured:
+                squares = [(_mean_square(f, w), share) for f, w, share in seen]
+                energy[layer] = sum(s * share for s, share in squares) / max(
+                    sum(share for _, share in squares), 1e-12
+                )
+            if layer not in layers or not seen or not regions.covers(region.where, stride):
+                continue
+            where = regions.positions(region.where, stride)
+            if statistic == "nearest":
+                banks = tuple((neighbours.bank(f, w), share) for f, w, share in seen)
+                terms.append(Nearest(layer, banks, region.share, where, region.name))
+                continue
+            chosen = STATISTICS[statistic](_blend([(moments(f, w), share) for f, w, share in seen]), seed)
+            target = _blend([(chosen.sums(f, w), share) for f, w, share in seen]).mean
             distance = chosen.distance_to(target)
-            scale = STYLE_NORMS[norm](distance, target, len(positions))
-            terms.append(Style(layer, chosen.sums, distance, shares[layer] * scale))
-    return tuple(terms)
+            scale = STYLE_NORMS[norm](distance, target, len(seen[0][0]))
+            terms.append(Style(layer, chosen.sums, distance, region.share * scale, where, region.name))
+    return tuple(terms), energy
 
 
-def _weighing(layers: Mapping[str, float], weight: float) -> dict[str, float]:
-    """The layers that weigh anything: `weight` times their own."""
-    return {layer: weight * share for layer, share in layers.items() if weight * share}
+def _blend(parts: Sequence[tuple[Sums, float]]) -> Sums:
+    """Sums whose mean is the weighted mean of the parts' means."""
+    total = sum(share * sums.mean for sums, share in parts)
+    assert isinstance(total, Tensor)
+    return Sums(total, total.new_tensor(sum(share for _, share in parts)))
+
+
+def _mean_square(features: Tensor, weights: Tensor | None) -> float:
+    square = features.square().mean(0)
+    return (square.mean() if weights is None else (square * weights).sum() / weights.sum()).item()
+
+
+def weighed(terms: Sequence[AnyTerm], layers: Mapping[str, float], weight: float) -> tuple[AnyTerm, ...]:
+    """The same terms, their weights multiplied by `weight` and their layer's own."""
+    return tuple(
+        dataclasses.replace(term, weight=term.weight * weight * layers[term.layer])
+        for term in terms
+        if weight * layers[term.layer]
+    )

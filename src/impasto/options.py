@@ -1,124 +1,72 @@
-"""What a person can decide, as frozen dataclasses: the one place where options are declared.
+"""What a person can decide, as one frozen dataclass per operation: the one place where options are declared.
 
-The command line, forms, presets and the settings stored in pictures are all made from these fields: a field's
-metadata holds its help text and group. Importing this module imports no torch.
+Importing this module imports no torch.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from impasto.fields import (
+    check,
+    format_extent,
+    format_layers,
+    format_masks,
+    format_numbers,
+    option,
+    parse_extent,
+    parse_layers,
+    parse_masks,
+    parse_numbers,
+    parse_size,
+)
 
 if TYPE_CHECKING:
     from impasto.encoders import Padding, Pooling
-    from impasto.objective import ContentNorm, StyleNorm
+    from impasto.objective import ContentNorm, StyleName, StyleNorm
     from impasto.optimize import Method
-    from impasto.statistics import StatisticName
 
 Init = Literal["content", "noise", "mixed", "style"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+ColorMode = Literal["style", "luminance", "match", "both", "palette"]
+ColorMatch = Literal["covariance", "histogram"]
+
+#: The order in which groups of options are shown.
+GROUPS = ("Picture", "Style", "Regions", "Time", "Objective", "Network", "Optimiser")
 
 #: The layers that Gatys et al. 2016 read, for VGG-16 and VGG-19 alike.
 CONTENT_LAYERS = {"relu4_2": 1.0}
 STYLE_LAYERS = {f"relu{block}_1": 0.2 for block in range(1, 6)}
-
-
-def option(default: Any, group: str, about: str, **extra: Any) -> Any:
-    """A dataclass field with what a person needs to know about it."""
-    metadata = {"group": group, "help": about, **extra}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def parse_size(text: str) -> int | None:
-    """`512` -> 512, `original` -> None."""
-    if text == "original":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"size is {text!r}; needed is a number of pixels, or 'original'") from None
-
-
-def parse_layers(text: str) -> dict[str, float]:
-    """`relu3_1,relu4_1=0.5` -> {"relu3_1": 1.0, "relu4_1": 0.5}."""
-    layers: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, weight = part.strip().partition("=")
-        try:
-            layers[name] = float(weight) if weight else 1.0
-        except ValueError:
-            raise ValueError(f"the weight of layer {name!r} is {weight!r}; needed is a number") from None
-    return layers
-
-
-def format_layers(layers: Mapping[str, float]) -> str:
-    """The inverse of `parse_layers`."""
-    return ",".join(name if weight == 1 else f"{name}={weight!r}" for name, weight in layers.items())
+#: Nearest neighbours among all positions cost the square of their number: the finest layer is left out.
+NEAREST_LAYERS = {"relu2_1": 0.25, "relu3_1": 0.25, "relu4_1": 0.25, "relu5_1": 0.25}
 
 
 @dataclass(frozen=True, kw_only=True)
-class StylizeOptions:
-    """How to repaint a photo. The defaults are ours; `preset` gives those of the papers."""
+class Options:
+    """What every operation that optimises a picture lets one decide."""
 
-    size: int | None = option(512, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
-    strength: float = option(
-        1.0,
-        "Picture",
-        "How much style: 0 keeps the photo, 1 is a balance, 2 leaves little of it. "
-        "The style's weight grows with its cube, since the eye answers to ratios.",
-    )
-    init: str = option(
-        "content",
-        "Picture",
-        "Start from: content, noise, mixed (the photo under noise), style, or a picture's FILE "
-        "(which starts at full size, unless --scales says otherwise).",
-    )
-    match_colors: bool = option(
-        True, "Picture", "Start with the photo's colours matched to the style's (for content and mixed)."
-    )
-    seed: int = option(0, "Picture", "Seed of all randomness: the same seed makes the same file.")
+    operation: ClassVar[str]
 
-    iterations: int = option(50, "Time", "Evaluations at the last scale; smaller scales get more.")
+    seed: int = option(0, "Picture", "Seed of all randomness: the same seed makes the same file.", least=0)
+
+    iterations: int = option(50, "Time", "Evaluations at the last scale; smaller scales get more.", least=1)
     scales: int | None = option(
-        None, "Time", "Sizes to go through, coarse to fine; 1 is the last only. By default from about 128 px."
+        None,
+        "Time",
+        "Sizes to go through, coarse to fine; 1 is the last only. By default from about 128 px.",
+        least=1,
     )
     time_budget: float | None = option(
-        None, "Time", "Seconds to take at most; the iterations are shared out to fit.", metavar="SECONDS"
+        None,
+        "Time",
+        "Seconds to take at most; the iterations are shared out to fit.",
+        metavar="SECONDS",
+        above=0,
     )
 
-    statistic: StatisticName = option(
-        "gram",
-        "Objective",
-        "What of the style's features is matched.",
-        choices=("gram", "mean", "moments", "gaussian", "covariance", "wasserstein"),
-    )
-    content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.")
-    style_weight: float = option(20.0, "Objective", "Weight of the style at strength 1, beta.")
-    total_variation: float = option(0.0, "Objective", "Weight of the total variation: smoothness.")
-    content_layers: Mapping[str, float] = option(
-        CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", parse=parse_layers
-    )
-    style_layers: Mapping[str, float] = option(
-        STYLE_LAYERS, "Objective", "Style layers, as name or name=weight.", parse=parse_layers
-    )
-    content_norm: ContentNorm = option(
-        "relative",
-        "Objective",
-        "Scale of the content loss: half (Gatys's 1/2 Σ), course (1/(4HWC) Σ), relative (to the target).",
-        choices=("half", "course", "relative"),
-    )
-    style_norm: StyleNorm = option(
-        "relative",
-        "Objective",
-        "Scale of each style loss: gatys (1/(4N²)), relative (to the target).",
-        choices=("gatys", "relative"),
-    )
+    total_variation: float = option(0.0, "Objective", "Weight of the total variation: smoothness.", least=0)
 
     weights: str = option(
         "vgg19", "Network", "Weights: a name of 'impasto weights list', or a file.", metavar="NAME|FILE"
@@ -138,113 +86,218 @@ class StylizeOptions:
     )
 
     optimizer: Method = option("lbfgs", "Optimiser", "Method.", choices=("lbfgs", "adam"))
-    history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.")
-    rate: float = option(0.02, "Optimiser", "Adam's step, as a part of the range from black to white.")
+    history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.", least=1)
+    rate: float = option(0.02, "Optimiser", "Adam's step, as a part of the range from black to white.", above=0)
     device: Device = option("auto", "Optimiser", "Where to compute.", choices=get_args(Device))
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, choices = getattr(self, field.name), field.metadata.get("choices")
-            if choices and value is not None and value not in choices:
-                raise ValueError(f"unknown {field.name} {value!r}; choose from {', '.join(choices)}")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{field.name} is {value}; needed is a finite number")
-        for name, least in {"size": 1, "iterations": 1, "scales": 1, "history": 1}.items():
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise ValueError(f"{name} is {value}; needed is a whole number of at least {least}")
-        for name in ("strength", "content_weight", "style_weight", "total_variation"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
-        for name in ("time_budget", "rate"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} is {value}; it must be above 0")
-        for name in ("content_layers", "style_layers"):
-            for layer, weight in getattr(self, name).items():
-                if not (math.isfinite(weight) and weight >= 0):
-                    raise ValueError(f"{name}: the weight of {layer!r} is {weight}; it must not be negative")
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyledOptions(Options):
+    """What every operation that reads a style lets one decide."""
+
+    style_weights: tuple[float, ...] = option(
+        (),
+        "Style",
+        "Shares of several styles, in their order: 0.7,0.3. Equal by default.",
+        parse=parse_numbers,
+        form=format_numbers,
+        metavar="A,B,…",
+        given=True,
+    )
+    style_scale: tuple[float, ...] = option(
+        (1.0,),
+        "Style",
+        "Brush size: 2 for strokes twice as large, or several to blend, 0.5,1,2.",
+        parse=parse_numbers,
+        form=format_numbers,
+        metavar="X[,Y…]",
+    )
+    statistic: StyleName = option(
+        "gram",
+        "Style",
+        "What of the style's features is matched: the mean of a statistic over all positions, or at each "
+        "position the nearest of the style's features.",
+        choices=("gram", "mean", "moments", "gaussian", "covariance", "wasserstein", "nearest"),
+    )
+    style_mask: Mapping[str, Any] = option(
+        {},
+        "Regions",
+        "Read a style only where a mask is white: STYLE=FILE, the style by number or name. May be repeated. "
+        "What is transparent in a painting is never read.",
+        parse=parse_masks,
+        form=format_masks,
+        many=True,
+        metavar="STYLE=FILE",
+        given=True,
+    )
+    style_layers: Mapping[str, float] | None = option(
+        None,
+        "Objective",
+        "Style layers, as name or name=weight. By default relu1_1 to relu5_1, for 'nearest' without the first.",
+        parse=parse_layers,
+        form=format_layers,
+    )
+    style_norm: StyleNorm = option(
+        "relative",
+        "Objective",
+        "Scale of each style loss: gatys (1/(4N²)), relative (to the target).",
+        choices=("gatys", "relative"),
+    )
+
+    @property
+    def layers_of_style(self) -> Mapping[str, float]:
+        """The style layers and their weights, the default's where none were given."""
+        if self.style_layers is not None:
+            return self.style_layers
+        return NEAREST_LAYERS if self.statistic == "nearest" else STYLE_LAYERS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.style_scale or min(self.style_scale) <= 0:
+            raise ValueError(f"style_scale is {format_numbers(self.style_scale)!r}; every scale must be above 0")
+        if self.style_weights and not sum(self.style_weights):
+            raise ValueError("style_weights are all 0; one at least must weigh something")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeOptions(StyledOptions):
+    """How to repaint a photo. The defaults are ours; `preset` gives those of the papers."""
+
+    operation: ClassVar[str] = "stylize"
+
+    size: int | None = option(512, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
+    strength: float = option(
+        1.0,
+        "Picture",
+        "How much style: 0 keeps the photo, 1 is a balance, 2 leaves little of it. "
+        "The style's weight grows with its cube, since the eye answers to ratios.",
+        least=0,
+    )
+    color: ColorMode = option(
+        "style",
+        "Picture",
+        "Whose colours: the style's; or the photo's, by repainting its luminance only (luminance), by "
+        "recolouring the style first (match), or both; palette transfers nothing but the style's colours.",
+        choices=get_args(ColorMode),
+    )
+    color_match: ColorMatch = option(
+        "covariance",
+        "Picture",
+        "How colours are matched: mean and covariance, or the histogram of each channel.",
+        choices=get_args(ColorMatch),
+    )
+    init: str = option(
+        "content",
+        "Picture",
+        "Start from: content, noise, mixed (the photo under noise), style, or a picture's FILE "
+        "(which starts at full size, unless --scales says otherwise).",
+    )
+    match_colors: bool = option(
+        True, "Picture", "Start with the photo's colours matched to the style's (for content and mixed)."
+    )
+
+    content_mask: Mapping[str, Any] = option(
+        {},
+        "Regions",
+        "Where a style goes: STYLE=FILE, white where; the style by number or name, or 'keep' for what stays "
+        "untouched. May be repeated. FILE may be 'alpha', the photo's own. Styles without a mask share "
+        "what no mask covers.",
+        parse=parse_masks,
+        form=format_masks,
+        many=True,
+        metavar="STYLE=FILE",
+        given=True,
+    )
+
+    content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.", least=0)
+    style_weight: float = option(20.0, "Objective", "Weight of the style at strength 1, beta.", least=0)
+    content_layers: Mapping[str, float] = option(
+        CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", parse=parse_layers, form=format_layers
+    )
+    content_norm: ContentNorm = option(
+        "relative",
+        "Objective",
+        "Scale of the content loss: half (Gatys's 1/2 Σ), course (1/(4HWC) Σ), relative (to the target).",
+        choices=("half", "course", "relative"),
+    )
+
+    @property
+    def weight_of_style(self) -> float:
+        """beta, the dial included."""
+        return self.style_weight * self.strength**3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.content_weight * sum(self.content_layers.values()) and not (
-            self.style_weight * self.strength * sum(self.style_layers.values())
+            self.weight_of_style * sum(self.layers_of_style.values())
         ):
             raise ValueError("both content and style weigh nothing: there is nothing to optimise")
 
 
-#: Name -> what it sets, over the defaults of `StylizeOptions`.
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    # Gatys, Ecker & Bethge, CVPR 2016, alpha/beta = 1e-3. The paper also scales VGG's filters so that each
-    # has a mean activation of 1 over ImageNet; our weights are not scaled so, which changes what the layers'
-    # weights mean, not the method. It resizes the style to the size of the content; we keep the painting's
-    # shape and give it as many pixels.
-    "gatys2016": {
-        "content_weight": 1e-3,
-        "style_weight": 1.0,
-        "content_norm": "half",
-        "style_norm": "gatys",
-        "pooling": "average",
-        "padding": "zeros",
-        "init": "noise",
-        "match_colors": False,
-        "scales": 1,
-        "iterations": 500,
-    },
-    # The form taught in the deep learning course: alpha = 10, beta = 40, Adam from the photo under noise.
-    "course": {
-        "size": 400,
-        "content_weight": 10.0,
-        "style_weight": 40.0,
-        "content_norm": "course",
-        "style_norm": "gatys",
-        "padding": "zeros",
-        "init": "mixed",
-        "match_colors": False,
-        "scales": 1,
-        "iterations": 500,
-        "optimizer": "adam",
-    },
-}
+@dataclass(frozen=True, kw_only=True)
+class TextureOptions(StyledOptions):
+    """How to make a texture of a painting (Gatys, Ecker & Bethge, NeurIPS 2015, arXiv 1505.07376)."""
+
+    operation: ClassVar[str] = "texture"
+
+    size: tuple[int, int] = option(
+        (512, 512),
+        "Picture",
+        "Width and height of the texture in pixels; one number for a square.",
+        parse=parse_extent,
+        form=format_extent,
+        metavar="WxH",
+    )
+    seamless: bool = option(False, "Picture", "Make it tile: its borders continue on the opposite side.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not sum(self.layers_of_style.values()):
+            raise ValueError("all style layers weigh 0: there is nothing to optimise")
 
 
-def preset(name: str, **changes: Any) -> StylizeOptions:
-    """The options of a preset, with changes: `preset("gatys2016", size=400)`.
+@dataclass(frozen=True, kw_only=True)
+class ReconstructOptions(StyledOptions):
+    """How to reconstruct a picture from what layers know of it (figure 1 of Gatys et al. 2016)."""
 
-    Raises:
-        ValueError: an unknown preset or option; the nearest known one is named.
-    """
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
-    known = {field.name for field in dataclasses.fields(StylizeOptions)}
-    for key in changes:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            raise ValueError(f"unknown option {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    return StylizeOptions(**{**PRESETS[name], **changes})
+    operation: ClassVar[str] = "reconstruct"
 
+    size: int | None = option(256, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
+    iterations: int = option(200, "Time", "Evaluations at the last scale; smaller scales get more.", least=1)
+    scales: int | None = option(1, "Time", "Sizes to go through, coarse to fine; 1 is the last only.", least=1)
+    content_layer: Mapping[str, float] | None = option(
+        None,
+        "Objective",
+        "Match the activations of this layer, or of several. By default relu4_2, unless there are style layers.",
+        parse=parse_layers,
+        form=format_layers,
+        metavar="LAYER",
+    )
+    style_layers: Mapping[str, float] | None = option(
+        None,
+        "Objective",
+        "Match the statistics of these layers: what is left of the picture when positions are forgotten.",
+        parse=parse_layers,
+        form=format_layers,
+        metavar="LAYERS",
+    )
 
-def default_of(field: dataclasses.Field[Any]) -> Any:
-    """The default of a field, made afresh where it is a mapping."""
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
+    @property
+    def layers_of_content(self) -> Mapping[str, float]:
+        """The content layers, the default's where no layers at all were given."""
+        if self.content_layer is not None:
+            return self.content_layer
+        return {} if self.style_layers else CONTENT_LAYERS
 
+    @property
+    def layers_of_style(self) -> Mapping[str, float]:
+        """The style layers, none by default."""
+        return self.style_layers or {}
 
-def to_arguments(options: StylizeOptions) -> list[str]:
-    """The command-line arguments that make these options from the defaults."""
-    arguments: list[str] = []
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if value == default_of(field):
-            continue
-        flag = "--" + field.name.replace("_", "-")
-        if isinstance(value, bool):
-            arguments.append(flag if value else flag.replace("--", "--no-", 1))
-        else:
-            arguments += [flag, _format(value)]
-    return arguments
-
-
-def _format(value: Any) -> str:
-    if value is None:  # of all options, only the size has a default that is not None and may be set to it
-        return "original"
-    return format_layers(value) if isinstance(value, Mapping) else str(value)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not sum(self.layers_of_content.values()) + sum(self.layers_of_style.values()):
+            raise ValueError("all layers weigh 0: there is nothing to reconstruct from")

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import impasto
-from impasto.options import StylizeOptions, to_arguments
+from impasto.fields import to_arguments
+from impasto.options import Options
+from impasto.presets import KINDS
 
 
-def settings(content: str, styles: list[str], options: StylizeOptions, bits: int = 8) -> dict[str, Any]:
-    """The settings of a picture, ready for JSON."""
+def settings(
+    operation: str, pictures: Sequence[str], options: Options, bits: int = 8, more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The settings of a picture, ready for JSON; `more` are arguments that are not among the options."""
     fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {
         "impasto": impasto.__version__,
-        "operation": "stylize",
-        "content": content,
-        "styles": styles,
+        "operation": operation,
+        "pictures": list(pictures),
         "bits": bits,
+        "more": list(more),
         "options": fields,
     }
 
@@ -29,14 +34,16 @@ def command(stored: dict[str, Any], output: str) -> str:
     Raises:
         ValueError: settings of another operation, or that this version does not know.
     """
-    if stored.get("operation") != "stylize":
-        raise ValueError(f"the picture was made by {stored.get('operation')!r}, which this version does not know")
+    operation = stored.get("operation")
+    kind = KINDS["stylize" if operation == "sheet" else operation] if operation in (*KINDS, "sheet") else None
+    if kind is None:
+        raise ValueError(f"the picture was made by {operation!r}, which this version does not know")
     try:
-        options = StylizeOptions(**stored["options"])
-        content, styles, bits = stored["content"], stored["styles"], stored.get("bits", 8)
-        words = ["impasto", "stylize", content, *styles, "-o", output, *to_arguments(options)]
-        return shlex.join([*words, *(["--bits", str(bits)] if bits != 8 else [])])
-    except (KeyError, TypeError, AttributeError) as error:
+        options = kind(**stored["options"])
+        words = ["impasto", str(operation), *stored["pictures"], "-o", output, *stored["more"]]
+        bits = [] if stored["bits"] == 8 else ["--bits", str(stored["bits"])]
+        return shlex.join([*words, *to_arguments(options), *bits])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
             f"the picture's settings are of impasto {stored.get('impasto')}, not of this version ({error})"
         ) from None

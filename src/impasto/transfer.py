@@ -2,68 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-import os
+import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from impasto import color, images, photos, schedule, weights
-from impasto import styles as built_in
+from impasto import color, images, regions, schedule, weights
 from impasto.encoders import Encoder
 from impasto.images import Picture, PictureLike
-from impasto.objective import Objective, content_terms, style_terms
-from impasto.optimize import METHODS, is_finite
-from impasto.options import Init, StylizeOptions
+from impasto.inputs import Memo, identity, read_content, read_styles, remembered
+from impasto.objective import Nearest, Objective, Style, content_terms, style_terms, weighed
+from impasto.options import ColorMatch, Init, StyledOptions, StylizeOptions
+from impasto.regions import Region, Source
 from impasto.schedule import Scale
-
-log = logging.getLogger(__name__)
-
-#: What the preparation of a scale costs (its targets, its first point), in evaluations: for estimates.
-PREPARATION = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One improvement of the picture.
-
-    Attributes:
-        image: `(3, h, w)` at this scale's size, sRGB in [0, 1].
-        iteration, iterations: evaluations done, and planned, at this scale.
-        scale, scales: which scale this is, from 1, and how many there are.
-        evaluations: evaluations done in all.
-        loss, losses: the objective's value, and the weighted value of each term by name.
-        seconds: since the beginning.
-        eta: seconds that are left, as far as one can tell.
-        size: height and width of the final picture.
-        alpha: the content's alpha at the final size, `(h, w)`, or None.
-        note: something a person should know, say that the optimiser gave up; mostly empty.
-    """
-
-    image: Tensor
-    iteration: int
-    iterations: int
-    scale: int
-    scales: int
-    evaluations: int
-    loss: float
-    losses: Mapping[str, float]
-    seconds: float
-    eta: float
-    size: tuple[int, int]
-    alpha: Tensor | None = field(default=None, repr=False)
-    note: str = ""
-
-    @property
-    def picture(self) -> Picture:
-        """The picture as it would be kept now: at exactly the final size, with the content's alpha."""
-        return Picture(images.resize(self.image.cpu(), *self.size), self.alpha)
+from impasto.steps import Clock, Step, choose_device, descend
 
 
 def stylize(
@@ -76,14 +33,14 @@ def stylize(
     Args:
         content: a path, PIL picture, array or tensor (see `images.read` for shapes and ranges), or the name of
             a photo of `photos.PHOTOS`.
-        styles: the same, or the name of a built-in style; one, or a sequence of one.
+        styles: the same, or the name of a built-in style; one, or a sequence of them.
         options: see `StylizeOptions`; `preset(name)` makes those of the papers.
 
     Returns:
         The picture, `options.size` pixels on its long side, with the content's alpha.
 
     Raises:
-        ValueError: arguments that do not fit, pictures too small for the layers.
+        ValueError: arguments that do not fit, pictures too small for the layers, masks that leave nothing.
         PictureError: a file that is missing or damaged.
         WeightsError: weights that are not here, or damaged.
     """
@@ -95,92 +52,183 @@ def iterate(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],
     options: StylizeOptions | None = None,
+    memo: Memo | None = None,
 ) -> Iterator[Step]:
     """The steps of `stylize`, as they come; to cancel, stop asking.
 
-    Arguments and errors are those of `stylize`. What is wrong with them is raised here, before the first step.
+    Arguments and errors are those of `stylize`. What is wrong with them is raised here, before the first step. Runs
+    on the same pictures may share a dictionary `memo`, and with it what they would all compute alike.
     """
     started = time.monotonic()
-    options = options or StylizeOptions()
+    options, memo = options or StylizeOptions(), {} if memo is None else memo
     device = choose_device(options.device)
-    photo = _read_content(content)
-    size = photo.size if options.size is None else images.fit(photo.size, options.size)
+    original = remembered(memo, ("content", identity(content)), lambda: read_content(content))
+    size = original.size if options.size is None else images.fit(original.size, options.size)
+    photo = original.resized(*size)
+    largest = size[0] * size[1] * max(options.style_scale) ** 2
+    paintings = read_styles(styles, largest, memo)
+    parts, keep = regions.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
+    if options.color == "palette":
+        painted = photo.rgb.lerp(recolor(photo.rgb, parts, options.color_match), min(options.strength, 1.0))
+        return iter([_only_step(_finish(photo, painted, keep), time.monotonic() - started)])
+
     scales = schedule.plan(*size, options.iterations, _scale_count(options))
     encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
-    taps = {**options.content_layers, **options.style_layers}
+    style_layers = options.layers_of_style if options.weight_of_style else {}
+    taps = {**options.content_layers, **style_layers}
     encoder.check_size(*size, taps, "the result")
-    painting = _read_style(styles, scales[-1].pixels)
-    encoder.check_size(*_style_size(painting, scales[0]), taps, "the style")
-    photo = photo.resized(*size)
-    start = _start(options, photo.rgb, painting.rgb)
+    check_regions(parts, encoder, style_layers, scales, options)
+
+    if options.color in ("match", "both"):
+        parts = tuple(_in_colors_of(photo.rgb, part, options.color_match) for part in parts)
+    seen = photo.rgb
+    if options.color in ("luminance", "both"):
+        seen = color.luminance(seen)
+        parts = tuple(each_source(part, lambda source: color.luminance(source.image)) for part in parts)
+    start = _start(options, seen, parts)
     encoder = encoder.up_to(taps).to(device)
-    clock = _Clock(started, options.time_budget, scales)
-    return _steps(encoder, options, photo, painting, start.to(device), scales, clock)
+    pictures = (identity(content), *(identity(painting) for _, painting in paintings))
+    objective_at = _objectives(encoder, options, seen, parts, keep, memo, pictures)
+
+    def finish(image: Tensor) -> Picture:
+        painted = images.resize(image, *size)
+        if options.color in ("luminance", "both"):
+            painted = color.with_colors_of(painted, photo.rgb)
+        return _finish(photo, painted, keep)
+
+    clock = Clock(started, options.time_budget, scales)
+    return descend(options, scales, start.to(device), objective_at, finish, size, clock)
 
 
-def _steps(
+#: The options that the features of a picture depend on, and those that the target of a style does.
+_SEEN_BY = ("weights", "preprocessing", "pooling", "padding", "color", "color_match", "content_mask")
+_STYLE_BY = (*_SEEN_BY, "statistic", "style_norm", "style_scale", "style_weights", "style_mask")
+
+
+def _objectives(
     encoder: Encoder,
     options: StylizeOptions,
-    photo: Picture,
-    painting: Picture,
-    image: Tensor,
-    scales: Sequence[Scale],
-    clock: _Clock,
-) -> Iterator[Step]:
-    """Through the scales: each starts from what the one before arrived at, the first from `image`."""
-    evaluations = 0
-    for index, scale in enumerate(scales):
-        if index > 0 and not clock.enter(index):
-            log.warning("out of time before %d×%d px", scale.width, scale.height)
-            break
-        image = images.resize(image, scale.height, scale.width)
-        target = images.resize(photo.rgb, scale.height, scale.width)
-        style = images.resize(painting.rgb, *_style_size(painting, scale))
-        objective = _objective(encoder, options, target.to(image.device), style.to(image.device))
-        method = METHODS[options.optimizer](objective.value_and_grad, image[None], options.history, options.rate)
-        for point in method:
-            if not is_finite(point.evaluation) and index == 0:
-                raise ValueError(f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength")
-            image = point.image[0]
-            done = min(point.evaluations, scale.evaluations)
-            clock.tick(index, done)
-            yield Step(
-                image=image,
-                iteration=done,
-                iterations=scale.evaluations,
-                scale=index + 1,
-                scales=len(scales),
-                evaluations=evaluations + point.evaluations,
-                loss=point.evaluation.loss,
-                losses=point.evaluation.terms,
-                seconds=clock.seconds,
-                eta=clock.eta(index, done, bool(point.note)),
-                size=photo.size,
-                alpha=photo.alpha,
-                note=point.note,
-            )
-            if point.note:
-                log.warning("%d×%d px: %s", scale.width, scale.height, point.note)
-            if point.evaluations >= scale.evaluations or clock.is_over(index):
-                break
-        evaluations += point.evaluations
-        if not is_finite(point.evaluation):
-            break
+    photo: Tensor,
+    parts: Sequence[Region],
+    keep: Tensor | None,
+    memo: Memo,
+    pictures: Hashable,
+) -> Callable[[Scale], Objective]:
+    """Makes the objective of a scale; `photo`, `(3, h, w)`, and `keep`, `(h, w)`, are at the final size.
 
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the best one here.
-
-    Raises:
-        ValueError: a device that this machine or this build of PyTorch lacks.
+    What only the targets depend on is computed once for all runs that share `memo`.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
-    if not available[name]:
-        here = ", ".join(device for device, there in available.items() if there)
-        raise ValueError(f"device {name} is not available here; choose from auto, {here}")
-    return torch.device(name)
+    device = encoder.mean.device
+    content_layers = {layer: w for layer, w in options.content_layers.items() if w * options.content_weight}
+    style_layers = {layer: w for layer, w in options.layers_of_style.items() if w * options.weight_of_style}
+    seed = options.seed if options.statistic == "gaussian" else 0
+    layers = (tuple(content_layers), tuple(style_layers))
+    seen_by = (pictures, device, layers, *frozen(options, _SEEN_BY))
+    style_by = (*seen_by, seed, *frozen(options, _STYLE_BY))
+
+    def at(scale: Scale) -> Objective:
+        size = (scale.height, scale.width)
+        small = images.resize(photo, *size).to(device)
+
+        def features() -> dict[str, Tensor]:
+            with torch.no_grad():
+                return encoder(small[None], content_layers)
+
+        def look(part: Region) -> tuple[Sequence[Style | Nearest], dict[str, float]]:
+            there = region_at(part, scale, options.style_scale, device)
+            return style_terms(
+                encoder, there, style_layers, options.style_norm, options.statistic, seed, content_layers
+            )
+
+        looks = remembered(memo, ("styles", size, style_by), lambda: [look(part) for part in parts])
+        cover = max(sum(part.share for part in parts), 1e-12)
+        energy = {
+            layer: sum(part.share * seen[layer] for part, (_, seen) in zip(parts, looks, strict=True)) / cover
+            for layer in content_layers
+        }
+        target = remembered(memo, ("photo", size, seen_by), features)
+        content = content_terms(target, options.content_norm, energy)
+        style = [term for terms, _ in looks for term in terms]
+        return Objective(
+            encoder,
+            (
+                *weighed(content, content_layers, options.content_weight),
+                *weighed(style, style_layers, options.weight_of_style),
+            ),
+            options.total_variation,
+            _view(options, small, None if keep is None else images.resize(keep[None], *size).to(device)),
+        )
+
+    return at
+
+
+def _view(options: StylizeOptions, photo: Tensor, keep: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """What of a canvas is looked at: its grey, if only the luminance is painted, and the photo where it is kept."""
+
+    def view(canvas: Tensor) -> Tensor:
+        if options.color in ("luminance", "both"):
+            canvas = canvas.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        return canvas if keep is None else canvas.lerp(photo, keep)
+
+    return view
+
+
+def frozen(options: StyledOptions, names: Sequence[str]) -> tuple[Hashable, ...]:
+    """The values of these options as a key: masks by what they are, everything else by its text."""
+    values = [getattr(options, name) for name in names]
+    return tuple(
+        tuple((key, identity(mask)) for key, mask in value.items()) if isinstance(value, Mapping) else repr(value)
+        for value in values
+    )
+
+
+def check_regions(
+    parts: Sequence[Region],
+    encoder: Encoder,
+    layers: Mapping[str, float],
+    scales: Sequence[Scale],
+    options: StyledOptions,
+) -> None:
+    """Raise a ValueError if a region, or what is read of a painting, has too few pixels for one of `layers`.
+
+    A mask is held to account at the last scale. At smaller ones a layer at which it vanishes is left out.
+    """
+    read = [layer for layer, weight in layers.items() if weight]
+    for part in parts:
+        if part.where is not None and layers:
+            regions.check(part.where, encoder, read, f"the region of {' and '.join(s.name for s in part.sources)}")
+        for source in part.sources:
+            for factor in options.style_scale:
+                encoder.check_size(*style_size(source, scales[0], factor), read, f"the style {source.name}")
+                if source.where is not None:
+                    there = source.resized(*style_size(source, scales[-1], factor))
+                    assert there.where is not None
+                    regions.check(there.where, encoder, read, f"what is read of {source.name}")
+
+
+def style_size(source: Source, scale: Scale, factor: float) -> tuple[int, int]:
+    """As many pixels as the scale has, but never more than the painting, since enlarging only blurs its strokes;
+    then `factor` times as long and wide, for larger or smaller ones."""
+    pixels = min(scale.pixels, source.size[0] * source.size[1])
+    return images.fit_area(source.size, pixels * factor**2)
+
+
+def region_at(part: Region, scale: Scale, factors: Sequence[float], device: torch.device) -> Region:
+    """A region at a scale, its sources at the sizes that go with it, on the device."""
+    where = regions.resize_mask(part.where, scale.height, scale.width)
+    sources = []
+    for source in part.sources:
+        for factor in factors:
+            there = source.resized(*style_size(source, scale, factor))
+            sources.append(
+                dataclasses.replace(
+                    there,
+                    image=there.image.to(device),
+                    where=None if there.where is None else there.where.to(device),
+                    weight=source.weight / len(factors),
+                )
+            )
+    return Region(None if where is None else where.to(device), tuple(sources), part.name)
 
 
 def _scale_count(options: StylizeOptions) -> int | None:
@@ -188,51 +236,57 @@ def _scale_count(options: StylizeOptions) -> int | None:
     return 1 if options.scales is None and options.init not in get_args(Init) else options.scales
 
 
-def _read_content(given: PictureLike) -> Picture:
-    if isinstance(given, str) and given in photos.PHOTOS and not Path(given).exists():
-        return images.read(photos.load(given), given)
-    return images.read(given, "the content")
-
-
-def _read_style(given: PictureLike | Sequence[PictureLike], pixels: int) -> Picture:
-    if isinstance(given, (list, tuple)):
-        if len(given) != 1:
-            raise ValueError(f"{len(given)} styles were given; needed is one")
-        given = given[0]
-    style = cast(PictureLike, given)
-    if isinstance(style, str) and style in built_in.STYLES and not Path(style).exists():
-        side = max(built_in.LEAST_SIDE, round(pixels**0.5))
-        return images.read(built_in.paint(style, side, side), style)
-    if isinstance(style, (str, os.PathLike)) and not Path(style).exists() and not Path(style).suffix:
-        raise ValueError(
-            f"no such style: {os.fspath(style)!r} is neither a file nor one of {', '.join(built_in.STYLES)}"
-        )
-    return images.read(style, "the style")
-
-
-def _style_size(painting: Picture, scale: Scale) -> tuple[int, int]:
-    """As many pixels as the scale has, but never more than the painting: enlarging only blurs its strokes."""
-    return images.fit_area(painting.size, min(scale.pixels, painting.size[0] * painting.size[1]))
-
-
-def _start(options: StylizeOptions, photo: Tensor, painting: Tensor) -> Tensor:
+def _start(options: StylizeOptions, photo: Tensor, parts: Sequence[Region]) -> Tensor:
     """The picture that the optimiser starts from, `(3, h, w)`, at the final size."""
     generator = torch.Generator().manual_seed(options.seed)
     starts: dict[str, Callable[[], Tensor]] = {
-        "content": lambda: color.match(photo, painting) if options.match_colors else photo,
+        "content": lambda: recolor(photo, parts, options.color_match) if options.match_colors else photo,
         # Gentle noise, as in Gatys's own code: what is loud at the start is heard for hundreds of iterations.
         "noise": lambda: (0.5 + 0.02 * torch.randn(photo.shape, generator=generator)).clamp(0, 1),
         # As the course does: up to a quarter of the range either way, so that the start still resembles the photo.
         "mixed": lambda: (starts["content"]() + 0.5 * torch.rand(photo.shape, generator=generator) - 0.25).clamp(
             0, 1
         ),
-        "style": lambda: _cover(painting, photo.shape[-2], photo.shape[-1]),
+        "style": lambda: _cover(parts[0].sources[0].image, photo.shape[-2], photo.shape[-1]) if parts else photo,
     }
     if options.init in starts:
         return starts[options.init]()
     if not Path(options.init).exists() and not Path(options.init).suffix:
         raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(starts)}, or give a file")
     return images.read(options.init, "the start").resized(photo.shape[-2], photo.shape[-1]).rgb
+
+
+def recolor(photo: Tensor, parts: Sequence[Region], method: ColorMatch) -> Tensor:
+    """The photo with every region's colours matched to those of its sources; `(3, h, w)`, as the regions are."""
+    painted = photo.clone()
+    for part in parts:
+        # Large paintings are thinned out: a colour is one of 3 channels and needs no millions of examples.
+        sources = [
+            source.resized(*images.fit_area(source.size, min(source.size[0] * source.size[1], 1 << 18)))
+            for source in part.sources
+        ]
+        pixels = torch.cat([source.image.flatten(1) for source in sources], 1)
+        counts = torch.cat([_counts(source) * source.weight for source in sources])
+        matched = color.match(photo, pixels, method, part.where, counts)
+        painted = matched if part.where is None else painted + part.where * (matched - photo)
+    return painted.clamp(0, 1)
+
+
+def _counts(source: Source) -> Tensor:
+    """How much each pixel of a source counts, `(m,)`, summing to 1."""
+    where = torch.ones(source.size) if source.where is None else source.where
+    return (where / where.sum()).flatten()
+
+
+def _in_colors_of(photo: Tensor, part: Region, method: ColorMatch) -> Region:
+    """The region with its sources recoloured to the photo's colours there."""
+    return each_source(part, lambda source: color.match(source.image, photo, method, source.where, part.where))
+
+
+def each_source(part: Region, repaint: Callable[[Source], Tensor]) -> Region:
+    """The region with the images of its sources made anew."""
+    sources = tuple(dataclasses.replace(source, image=repaint(source)) for source in part.sources)
+    return dataclasses.replace(part, sources=sources)
 
 
 def _cover(picture: Tensor, height: int, width: int) -> Tensor:
@@ -247,73 +301,11 @@ def _cover(picture: Tensor, height: int, width: int) -> Tensor:
     return larger[:, top : top + height, left : left + width]
 
 
-def _objective(encoder: Encoder, options: StylizeOptions, photo: Tensor, painting: Tensor) -> Objective:
-    """The objective at one scale: both pictures are `(3, h, w)` at its size."""
-    content = content_terms(
-        encoder,
-        photo[None],
-        painting[None],
-        options.content_layers,
-        options.content_weight,
-        options.content_norm,
-    )
-    style = style_terms(
-        encoder,
-        painting[None],
-        options.style_layers,
-        options.style_weight * options.strength**3,
-        options.style_norm,
-        options.statistic,
-        options.seed,
-    )
-    return Objective(encoder, content, style, options.total_variation)
+def _finish(photo: Picture, painted: Tensor, keep: Tensor | None) -> Picture:
+    """The painted picture, `(3, h, w)`, with the photo where it is kept, and the photo's alpha."""
+    return Picture(painted if keep is None else painted.lerp(photo.rgb, keep), photo.alpha)
 
 
-class _Clock:
-    """Time that went by, time that is left, and each scale's share of a budget.
-
-    An evaluation's cost is taken to be proportional to its pixels.
-    """
-
-    def __init__(self, started: float, budget: float | None, scales: Sequence[Scale]) -> None:
-        self._started = started
-        self._budget = budget
-        self._costs = [(scale.evaluations + PREPARATION) * scale.pixels for scale in scales]
-        self._scales = scales
-        self._pace = 0.0  # seconds per pixel and evaluation
-        self._deadline = float("inf")
-        self.seconds = 0.0
-        self._entered = self._now()
-        self._share(0)
-
-    def _now(self) -> float:
-        return time.monotonic() - self._started
-
-    def _share(self, index: int) -> None:
-        if self._budget is not None:
-            left = self._budget - self._entered
-            self._deadline = self._entered + left * self._costs[index] / sum(self._costs[index:])
-
-    def enter(self, index: int) -> bool:
-        """Begin a scale after the first; False if there is no time left for it."""
-        self._entered = self._now()
-        self._share(index)
-        if self._budget is None:
-            return True
-        least = (PREPARATION + 1) * self._scales[index].pixels * self._pace
-        return self._entered + least <= self._budget
-
-    def tick(self, index: int, done: int) -> None:
-        """Note that `done` evaluations of this scale are behind us."""
-        self.seconds = self._now()
-        self._pace = (self.seconds - self._entered) / ((done + PREPARATION) * self._scales[index].pixels)
-
-    def is_over(self, index: int) -> bool:
-        """Whether one more evaluation would overrun this scale's share of the budget."""
-        return self.seconds + self._pace * self._scales[index].pixels > self._deadline
-
-    def eta(self, index: int, done: int, stopped: bool) -> float:
-        """Seconds left."""
-        here = 0 if stopped else (self._scales[index].evaluations - done) * self._scales[index].pixels
-        left = self._pace * (here + sum(self._costs[index + 1 :]))
-        return left if self._budget is None else max(0.0, min(left, self._budget - self.seconds))
+def _only_step(picture: Picture, seconds: float) -> Step:
+    """The step of an operation that is done at once."""
+    return Step(picture.rgb, 1, 1, 1, 1, 1, 0.0, {}, seconds, 0.0, picture.size, "", lambda image: picture)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from impasto.cli import pictures, stylize, weights
+from impasto.cli import pictures, presets, sheet, stylize, weights
 from impasto.cli.display import err
 from impasto.errors import ImpastoError
 
@@ -23,7 +23,9 @@ app = typer.Typer(
     add_completion=False,
 )
 stylize.register(app)
+sheet.register(app)
 pictures.register(app)
+presets.register(app)
 weights.register(app)
 
 

@@ -12,7 +12,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
-    from impasto.transfer import Step
+    from impasto.steps import Step
+    from impasto.variations import Variation
 
 #: Results go to standard output, everything else beside it.
 out = Console(highlight=False, soft_wrap=True)
@@ -69,6 +70,18 @@ class StepBar:
             completed=step.seconds / max(step.seconds + step.eta, 1e-9),
             left=f"{duration(step.eta)} left",
             losses="  ".join(f"{kind} {value:.4g}" for kind, value in sums.items()),
+        )
+
+    def show_cell(self, cell: Variation, before: float) -> None:
+        """Draw a step of one cell of a sheet, `before` seconds after the first began: cells take alike."""
+        own = cell.step.seconds + cell.step.eta
+        eta = cell.step.eta + (cell.count - cell.number) * own
+        seconds = before + cell.step.seconds
+        self._progress.update(
+            self._task,
+            description=f"{cell.number}/{cell.count} {cell.label}",
+            completed=seconds / max(seconds + eta, 1e-9),
+            left=f"{duration(eta)} left",
         )
 
 

@@ -9,42 +9,55 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from impasto.options import PRESETS, default_of, format_layers
+from impasto.cli import render
+from impasto.fields import default_of, flag_of, text_of
+from impasto.options import GROUPS, Options, StylizeOptions
+from impasto.presets import PRESETS, options_of
+
+Command = Callable[..., Any]
+
+#: The parameters of every command that makes a picture, by the fields of `Output`.
+_OUTPUT = {
+    "output": render.OUTPUT,
+    "bits": render.BITS,
+    "save_every": render.SAVE_EVERY,
+    "plot": render.PLOT,
+    "as_json": render.AS_JSON,
+    "quiet": render.QUIET,
+}
 
 
-def with_options(options: type, preset_of: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command an option for every field of the dataclass `options`, and `--preset`.
+def with_options(kind: type[Options], **defaults: Any) -> Callable[[Command], Command]:
+    """Give a command an option for every field of the dataclass `kind`, and `--preset`.
 
     The command receives what they make together as its argument `options`: the preset's values, and over them
-    those that were given on the command line.
+    those that were given on the command line. `defaults` replace the dataclass's own. A command that has an
+    argument `output` is given the options of `Output` too.
     """
-    fields = {field.name: field for field in dataclasses.fields(options)}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
 
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True).parameters
+        writes = "output" in signature and signature["output"].annotation is render.Output
+
         def run(**given: Any) -> Any:
             changes = {name: given.pop(name) for name in fields}
-            changes = {
-                name: fields[name].metadata.get("parse", lambda value: value)(value)
-                for name, value in changes.items()
-                if value is not None
-            }
-            return command(options=preset_of(given.pop("preset"), **changes), **given)
+            changes = {name: value for name, value in changes.items() if value not in (None, [])}
+            name = given.pop("preset")
+            if name == "default":
+                changes = {**defaults, **changes}
+            if writes:
+                given["output"] = render.Output(**{part: given.pop(part) for part in _OUTPUT})
+            return command(options=options_of(kind, name, **changes), **given)
 
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
-        preset = inspect.Parameter(
-            "preset",
-            inspect.Parameter.KEYWORD_ONLY,
-            default="default",
-            annotation=Annotated[
-                str,
-                typer.Option(
-                    help=f"Start from the options of: {', '.join(PRESETS)}. [dim]\\[default][/]",
-                    rich_help_panel="Picture",
-                    show_default=False,
-                ),
-            ],
-        )
-        parameters = [*own, preset, *(_parameter(field) for field in fields.values())]
+        own = [p for p in signature.values() if p.name != "options" and not (writes and p.name == "output")]
+        sorted_fields = sorted(fields.values(), key=lambda field: GROUPS.index(field.metadata["group"]))
+        parameters = [
+            *own,
+            *(_output_parameters() if writes else []),
+            _preset_parameter(kind),
+            *(_parameter(field, defaults) for field in sorted_fields),
+        ]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -57,23 +70,51 @@ def with_options(options: type, preset_of: Callable[..., Any]) -> Callable[[Call
     return decorate
 
 
-def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
-    metadata, flag = field.metadata, "--" + field.name.replace("_", "-")
-    kind = _kind(field, metadata)
-    default = default_of(field)
-    shown = format_layers(default) if isinstance(default, dict) else default
-    if kind is bool:
+def _output_parameters() -> list[inspect.Parameter]:
+    fields = {field.name: field for field in dataclasses.fields(render.Output)}
+    empty = dataclasses.MISSING
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if fields[name].default is empty else fields[name].default,
+            annotation=annotation,
+        )
+        for name, annotation in _OUTPUT.items()
+    ]
+
+
+def _preset_parameter(kind: type[Options]) -> inspect.Parameter:
+    names = ", ".join(PRESETS) if kind is StylizeOptions else "default"
+    option = typer.Option(
+        help=f"Start from the options of: {names}; or of a FILE: a .toml, or a picture that impasto made. "
+        "[dim]\\[default][/]",
+        rich_help_panel="Picture",
+        show_default=False,
+        metavar="NAME|FILE",
+    )
+    return inspect.Parameter(
+        "preset", inspect.Parameter.KEYWORD_ONLY, default="default", annotation=Annotated[str, option]
+    )
+
+
+def _parameter(field: dataclasses.Field[Any], defaults: dict[str, Any]) -> inspect.Parameter:
+    metadata, flag = field.metadata, flag_of(field)
+    annotation = _kind(field, metadata)
+    default = defaults.get(field.name, default_of(field))
+    shown: Any = default if default in (None, {}, ()) else text_of(field, default)
+    if annotation is bool:
         flag += "/--no-" + flag.removeprefix("--")
         shown = "on" if default else "off"
     option = typer.Option(
         flag,
-        help=metadata["help"] + (f" [dim]\\[{shown}][/]" if shown is not None else ""),
+        help=metadata["help"] + (f" [dim]\\[{shown}][/]" if shown not in (None, {}, ()) else ""),
         rich_help_panel=metadata["group"],
         show_default=False,
         metavar=metadata.get("metavar"),
     )
     return inspect.Parameter(
-        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, option]
     )
 
 
@@ -82,5 +123,5 @@ def _kind(field: dataclasses.Field[Any], metadata: Any) -> Any:
     if "choices" in metadata:
         return Literal[tuple(metadata["choices"])]
     if "parse" in metadata:
-        return str
+        return list[str] if metadata.get("many") else str
     return {"int": int, "float": float, "bool": bool, "str": str}[str(field.type).removesuffix(" | None")]

@@ -1,0 +1,138 @@
+"""From an operation's steps to a file: what all commands that make a picture share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from impasto.cli.display import StepBar, duration, err, out
+from impasto.options import Options
+
+if TYPE_CHECKING:
+    from impasto.steps import Step
+
+OUTPUT = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", help="Write the picture here: .png, .jpg, .webp or .tif.", rich_help_panel="Output"
+    ),
+]
+BITS = Annotated[int, typer.Option(help="Bits per channel: 8, or 16 for .png and .tif.", rich_help_panel="Output")]
+SAVE_EVERY = Annotated[
+    int | None,
+    typer.Option(
+        help="Also write OUT-00050.png and so on, every N evaluations.",
+        min=1,
+        metavar="N",
+        rich_help_panel="Output",
+    ),
+]
+PLOT = Annotated[
+    Path | None,
+    typer.Option(help="Draw how the losses fell: a .png, .svg or .pdf.", rich_help_panel="Output"),
+]
+AS_JSON = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object per step, and no bar.", rich_help_panel="Output"),
+]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a picture goes, and what is shown on the way."""
+
+    output: Path
+    bits: int = 8
+    save_every: int | None = None
+    plot: Path | None = None
+    as_json: bool = False
+    quiet: bool = False
+
+
+def check(output: Output, given: Sequence[str]) -> None:
+    """Raise an error if nothing can be written, or if it would replace one of the files given."""
+    from impasto import images, plots
+
+    images.check_output(output.output, bits=output.bits)
+    for name in given:
+        if output.output.exists() and Path(name).exists() and output.output.samefile(name):
+            raise ValueError(f"{output.output} is one of the pictures given; write to another name")
+    if output.plot is not None:
+        plots.check_plot(output.plot)
+
+
+def files_of(pictures: Sequence[str], options: Options) -> list[str]:
+    """Every name of a file that an operation reads, as far as the command line tells."""
+    masks = [value for name in ("content_mask", "style_mask") for value in getattr(options, name, {}).values()]
+    return [*pictures, *masks, *([options.init] if hasattr(options, "init") else [])]
+
+
+def render(steps: Iterable[Step], output: Output, settings: dict[str, Any]) -> int:
+    """Go through the steps, show them, and write the last one's picture, whatever happens; the exit code."""
+    from impasto import images, plots
+
+    curve = []
+    step: Step | None = None
+    failure: BaseException | None = None
+    saved = 0
+    path = output.output
+    try:
+        with StepBar(shown=not (output.quiet or output.as_json)).running() as bar:
+            for step in steps:
+                bar.show(step)
+                curve.append((step.evaluations, step.scale, step.loss, step.losses))
+                if output.as_json:
+                    out.print(json.dumps(_report(step)), markup=False)
+                if output.save_every is not None and step.evaluations // output.save_every > saved:
+                    saved = step.evaluations // output.save_every
+                    name = path.with_name(f"{path.stem}-{step.evaluations:05}{path.suffix}")
+                    images.write(name, step.picture, output.bits, settings)
+    except (Exception, KeyboardInterrupt) as error:
+        if step is None:
+            raise
+        failure = error  # hours may lie behind it: first the picture
+    assert step is not None  # there is one at least
+    images.write(path, step.picture, output.bits, settings)
+    if output.plot is not None:
+        plots.plot_losses(output.plot, curve)
+    if output.as_json:
+        done = {"event": "done", "output": str(path), "interrupted": failure is not None, "settings": settings}
+        out.print(json.dumps(_report(step) | done), markup=False)
+    elif failure is not None:
+        err.print(f"impasto: interrupted; the best picture so far is in {path}", markup=False)
+    elif not output.quiet:
+        height, width = step.size
+        out.print(
+            f"{path}  {width}×{height} px, {step.evaluations} evaluations in {duration(step.seconds)}",
+            markup=False,
+        )
+    if isinstance(failure, KeyboardInterrupt):
+        return 130
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _report(step: Step) -> dict[str, Any]:
+    """A step for machines: everything but the picture."""
+    return {
+        "event": "step",
+        "scale": step.scale,
+        "scales": step.scales,
+        "width": step.image.shape[-1],
+        "height": step.image.shape[-2],
+        "iteration": step.iteration,
+        "iterations": step.iterations,
+        "evaluations": step.evaluations,
+        "loss": step.loss,
+        "losses": dict(step.losses),
+        "seconds": round(step.seconds, 3),
+        "eta": round(step.eta, 3),
+        "note": step.note,
+    }

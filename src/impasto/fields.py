@@ -1,0 +1,224 @@
+"""How an option is declared, checked, read from text and written back.
+
+The command line, forms, presets and the settings stored in pictures are all made from dataclass fields: a
+field's metadata holds its help text, its group and what it accepts. Importing this module imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+
+def option(default: Any, group: str, about: str, **extra: Any) -> Any:
+    """A dataclass field with what a person, a form or a parser needs to know about it.
+
+    Args:
+        default: the value where none is given.
+        group: the heading it stands under.
+        about: the help text, a sentence or two.
+        extra: `choices`; `parse`, which makes the value of text or of other types; `form`, which makes text of the
+            value again; `many`, for options that may be repeated; `least` or `above`, bounds of a number;
+            `metavar`; `given`, for what belongs to the pictures of one run and not to a preset.
+    """
+    metadata = {"group": group, "help": about, **extra}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(options: Any) -> None:
+    """Bring every field of a frozen dataclass into its own type, from whatever stands for it.
+
+    Raises:
+        ValueError: a value that is of the wrong kind, not one of the choices, or out of bounds; the field is named.
+    """
+    for field in dataclasses.fields(options):
+        object.__setattr__(options, field.name, _checked(field, getattr(options, field.name)))
+
+
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    name, metadata, kind = field.name, field.metadata, str(field.type)
+    if "parse" in metadata:
+        try:
+            value = metadata["parse"](value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if value is None and kind.endswith(" | None"):
+        return None
+    if choices := metadata.get("choices"):
+        if value not in choices:
+            raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+        return value
+    kind = kind.removesuffix(" | None")
+    if kind == "float":
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{name} is {value!r}; needed is a number")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}; needed is a finite number")
+        value = float(value)
+        if "above" in metadata and value <= metadata["above"]:
+            raise ValueError(f"{name} is {value:g}; it must be above {metadata['above']}")
+        if "least" in metadata and value < metadata["least"]:
+            raise ValueError(f"{name} is {value:g}; it must be at least {metadata['least']}")
+    elif kind == "int":
+        least = metadata.get("least")
+        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
+            bound = "" if least is None else f" of at least {least}"
+            raise ValueError(f"{name} is {value!r}; needed is a whole number{bound}")
+    elif kind in ("bool", "str") and not isinstance(value, {"bool": bool, "str": str}[kind]):
+        raise ValueError(f"{name} is {value!r}; needed is {'true or false' if kind == 'bool' else 'text'}")
+    return value
+
+
+# -- values that are more than a number --------------------------------------------------------------------
+
+
+def parse_size(given: Any) -> int | None:
+    """`512` -> 512, `original` -> None."""
+    if given is None or given == "original":
+        return None
+    try:
+        size = int(given)
+    except (ValueError, TypeError):
+        size = 0
+    if size < 1 or isinstance(given, (bool, float)):
+        raise ValueError(f"{given!r}; needed is a whole number of pixels, at least 1, or 'original'")
+    return size
+
+
+def parse_extent(given: Any) -> tuple[int, int]:
+    """`1024x512` -> (1024, 512), width and height; `512` -> (512, 512)."""
+    parts = given.lower().replace("×", "x").split("x") if isinstance(given, str) else given
+    parts = [parts] if isinstance(parts, int) else list(parts)
+    try:
+        width, height = (int(part) for part in (parts * 2 if len(parts) == 1 else parts))
+    except (ValueError, TypeError):
+        raise ValueError(f"{given!r}; needed is WIDTHxHEIGHT in pixels, say 1024x512") from None
+    if width < 1 or height < 1:
+        raise ValueError(f"{given!r}; width and height must be at least 1")
+    return width, height
+
+
+def format_extent(extent: tuple[int, int]) -> str:
+    """The inverse of `parse_extent`."""
+    return f"{extent[0]}x{extent[1]}"
+
+
+def parse_layers(given: Any) -> dict[str, float] | None:
+    """`relu3_1,relu4_1=0.5` -> {"relu3_1": 1.0, "relu4_1": 0.5}; a mapping stays one."""
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        pairs = [(str(name), weight) for name, weight in given.items()]
+    else:
+        texts = given.split(",") if isinstance(given, str) else [str(part) for part in given]
+        split = [text.strip().partition("=") for text in texts]
+        pairs = [(name, weight if equals else 1.0) for name, equals, weight in split]
+    layers: dict[str, float] = {}
+    for name, weight in pairs:
+        try:
+            layers[name] = float(weight)
+        except (ValueError, TypeError):
+            raise ValueError(f"the weight of layer {name!r} is {weight!r}; needed is a number") from None
+        if not (math.isfinite(layers[name]) and layers[name] >= 0):
+            raise ValueError(f"the weight of layer {name!r} is {weight}; it must not be negative")
+    return layers
+
+
+def format_layers(layers: Mapping[str, float]) -> str:
+    """The inverse of `parse_layers`."""
+    return ",".join(name if weight == 1 else f"{name}={weight!r}" for name, weight in layers.items())
+
+
+def parse_numbers(given: Any) -> tuple[float, ...]:
+    """`0.7,0.3` -> (0.7, 0.3); a number or a sequence of them likewise. None may be negative."""
+    parts = given.split(",") if isinstance(given, str) else given
+    parts = [parts] if isinstance(parts, (int, float)) else list(parts)
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except (ValueError, TypeError):
+        raise ValueError(f"{given!r}; needed are numbers with commas between them") from None
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise ValueError(f"{given!r}; none may be negative or infinite")
+    return numbers
+
+
+def format_numbers(numbers: Sequence[float]) -> str:
+    """The inverse of `parse_numbers`."""
+    return ",".join(f"{number:g}" if float(f"{number:g}") == number else repr(number) for number in numbers)
+
+
+def parse_masks(given: Any) -> dict[str, Any]:
+    """`["1=sky.png", "keep=face.png"]` -> {"1": "sky.png", "keep": "face.png"}; a mapping stays one.
+
+    A mask that names no style belongs to the style of its own number.
+    """
+    if isinstance(given, Mapping):
+        return {str(style): mask for style, mask in given.items()}
+    masks: dict[str, Any] = {}
+    for number, mask in enumerate([given] if isinstance(given, (str, os.PathLike)) else given, start=1):
+        style, picture = str(number), mask
+        if isinstance(mask, str) and "=" in mask and not os.path.exists(mask):
+            style, _, picture = mask.partition("=")
+        if style in masks:
+            raise ValueError(f"style {style} has two masks; join them into one picture")
+        masks[style] = picture
+    return masks
+
+
+def format_masks(masks: Mapping[str, Any]) -> list[str]:
+    """The inverse of `parse_masks`."""
+    return [f"{style}={mask}" for style, mask in masks.items()]
+
+
+# -- keys, defaults, and the way back to text --------------------------------------------------------------
+
+
+def unknown(what: str, key: str, known: Collection[str]) -> ValueError:
+    """The error for a key that is none of the known ones; it suggests the nearest."""
+    near = difflib.get_close_matches(key, known, 1)
+    return ValueError(
+        f"unknown {what} {key!r}; " + (f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known))
+    )
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default of a field, made afresh where it is a mapping."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def text_of(field: dataclasses.Field[Any], value: Any) -> str | list[str]:
+    """A field's value as the command line takes it: one text, or for what may be repeated a list."""
+    if value is None:  # of all options, only the size has a default that is not None and may be set to it
+        return "original"
+    text: str | list[str] = field.metadata.get("form", str)(value)
+    return text
+
+
+def flag_of(field: dataclasses.Field[Any]) -> str:
+    """`style_scale` -> `--style-scale`."""
+    return "--" + field.name.replace("_", "-")
+
+
+def to_arguments(options: Any) -> list[str]:
+    """The command-line arguments that make these options from the defaults."""
+    arguments: list[str] = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value == default_of(field):
+            continue
+        flag = flag_of(field)
+        if isinstance(value, bool):
+            arguments.append(flag if value else flag.replace("--", "--no-", 1))
+            continue
+        text = text_of(field, value)
+        for part in [text] if isinstance(text, str) else text:
+            arguments += [flag, part]
+    return arguments

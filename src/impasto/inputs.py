@@ -1,0 +1,78 @@
+"""The pictures that an operation is given: read, named, and remembered where several runs share them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import PIL.Image
+from torch import Tensor
+
+from impasto import images, photos
+from impasto import styles as built_in
+from impasto.images import Picture, PictureLike
+
+Value = TypeVar("Value")
+
+#: What runs that share pictures need to compute only once: key -> value.
+Memo = dict[Hashable, Any]
+
+
+def remembered(memo: Memo, key: Hashable, make: Callable[[], Value]) -> Value:
+    """`make()`, or what it gave when it was called for this key before."""
+    if key not in memo:
+        memo[key] = make()
+    return cast(Value, memo[key])
+
+
+def identity(given: PictureLike) -> Hashable:
+    """What tells one given picture from another, for as long as both are kept."""
+    return os.fspath(given) if isinstance(given, (str, os.PathLike)) else id(given)
+
+
+def read_content(given: PictureLike, what: str = "the content") -> Picture:
+    """A photo: anything that `images.read` takes, or the name of one that comes along.
+
+    Raises:
+        PictureError, ValueError: see `images.read`.
+    """
+    if isinstance(given, str) and given in photos.PHOTOS and not Path(given).exists():
+        return images.read(photos.load(given), given)
+    return images.read(given, what)
+
+
+def read_styles(
+    given: PictureLike | Sequence[PictureLike], pixels: float, memo: Memo
+) -> tuple[tuple[str, Picture], ...]:
+    """(name, picture) pairs of one style or several: files, arrays and so on, or names of built-in ones.
+
+    A built-in style is painted as a square of `pixels`.
+
+    Raises:
+        ValueError: no style at all, or a name that is neither a file nor built in.
+        PictureError: see `images.read`.
+    """
+    one = isinstance(given, (str, os.PathLike, PIL.Image.Image, Picture, Tensor)) or hasattr(given, "shape")
+    styles = cast(Sequence[PictureLike], [given] if one else given)
+    if not styles:
+        raise ValueError("no style was given; needed is one at least")
+    return tuple(
+        (
+            os.fspath(style) if isinstance(style, (str, os.PathLike)) else f"style {number}",
+            remembered(memo, ("style", identity(style), pixels), lambda style=style: _read_style(style, pixels)),  # type: ignore[misc]
+        )
+        for number, style in enumerate(styles, start=1)
+    )
+
+
+def _read_style(style: PictureLike, pixels: float) -> Picture:
+    if isinstance(style, str) and style in built_in.STYLES and not Path(style).exists():
+        side = max(built_in.LEAST_SIDE, round(pixels**0.5))
+        return images.read(built_in.paint(style, side, side), style)
+    if isinstance(style, (str, os.PathLike)) and not Path(style).exists() and not Path(style).suffix:
+        raise ValueError(
+            f"no such style: {os.fspath(style)!r} is neither a file nor one of {', '.join(built_in.STYLES)}"
+        )
+    return images.read(style, "the style")

@@ -1,0 +1,187 @@
+"""Presets: named options, files of options, and pictures, which carry the options that made them."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomlkit
+import tomlkit.items
+
+from impasto.errors import PresetError
+from impasto.fields import default_of, unknown
+from impasto.files import check_writable, draft_of
+from impasto.options import GROUPS, Options, ReconstructOptions, StylizeOptions, TextureOptions
+
+Kind = TypeVar("Kind", bound=Options)
+
+#: Operation -> its options.
+KINDS: dict[str, type[Options]] = {
+    kind.operation: kind for kind in (StylizeOptions, TextureOptions, ReconstructOptions)
+}
+
+#: Name -> what it sets, over the defaults of `StylizeOptions`.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # Gatys, Ecker & Bethge, CVPR 2016, alpha/beta = 1e-3. The paper also scales VGG's filters so that each
+    # has a mean activation of 1 over ImageNet; our weights are not scaled so, which changes what the layers'
+    # weights mean, not the method. It resizes the style to the size of the content; we keep the painting's
+    # shape and give it as many pixels.
+    "gatys2016": {
+        "content_weight": 1e-3,
+        "style_weight": 1.0,
+        "content_norm": "half",
+        "style_norm": "gatys",
+        "pooling": "average",
+        "padding": "zeros",
+        "init": "noise",
+        "match_colors": False,
+        "scales": 1,
+        "iterations": 500,
+    },
+    # The form taught in the deep learning course: alpha = 10, beta = 40, Adam from the photo under noise.
+    "course": {
+        "size": 400,
+        "content_weight": 10.0,
+        "style_weight": 40.0,
+        "content_norm": "course",
+        "style_norm": "gatys",
+        "padding": "zeros",
+        "init": "mixed",
+        "match_colors": False,
+        "scales": 1,
+        "iterations": 500,
+        "optimizer": "adam",
+    },
+}
+
+
+def preset(name: str = "default", **changes: Any) -> StylizeOptions:
+    """The options of a preset for `stylize`, with changes: `preset("gatys2016", size=400)`.
+
+    Args:
+        name: of `PRESETS`; or a file, either TOML or a picture that impasto made.
+        changes: fields of `StylizeOptions`.
+
+    Raises:
+        ValueError: an unknown preset or option; the nearest known one is named.
+        PresetError: a file that is damaged, or no preset of this operation.
+    """
+    return options_of(StylizeOptions, name, **changes)
+
+
+def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
+    """Options of any kind from a preset, with changes; see `preset`."""
+    named = PRESETS if kind is StylizeOptions else {"default": PRESETS["default"]}
+    if name in named:
+        values = named[name]
+    elif Path(name).is_file():
+        operation, values = load(Path(name))
+        if operation != kind.operation:
+            raise PresetError(f"{name} holds settings of {operation!r}; needed are those of {kind.operation!r}")
+    else:
+        raise ValueError(f"unknown preset {name!r}: no such file, and the names are {', '.join(named)}")
+    _check_keys(kind, changes, "option")
+    return kind(**{**values, **changes})
+
+
+def load(path: Path) -> tuple[str, dict[str, Any]]:
+    """The operation and the values of a preset file: TOML, or a picture that impasto made.
+
+    What belongs to the pictures of one run, masks and shares of styles, is not taken from a picture.
+
+    Raises:
+        PresetError: a file that cannot be read, unknown keys (the nearest known one is named), wrong values.
+    """
+    operation, values = _from_toml(path) if path.suffix.lower() == ".toml" else _from_picture(path)
+    kind = KINDS.get(operation)
+    if kind is None:
+        raise PresetError(f"{path}: unknown operation {operation!r}; choose from {', '.join(KINDS)}")
+    try:
+        _check_keys(kind, values, "key")
+        if path.suffix.lower() != ".toml":
+            given = {field.name for field in dataclasses.fields(kind) if field.metadata.get("given")}
+            values = {name: value for name, value in values.items() if name not in given}
+        kind(**values)
+    except ValueError as error:
+        raise PresetError(f"{path}: {error}") from None
+    return operation, values
+
+
+def _from_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PresetError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise PresetError(f"cannot read {path}: {error.strerror or error}") from None
+    return str(values.pop("operation", "stylize")), values
+
+
+def _from_picture(path: Path) -> tuple[str, dict[str, Any]]:
+    from impasto import images
+
+    stored = images.read_settings(path)
+    if stored is None:
+        raise PresetError(f"{path} carries no settings of impasto; a preset is TOML, or a picture that impasto made")
+    return str(stored.get("operation")), dict(stored.get("options", {}))
+
+
+def _check_keys(kind: type[Options], values: dict[str, Any], what: str) -> None:
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in values:
+        if key not in known:
+            raise unknown(what, key, known)
+
+
+def save(path: Path, options: Options) -> None:
+    """Write a preset file: whole, or not at all.
+
+    Raises:
+        PresetError: a name that does not end in .toml.
+        PictureError: a place that cannot be written to.
+    """
+    if path.suffix.lower() != ".toml":
+        raise PresetError(f"cannot save a preset as {path.name!r}: its name must end in .toml")
+    check_writable(path)
+    with draft_of(path) as draft:
+        draft.write_text(to_toml(options), encoding="utf-8")
+
+
+def to_toml(options: Options) -> str:
+    """The options as a preset file: what differs from the defaults, and what could, commented out, with its help."""
+    document = tomlkit.document()
+    document.add(
+        tomlkit.comment("Settings of impasto. A line that begins with # is the default, or says what it means.")
+    )
+    document.add("operation", tomlkit.item(options.operation))
+    fields = [field for field in dataclasses.fields(options) if not field.metadata.get("given")]
+    for group in GROUPS:
+        members = [field for field in fields if field.metadata["group"] == group]
+        if members:
+            document.add(tomlkit.nl())
+            document.add(tomlkit.comment(f"---- {group} ----"))
+        for field in members:
+            document.add(tomlkit.nl())
+            for line in textwrap.wrap(field.metadata["help"], 100):
+                document.add(tomlkit.comment(line))
+            value = getattr(options, field.name)
+            if value != default_of(field):
+                document.add(field.name, _item(value))
+            elif value is not None:
+                document.add(tomlkit.comment(f"{field.name} = {_item(value).as_string()}"))
+            else:
+                document.add(tomlkit.comment(f"{field.name} is not set"))
+    return tomlkit.dumps(document)
+
+
+def _item(value: Any) -> tomlkit.items.Item:
+    if isinstance(value, Mapping):
+        table = tomlkit.inline_table()
+        table.update(value)
+        return table
+    return tomlkit.item("original" if value is None else list(value) if isinstance(value, tuple) else value)

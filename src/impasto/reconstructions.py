@@ -1,0 +1,74 @@
+"""Reconstructions: what a layer knows of a picture, found by making another that looks the same to it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import torch
+
+from impasto import images, regions, schedule, weights
+from impasto.images import Picture, PictureLike
+from impasto.inputs import read_content
+from impasto.objective import Objective, content_terms, style_terms, weighed
+from impasto.options import ReconstructOptions
+from impasto.schedule import Scale
+from impasto.steps import Clock, Step, choose_device, descend
+from impasto.transfer import check_regions, region_at
+
+
+def reconstruct(picture: PictureLike, options: ReconstructOptions | None = None) -> Picture:
+    """A picture made from noise until it looks the same as `picture` to some layers.
+
+    The same activations of a layer, position by position, reconstruct the content, the same statistics of
+    several the style (figure 1 of Gatys, Ecker & Bethge, CVPR 2016; Mahendran & Vedaldi, arXiv 1412.0035).
+
+    Args:
+        picture: as the content of `stylize`.
+        options: see `ReconstructOptions`.
+
+    Raises:
+        ValueError, PictureError, WeightsError: see `stylize`.
+    """
+    (last,) = deque(iterate_reconstruction(picture, options), maxlen=1)
+    return last.picture
+
+
+def iterate_reconstruction(picture: PictureLike, options: ReconstructOptions | None = None) -> Iterator[Step]:
+    """The steps of `reconstruct`, as they come; what is wrong with the arguments is raised before the first."""
+    started = time.monotonic()
+    options = options or ReconstructOptions()
+    device = choose_device(options.device)
+    original = read_content(picture, "the picture")
+    size = original.size if options.size is None else images.fit(original.size, options.size)
+    content, style = options.layers_of_content, options.layers_of_style
+    encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
+    encoder.check_size(*size, {**content, **style}, "the picture")
+    scales = schedule.plan(*size, options.iterations, options.scales)
+    encoder = encoder.up_to({**content, **style}).to(device)
+    generator = torch.Generator().manual_seed(options.seed)
+    start = (0.5 + 0.02 * torch.randn(3, *size, generator=generator)).clamp(0, 1)
+    (part,), _ = regions.assign(original, [("the picture", original)], options.style_weights, {}, options.style_mask)
+    part = regions.Region(None, part.sources)
+    check_regions((part,), encoder, style, scales, options)
+
+    def objective_at(scale: Scale) -> Objective:
+        small = images.resize(original.rgb, scale.height, scale.width).to(device)
+        with torch.no_grad():
+            target = encoder(small[None], content)
+        there = region_at(part, scale, options.style_scale, device)
+        terms, _ = style_terms(encoder, there, style, options.style_norm, options.statistic, options.seed)
+        known = (*weighed(content_terms(target, "relative"), content, 1.0), *weighed(terms, style, 1.0))
+        return Objective(encoder, known, options.total_variation)
+
+    clock = Clock(started, options.time_budget, scales)
+    return descend(
+        options,
+        scales,
+        start.to(device),
+        objective_at,
+        lambda image: Picture(images.resize(image, *size)),
+        size,
+        clock,
+    )

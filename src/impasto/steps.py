@@ -1,0 +1,187 @@
+"""What every operation shares: steps, the way through the scales, and the clock."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from impasto import images
+from impasto.images import Picture
+from impasto.objective import Objective
+from impasto.optimize import METHODS, is_finite
+from impasto.options import Options
+from impasto.schedule import Scale
+
+log = logging.getLogger(__name__)
+
+#: What the preparation of a scale costs (its targets, its first point), in evaluations: for estimates.
+PREPARATION = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One improvement of the picture.
+
+    Attributes:
+        image: `(3, h, w)` at this scale's size, sRGB in [0, 1]: what is optimised, before its colours and alpha.
+        iteration, iterations: evaluations done, and planned, at this scale.
+        scale, scales: which scale this is, from 1, and how many there are.
+        evaluations: evaluations done in all.
+        loss, losses: the objective's value, and the weighted value of each term by name.
+        seconds: since the beginning.
+        eta: seconds that are left, as far as one can tell.
+        size: height and width of the final picture.
+        note: something a person should know, say that the optimiser gave up; mostly empty.
+    """
+
+    image: Tensor
+    iteration: int
+    iterations: int
+    scale: int
+    scales: int
+    evaluations: int
+    loss: float
+    losses: Mapping[str, float]
+    seconds: float
+    eta: float
+    size: tuple[int, int]
+    note: str = ""
+    finish: Callable[[Tensor], Picture] = field(default=Picture, repr=False)
+
+    @property
+    def picture(self) -> Picture:
+        """The picture as it would be kept now: at exactly the final size, with the content's alpha."""
+        return self.finish(self.image.cpu())
+
+
+def descend(
+    options: Options,
+    scales: Sequence[Scale],
+    image: Tensor,
+    objective_at: Callable[[Scale], Objective],
+    finish: Callable[[Tensor], Picture],
+    size: tuple[int, int],
+    clock: Clock,
+    wrap: bool = False,
+) -> Iterator[Step]:
+    """The steps through the scales: each starts from what the one before arrived at, the first from `image`.
+
+    Args:
+        options: the optimiser's part of them.
+        scales: coarse to fine.
+        image: `(3, h, w)`, on the device to compute on, of any size.
+        objective_at: makes the objective of a scale.
+        finish: makes the picture of an image of any scale.
+        size: of that picture, height and width.
+        clock: which keeps the time budget.
+        wrap: whether the picture is one that tiles.
+
+    Raises:
+        ValueError: a loss that is not finite to begin with.
+    """
+    evaluations = 0
+    for index, scale in enumerate(scales):
+        if index > 0 and not clock.enter(index):
+            log.warning("out of time before %d×%d px", scale.width, scale.height)
+            break
+        image = images.resize(image, scale.height, scale.width, wrap)
+        objective = objective_at(scale)
+        method = METHODS[options.optimizer](objective.value_and_grad, image[None], options.history, options.rate)
+        for point in method:
+            if not is_finite(point.evaluation) and index == 0:
+                raise ValueError(f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength")
+            image = point.image[0]
+            done = min(point.evaluations, scale.evaluations)
+            clock.tick(index, done)
+            yield Step(
+                image=image,
+                iteration=done,
+                iterations=scale.evaluations,
+                scale=index + 1,
+                scales=len(scales),
+                evaluations=evaluations + point.evaluations,
+                loss=point.evaluation.loss,
+                losses=point.evaluation.terms,
+                seconds=clock.seconds,
+                eta=clock.eta(index, done, bool(point.note)),
+                size=size,
+                note=point.note,
+                finish=finish,
+            )
+            if point.note:
+                log.warning("%d×%d px: %s", scale.width, scale.height, point.note)
+            if point.evaluations >= scale.evaluations or clock.is_over(index):
+                break
+        evaluations += point.evaluations
+        if not is_finite(point.evaluation):
+            break
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the best one here.
+
+    Raises:
+        ValueError: a device that this machine or this build of PyTorch lacks.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
+    if not available[name]:
+        here = ", ".join(device for device, there in available.items() if there)
+        raise ValueError(f"device {name} is not available here; choose from auto, {here}")
+    return torch.device(name)
+
+
+class Clock:
+    """Time that went by, time that is left, and each scale's share of a budget.
+
+    An evaluation's cost is taken to be proportional to its pixels.
+    """
+
+    def __init__(self, started: float, budget: float | None, scales: Sequence[Scale]) -> None:
+        self._started = started
+        self._budget = budget
+        self._costs = [(scale.evaluations + PREPARATION) * scale.pixels for scale in scales]
+        self._scales = scales
+        self._pace = 0.0  # seconds per pixel and evaluation
+        self._deadline = float("inf")
+        self.seconds = 0.0
+        self._entered = self._now()
+        self._share(0)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._started
+
+    def _share(self, index: int) -> None:
+        if self._budget is not None:
+            left = self._budget - self._entered
+            self._deadline = self._entered + left * self._costs[index] / sum(self._costs[index:])
+
+    def enter(self, index: int) -> bool:
+        """Begin a scale after the first; False if there is no time left for it."""
+        self._entered = self._now()
+        self._share(index)
+        if self._budget is None:
+            return True
+        least = (PREPARATION + 1) * self._scales[index].pixels * self._pace
+        return self._entered + least <= self._budget
+
+    def tick(self, index: int, done: int) -> None:
+        """Note that `done` evaluations of this scale are behind us."""
+        self.seconds = self._now()
+        self._pace = (self.seconds - self._entered) / ((done + PREPARATION) * self._scales[index].pixels)
+
+    def is_over(self, index: int) -> bool:
+        """Whether one more evaluation would overrun this scale's share of the budget."""
+        return self.seconds + self._pace * self._scales[index].pixels > self._deadline
+
+    def eta(self, index: int, done: int, stopped: bool) -> float:
+        """Seconds left."""
+        here = 0 if stopped else (self._scales[index].evaluations - done) * self._scales[index].pixels
+        left = self._pace * (here + sum(self._costs[index + 1 :]))
+        return left if self._budget is None else max(0.0, min(left, self._budget - self.seconds))

@@ -1,0 +1,85 @@
+"""Texture synthesis: a picture of any size, made from noise, in which a painting's features are spread alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from impasto import images, regions, schedule, weights
+from impasto.images import Picture, PictureLike
+from impasto.inputs import read_styles
+from impasto.objective import Objective, style_terms, weighed
+from impasto.options import TextureOptions
+from impasto.regions import Region
+from impasto.schedule import Scale
+from impasto.steps import Clock, Step, choose_device, descend
+from impasto.transfer import check_regions, recolor, region_at
+
+
+def texture(styles: PictureLike | Sequence[PictureLike], options: TextureOptions | None = None) -> Picture:
+    """A texture of `styles` (Gatys, Ecker & Bethge, "Texture synthesis using CNNs", NeurIPS 2015).
+
+    Args:
+        styles: as in `stylize`: one picture, or a sequence whose textures are blended.
+        options: see `TextureOptions`.
+
+    Returns:
+        A picture of `options.size`; with `options.seamless`, one that can be tiled.
+
+    Raises:
+        ValueError, PictureError, WeightsError: see `stylize`.
+    """
+    (last,) = deque(iterate_texture(styles, options), maxlen=1)
+    return last.picture
+
+
+def iterate_texture(
+    styles: PictureLike | Sequence[PictureLike], options: TextureOptions | None = None
+) -> Iterator[Step]:
+    """The steps of `texture`, as they come; what is wrong with the arguments is raised before the first."""
+    started = time.monotonic()
+    options = options or TextureOptions()
+    device = choose_device(options.device)
+    width, height = options.size
+    layers = options.layers_of_style
+    encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
+    encoder.check_size(height, width, layers, "the texture")
+    scales = schedule.plan(height, width, options.iterations, options.scales)
+    if options.seamless:
+        encoder = dataclasses.replace(encoder, padding="circular")
+        scales = tuple(_in_steps_of(encoder.least_size(layers), scale) for scale in scales)
+    paintings = read_styles(styles, height * width * max(options.style_scale) ** 2, {})
+    blank = Picture(torch.zeros(3, height, width))
+    (part,), _ = regions.assign(blank, paintings, options.style_weights, {}, options.style_mask)
+    check_regions((part,), encoder, layers, scales, options)
+    start = _noise(part, scales[0], options.seed)
+    encoder = encoder.up_to(layers).to(device)
+
+    def objective_at(scale: Scale) -> Objective:
+        there = region_at(part, scale, options.style_scale, device)
+        terms, _ = style_terms(encoder, there, layers, options.style_norm, options.statistic, options.seed)
+        return Objective(encoder, weighed(terms, layers, 1.0), options.total_variation)
+
+    def finish(image: Tensor) -> Picture:
+        return Picture(images.resize(image, height, width, options.seamless))
+
+    clock = Clock(started, options.time_budget, scales)
+    return descend(options, scales, start.to(device), objective_at, finish, (height, width), clock, options.seamless)
+
+
+def _in_steps_of(stride: int, scale: Scale) -> Scale:
+    """The scale at the nearest size at which every layer's positions tile."""
+    height, width = (max(1, round(side / stride)) * stride for side in (scale.height, scale.width))
+    return dataclasses.replace(scale, height=height, width=width)
+
+
+def _noise(part: Region, scale: Scale, seed: int) -> Tensor:
+    """White noise in the colours of the style, `(3, h, w)` at the size of the first scale."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = 0.5 + 0.1 * torch.randn(3, scale.height, scale.width, generator=generator)
+    return recolor(noise.clamp(0, 1), (part,), "covariance")
