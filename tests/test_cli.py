@@ -1,5 +1,7 @@
 """The command line as a person meets it: through the real program, and in a process of its own where that matters."""
 
+import dataclasses
+import inspect
 import json
 import os
 import re
@@ -11,9 +13,12 @@ import sys
 import numpy as np
 import PIL.Image
 import pytest
+import typer
 
-from impasto import cli, images, record, weights
-from impasto.options import PRESETS, preset
+from impasto import cli, images, record, variations, weights
+from impasto.cli import parameters
+from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
+from impasto.presets import PRESETS, preset
 
 SMALL = ["--size", "64", "--iterations", "3"]
 
@@ -42,7 +47,7 @@ def test_stylize_writes_the_picture_and_its_settings(run, picture, tmp_path):
     assert sorted(os.listdir()) == ["out.png", "photo.png"]
     code, out, _ = run("info", "out.png")
     assert code == 0
-    assert "impasto stylize photo.png mosaic -o out.png --size 64 --seed 4 --iterations 3" in out
+    assert "impasto stylize photo.png mosaic -o out.png --size 64 --iterations 3 --seed 4" in out
 
 
 def test_the_command_in_a_picture_makes_it_again(run, picture):
@@ -59,27 +64,48 @@ def test_the_command_in_a_picture_makes_it_again(run, picture):
         assert first.read() == kept.read()  # bit for bit
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_presets_survive_the_command_line(name):
-    options = preset(name, seed=2, time_budget=1.5, total_variation=1e-7)
-    stored = json.loads(json.dumps(record.settings("a b.png", ["c'd.png"], options, 16)))
-    words = shlex.split(record.command(stored, "out.png"))
+def survive(words, kind, command):
+    """What a command is called with for these words, through the real parser."""
     seen = {}
 
-    def catch(content, style, options, output, **rest):
-        seen.update(content=content, style=style, options=options, bits=rest["bits"])
+    def catch(**given):
+        seen.update(given)
 
-    import typer
-
-    from impasto.cli import stylize
-    from impasto.cli.parameters import with_options
-    from impasto.options import StylizeOptions
-
-    catch.__signature__ = __import__("inspect").signature(stylize.stylize, eval_str=True)
+    catch.__signature__ = inspect.signature(command, eval_str=True)
     app = typer.Typer()
-    app.command()(with_options(StylizeOptions, preset)(catch))
-    app(words[2:], standalone_mode=False)
-    assert seen == {"content": "a b.png", "style": ["c'd.png"], "options": options, "bits": 16}
+    app.command()(parameters.with_options(kind)(catch))
+    app(words, standalone_mode=False)
+    return seen
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_survive_the_command_line(name):
+    options = preset(name, seed=2, time_budget=1.5, total_variation=1e-7, color="both", style_scale=(0.5, 2))
+    options = dataclasses.replace(options, content_mask={"1": "a b=c.png", "keep": "d.png"}, style_weights=(1, 1 / 3))
+    stored = json.loads(json.dumps(record.settings("stylize", ["a b.png", "c'd.png", "e"], options, 16)))
+    words = shlex.split(record.command(stored, "out.png"))
+    assert words[:2] == ["impasto", "stylize"]
+    seen = survive(words[2:], StylizeOptions, cli.stylize.stylize)
+    assert (seen["content"], seen["style"], seen["options"]) == ("a b.png", ["c'd.png", "e"], options)
+    assert seen["output"].bits == 16
+
+
+def test_textures_and_reconstructions_survive_the_command_line():
+    for kind, command, options in (
+        (
+            TextureOptions,
+            cli.stylize.texture,
+            TextureOptions(size=(300, 200), seamless=True, style_mask={"1": "m.png"}),
+        ),
+        (
+            ReconstructOptions,
+            cli.stylize.reconstruct,
+            ReconstructOptions(size=None, style_layers="relu1_1,relu2_1=0.5"),
+        ),
+    ):
+        stored = json.loads(json.dumps(record.settings(kind.operation, ["a.png"], options)))
+        words = shlex.split(record.command(stored, "out.png"))
+        assert survive(words[2:], kind, command)["options"] == options
 
 
 def test_plot_and_intermediate_pictures(run, picture):
@@ -172,7 +198,7 @@ def test_help(run):
         (["photo.png", "mosaic", "-o", "photo.png"], "another name"),
         (["photo.png", "mosaic", "-o", "out.jpg", "--bits", "16"], "16"),
         (["photo.png", "mosaic", "-o", "out.png", "--size", "big"], "big"),
-        (["photo.png", "mosaic", "-o", "out.png", "--size", "0"], "size is 0"),
+        (["photo.png", "mosaic", "-o", "out.png", "--size", "0"], "size: '0'; needed is a whole number"),
         (["photo.png", "mosaic", "-o", "out.png", "--size", "12"], "relu5_1 needs at least 16×16"),
         (["photo.png", "mosaic", "-o", "out.png", "--iterations", "x"], "iterations"),
         (["photo.png", "mosaic", "-o", "out.png", "--statistic", "grams"], "gram"),
@@ -182,7 +208,18 @@ def test_help(run):
         (["photo.png", "mosaic", "-o", "out.png", "--plot", "out.txt"], ".svg"),
         (["photo.png", "mosaic", "-o", "out.png", "--device", "cuda"], "device"),
         (["photo.png", "mosaic", "-o", "out.png", "--strenght", "2"], "--strength"),
-        (["photo.png", "mosaic", "swirls", "-o", "out.png"], "2 styles"),
+        (["photo.png", "mosaic", "-o", "out.png", "--style-weights", "1,2"], "2 style weights for 1 styles"),
+        (["photo.png", "mosaic", "-o", "out.png", "--style-weights", "a"], "numbers with commas"),
+        (["photo.png", "mosaic", "-o", "out.png", "--style-scale", "0"], "above 0"),
+        (
+            ["photo.png", "mosaic", "-o", "out.png", "--style-scale", "0.01"],
+            "the style mosaic at scale 0.01 is 1×1 px",
+        ),
+        (["photo.png", "mosaic", "-o", "out.png", "--content-mask", "sky=photo.png"], "choose from 1 (mosaic)"),
+        (["photo.png", "mosaic", "-o", "out.png", "--content-mask", "1=no.png"], "no such file: no.png"),
+        (["photo.png", "mosaic", "-o", "out.png", "--content-mask", "alpha"], "no transparency"),
+        (["photo.png", "mosaic", "-o", "out.png", "--style-mask", "2=photo.png"], "choose from 1 (mosaic)"),
+        (["photo.png", "mosaic", "-o", "out.png", "--color", "sepia"], "palette"),
         (["photo.png", "x" * 5000, "-o", "out.png"], "name too long"),
         (["photo\0.png", "mosaic", "-o", "out.png"], "no such file"),
     ],
@@ -213,9 +250,134 @@ def test_other_mistakes(run, picture):
     images.write(
         "new.png",
         images.read(picture),
-        settings=record.settings("a", ["b"], preset("default")) | {"options": {"x": 1}},
+        settings=record.settings("stylize", ["b"], preset("default")) | {"options": {"x": 1}},
     )
     assert "not of this version" in run("info", "new.png")[2]
+
+
+def test_a_mask_is_not_overwritten(run, picture):
+    PIL.Image.new("L", (8, 8), 255).save("mask.png")
+    arguments = ["stylize", picture, "mosaic", "-o", "mask.png", "--content-mask", "1=mask.png"]
+    assert "another name" in run(*arguments)[2]
+
+
+def test_regions_from_the_command_line(run, picture, tmp_path):
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:, 48:] = 255
+    PIL.Image.fromarray(mask).save("right side.png")
+    PIL.Image.fromarray(255 - mask).save("left.png")
+    options = ["--content-mask", "mosaic=right side.png", "--content-mask", "keep=left.png", "--color", "match"]
+    assert run("stylize", picture, "mosaic", "-o", "out.png", "--size", "96", "--iterations", "2", *options)[0] == 0
+    changed = abs(images.read("out.png").rgb - images.read(picture).rgb).amax(0)
+    assert changed[:, :47].max() == 0
+    assert changed[:, 49:].mean() > 0.01
+    assert "--content-mask 'mosaic=right side.png' --content-mask keep=left.png" in run("info", "out.png")[1]
+
+
+def test_texture(run, picture):
+    options = ["--size", "70x40", "--iterations", "2", "--seamless"]
+    code, out, _ = run("texture", picture, "mosaic", "-o", "out.png", *options, "--plot", "plot.png")
+    assert code == 0
+    assert out.startswith("out.png  70×40 px")
+    assert images.read("out.png").size == (40, 70)
+    assert (
+        "impasto texture photo.png mosaic -o out.png --size 70x40 --seamless --iterations 2"
+        in run("info", "out.png")[1]
+    )
+    assert images.read("plot.png").size[1] > 500
+    # What made a picture makes another.
+    assert run("texture", "swirls", "-o", "more.png", "--preset", "out.png", "-q") == (0, "", "")
+    assert images.read("more.png").size == (40, 70)
+    assert "another name" in run("texture", picture, "-o", picture)[2]
+
+
+def test_reconstruct(run, picture):
+    code, out, _ = run("reconstruct", picture, "-o", "out.png", "--content-layer", "relu2_2", *SMALL)
+    assert code == 0
+    assert out.startswith("out.png  64×43 px, 3 evaluations")
+    assert run("reconstruct", picture, "-o", "style.png", "--style-layers", "relu1_1,relu2_1", *SMALL)[0] == 0
+    assert "impasto reconstruct photo.png -o style.png" in run("info", "style.png")[1]
+    assert "unknown layer" in run("reconstruct", picture, "-o", "x.png", "--content-layer", "relu7_7")[2]
+
+
+def test_sheet(run, picture):
+    options = ["--size", "48", "--iterations", "1", "--style-layers", "relu1_1"]
+    vary = ["--vary", "strength=0.5,2", "--vary", "statistic=gram,mean,nearest"]
+    code, out, err = run("sheet", picture, "mosaic", "-o", "sheet.png", *vary, *options)
+    assert (code, err) == (0, "")
+    assert out.startswith("sheet.png  6 pictures")
+    sheet = images.read("sheet.png")
+    assert sheet.size[1] > sheet.size[0]
+    words = shlex.split(run("info", "sheet.png")[1].strip().splitlines()[-1])
+    os.rename("sheet.png", "kept.png")
+    assert run(*words[1:])[0] == 0
+    assert (images.read("sheet.png").rgb == images.read("kept.png").rgb).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "vary"),
+        (["--vary", "strenght=1"], "did you mean 'strength'"),
+        (["--vary", "strength"], "OPTION=VALUE"),
+        (["--vary", "strength=1", "--vary", "strength=2"], "twice"),
+        (["--vary", "style=photo.png", "-o", "photo.png"], "another name"),
+        (["--vary", "statistic=gram", "--strength", "-1"], "at least 0"),
+    ],
+)
+def test_sheets_that_cannot_be(run, picture, arguments, message):
+    code, out, err = run("sheet", picture, "mosaic", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert os.listdir() == ["photo.png"]
+
+
+def test_presets_are_files(run, picture):
+    code, out, _ = run("preset", "save", "soft.toml", "--preset", "course", "--strength", "0.5", "--style-scale", "2")
+    assert code == 0
+    assert out.startswith("soft.toml")
+    assert preset("soft.toml") == preset("course", strength=0.5, style_scale=2)
+    shown = run("preset", "show", "soft.toml")[1]
+    with open("soft.toml", encoding="utf-8") as file:
+        assert shown.strip() == file.read().strip()
+    assert run("stylize", picture, "mosaic", "-o", "out.png", "--preset", "soft.toml", *SMALL)[0] == 0
+    assert images.read_settings("out.png")["options"]["strength"] == 0.5
+    # A picture is a preset too.
+    assert run("stylize", picture, "woodcut", "-o", "next.png", "--preset", "out.png", "--seed", "2")[0] == 0
+    options = images.read_settings("next.png")["options"]
+    assert (options["size"], options["strength"], options["seed"]) == (64, 0.5, 2)
+    assert "strength = 0.5" in run("preset", "show", "next.png")[1]
+    assert "gatys2016" in run("preset", "show")[1]
+    assert 'pooling = "average"' in run("preset", "show", "gatys2016")[1]
+    assert "names are default" in run("preset", "show", "none")[2]
+    assert "end in .toml" in run("preset", "save", "soft.txt")[2]
+    with open("odd.toml", "w", encoding="utf-8") as file:
+        file.write("strenght = 1")
+    code, _, err = run("stylize", picture, "mosaic", "-o", "x.png", "--preset", "odd.toml")
+    assert code == 2
+    assert "did you mean 'strength'" in err
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, MemoryError("too large")])
+def test_what_of_a_sheet_is_done_is_drawn(run, picture, monkeypatch, trouble):
+    real = variations.iterate_variations
+
+    def troubled(*arguments):
+        for variation in real(*arguments):
+            if variation.number == 3:
+                raise trouble
+            yield variation
+
+    monkeypatch.setattr(variations, "iterate_variations", troubled)
+    arguments = ["sheet", picture, "mosaic", "-o", "out.png", "--size", "48", "--iterations", "1"]
+    if trouble is KeyboardInterrupt:
+        code, _, err = run(*arguments, "--vary", "strength=0.5,1,2")
+        assert code == 130
+        assert "what was done is in out.png" in err
+    else:
+        with pytest.raises(MemoryError):
+            run(*arguments, "--vary", "strength=0.5,1,2")
+    assert images.read("out.png").size[1] > 96
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")

@@ -8,8 +8,11 @@ import torch
 from torch.testing import assert_close
 
 from impasto import transfer
-from impasto.objective import Objective, content_terms, style_terms, total_variation
-from impasto.options import preset
+from impasto.objective import Objective, content_terms, style_terms, total_variation, weighed
+from impasto.options import StylizeOptions
+from impasto.presets import preset
+from impasto.regions import Region, Source
+from impasto.schedule import Scale
 from impasto.statistics import STATISTICS
 
 SIZE = (32, 48)
@@ -59,6 +62,22 @@ def literal_course_style(f, a):
     return ((literal_gram(a) - literal_gram(f)) ** 2).sum() / (2 * positions * channels) ** 2
 
 
+def content_of(encoder, photo, layers, weight, norm, painting=None):
+    """Content terms, weighed, with the painting's energy measured as the program does."""
+    energy = None
+    if painting is not None:
+        _, energy = style_terms(encoder, whole(painting), (), measured=layers)
+    return weighed(content_terms(encoder(photo, layers), norm, energy), layers, weight)
+
+
+def style_of(encoder, painting, layers, weight, norm, statistic="gram"):
+    return weighed(style_terms(encoder, whole(painting), layers, norm, statistic)[0], layers, weight)
+
+
+def whole(*paintings):
+    return Region(None, tuple(Source("painting", p[0], None, 1 / len(paintings)) for p in paintings))
+
+
 def flat(encoder, image, layer):
     return encoder(image, [layer])[layer][0].flatten(1).numpy()
 
@@ -73,7 +92,8 @@ def flat(encoder, image, layer):
 def test_presets_are_the_papers(name, content_loss, style_loss, alpha, beta, tiny_encoder, pictures):
     image, photo, painting = pictures
     encoder = dataclasses.replace(tiny_encoder, pooling=preset(name).pooling)
-    objective = transfer._objective(encoder, preset(name), photo[0], painting[0])
+    objective_at = transfer._objectives(encoder, preset(name), photo[0], [whole(painting)], None, {}, ())
+    objective = objective_at(Scale(*SIZE, 1))
     ours = objective.value_and_grad(image)
     expected = alpha * content_loss(flat(encoder, image, "relu4_2"), flat(encoder, photo, "relu4_2"))
     assert_close(ours.terms["content relu4_2"], expected, rtol=1e-10, atol=0)
@@ -96,7 +116,7 @@ def test_total_variation_literally(pictures):
     assert_close(total_variation(pictures[0]).item(), total / (SIZE[0] * SIZE[1]), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("statistic", list(STATISTICS))
+@pytest.mark.parametrize("statistic", [*STATISTICS, "nearest"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
 def test_gradient(statistic, pooling, tiny_encoder, pictures):
     image, photo, painting = (picture[..., :16, :16] for picture in pictures)
@@ -104,8 +124,10 @@ def test_gradient(statistic, pooling, tiny_encoder, pictures):
     layers = {"relu1_1": 1.0, "relu2_1": 0.5}
     objective = Objective(
         encoder,
-        content_terms(encoder, photo, painting, {"relu2_1": 1.0}, 1.0, "relative"),
-        style_terms(encoder, painting, layers, 2.0, "relative", statistic),
+        (
+            *content_of(encoder, photo, {"relu2_1": 1.0}, 1.0, "relative", painting),
+            *style_of(encoder, painting, layers, 2.0, "relative", statistic),
+        ),
         0.3,
     )
     evaluation = objective.value_and_grad(image)
@@ -119,12 +141,10 @@ def test_gradient(statistic, pooling, tiny_encoder, pictures):
 def test_relative_norms_measure_against_seeing_nothing(tiny_encoder, pictures):
     """A loss of 1 is that of a picture whose features are all zero, at every layer and scale of features."""
     _, photo, painting = pictures
-    (content,) = content_terms(tiny_encoder, photo, photo, {"relu4_2": 1.0}, 1.0, "relative")
+    (content,) = content_of(tiny_encoder, photo, {"relu4_2": 1.0}, 1.0, "relative")
     assert_close(content.weight * content.target.square().sum().item(), 1.0)
     for statistic in STATISTICS:
-        for style in style_terms(
-            tiny_encoder, painting, {"relu1_1": 1.0, "relu5_1": 1.0}, 1.0, "relative", statistic
-        ):
+        for style in style_of(tiny_encoder, painting, {"relu1_1": 1.0, "relu5_1": 1.0}, 1.0, "relative", statistic):
             features = tiny_encoder(painting, [style.layer])[style.layer][0].flatten(1)
             nothing = torch.zeros_like(style.sums(features, None).mean)
             assert_close(style.weight * style.distance(nothing).item(), 1.0)
@@ -135,18 +155,79 @@ def test_content_is_measured_against_what_a_soft_painting_lets_be_kept(tiny_enco
     features = tiny_encoder(photo, ["relu4_2"])["relu4_2"].square().mean()
     for factor in (0.1, 10.0):
         painting = 0.5 + (photo - 0.5) * factor
-        (content,) = content_terms(tiny_encoder, photo, painting, {"relu4_2": 1.0}, 1.0, "relative")
+        (content,) = content_of(tiny_encoder, photo, {"relu4_2": 1.0}, 1.0, "relative", painting)
         energy = tiny_encoder(painting, ["relu4_2"])["relu4_2"].square().mean()
         assert_close(content.weight, 1 / (content.target.numel() * min(features, energy).item()))
 
 
 def test_layers_without_weight_cost_nothing(tiny_encoder, pictures):
     _, photo, painting = pictures
-    layers = {"relu1_1": 1.0, "relu5_1": 0.0}
-    objective = Objective(
-        tiny_encoder,
-        content_terms(tiny_encoder, photo, painting, {"relu4_2": 1.0}, 0.0, "half"),
-        style_terms(tiny_encoder, painting, layers, 1.0, "gatys"),
+    options = StylizeOptions(content_weight=0.0, style_layers={"relu1_1": 1.0, "relu5_1": 0.0})
+    objective = transfer._objectives(tiny_encoder, options, photo[0], [whole(painting)], None, {}, ())(
+        Scale(*SIZE, 1)
     )
     assert objective.taps == {"relu1_1"}
     assert set(objective.value_and_grad(photo).terms) == {"style relu1_1"}
+
+
+def test_several_sources_are_one_distribution(tiny_encoder, pictures):
+    """The mean of a statistic over two paintings of one size side by side is the mean of theirs."""
+    _, one, other = pictures
+    layers = {"relu1_1": 1.0, "relu3_1": 1.0}
+    encoder = dataclasses.replace(tiny_encoder, padding="replicate")
+    for statistic in STATISTICS:
+        terms, _ = style_terms(encoder, whole(one, other), layers, "gatys", statistic)
+        for term in terms:
+            both = torch.cat([encoder(p, [term.layer])[term.layer][0].flatten(1) for p in (one, other)], 1)
+            assert_close(term.distance(term.sums(both, None).mean).item(), 0.0, rtol=0, atol=1e-9)
+            assert term.distance(term.sums(both[:, : both.shape[1] // 2], None).mean) > 1e-9
+
+
+def test_a_masked_term_sees_only_its_region(tiny_encoder, pictures):
+    """The value is that of the positions within, and what lies far outside has no gradient."""
+    image, _, painting = pictures
+    where = torch.zeros(SIZE, dtype=torch.float64)
+    where[:, :16] = 1
+    region = dataclasses.replace(whole(painting), where=where, name="left")
+    for statistic in [*STATISTICS, "nearest"]:
+        (term,), _ = style_terms(tiny_encoder, region, ["relu2_1"], "relative", statistic)
+        assert term.name == "style relu2_1 in left"
+        alone, _ = style_terms(tiny_encoder, whole(painting), ["relu2_1"], "relative", statistic)
+        features = tiny_encoder(image, ["relu2_1"])["relu2_1"]
+        # A third of the picture counts a third.
+        assert_close(term(features), alone[0](features[..., :8]) / 3)
+        gradient = Objective(tiny_encoder, (term,)).value_and_grad(image).gradient
+        assert gradient[..., :16].abs().max() > 0
+        assert gradient[..., 24:].abs().max() == 0
+
+
+def test_a_masked_style_is_read_only_there(tiny_encoder, pictures):
+    _, _, painting = pictures
+    where = torch.zeros(SIZE, dtype=torch.float64)
+    where[8:24, 16:] = 1
+    source = Source("painting", painting[0], where)
+    for statistic in [*STATISTICS, "nearest"]:
+        (term,), _ = style_terms(tiny_encoder, Region(None, (source,)), ["relu2_1"], "gatys", statistic)
+        inside = tiny_encoder(painting, ["relu2_1"])["relu2_1"][..., 4:12, 8:]
+        assert_close(term(inside.contiguous()).item(), 0.0, rtol=0, atol=1e-9)
+
+
+def test_layers_at_which_a_region_vanishes_are_left_out(tiny_encoder, pictures):
+    where = torch.zeros(SIZE, dtype=torch.float64)
+    where[:6, :6] = 1
+    region = dataclasses.replace(whole(pictures[0]), where=where, name="small")
+    terms, _ = style_terms(tiny_encoder, region, [f"relu{block}_1" for block in range(1, 6)])
+    assert [term.layer for term in terms] == ["relu1_1", "relu2_1", "relu3_1"]
+
+
+@pytest.mark.parametrize("color", ["style", "luminance"])
+def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator):
+    image, photo, painting = (picture[..., :16, :16] for picture in pictures)
+    keep = torch.rand(16, 16, generator=generator, dtype=torch.float64)
+    options = StylizeOptions(style_layers="relu1_1,relu2_1", color=color)
+    at = transfer._objectives(tiny_encoder, options, photo[0], [whole(painting)], keep, {}, ())
+    objective = at(Scale(16, 16, 1))
+    evaluation = objective.value_and_grad(image)
+    direction = torch.randn(image.shape, generator=generator, dtype=torch.float64)
+    up, down = (objective.value_and_grad(image + s * 1e-6 * direction).loss for s in (1, -1))
+    assert_close((evaluation.gradient * direction).sum().item(), (up - down) / 2e-6, rtol=1e-4, atol=1e-8)

@@ -13,13 +13,16 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+#: The groups of options, in the order in which they are shown.
+GROUPS = ("Picture", "Style", "Regions", "Time", "Objective", "Network", "Optimiser")
+
 
 def option(default: Any, group: str, about: str, **extra: Any) -> Any:
     """A dataclass field with what a person, a form or a parser needs to know about it.
 
     Args:
         default: the value where none is given.
-        group: the heading it stands under.
+        group: the heading it stands under, one of `GROUPS`.
         about: the help text, a sentence or two.
         extra: `choices`; `parse`, which makes the value of text or of other types; `form`, which makes text of the
             value again; `many`, for options that may be repeated; `least` or `above`, bounds of a number;
@@ -48,6 +51,8 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
             value = metadata["parse"](value)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+        except TypeError:
+            raise ValueError(f"{name} is {value!r}, of which nothing can be made") from None
     if value is None and kind.endswith(" | None"):
         return None
     if choices := metadata.get("choices"):
@@ -187,6 +192,12 @@ def unknown(what: str, key: str, known: Collection[str]) -> ValueError:
     )
 
 
+def fields_of(kind: Any) -> dict[str, dataclasses.Field[Any]]:
+    """Name -> field of a dataclass of options, group by group."""
+    fields = sorted(dataclasses.fields(kind), key=lambda field: GROUPS.index(field.metadata["group"]))
+    return {field.name: field for field in fields}
+
+
 def default_of(field: dataclasses.Field[Any]) -> Any:
     """The default of a field, made afresh where it is a mapping."""
     if field.default_factory is not dataclasses.MISSING:
@@ -210,7 +221,7 @@ def flag_of(field: dataclasses.Field[Any]) -> str:
 def to_arguments(options: Any) -> list[str]:
     """The command-line arguments that make these options from the defaults."""
     arguments: list[str] = []
-    for field in dataclasses.fields(options):
+    for field in fields_of(options).values():
         value = getattr(options, field.name)
         if value == default_of(field):
             continue

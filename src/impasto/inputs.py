@@ -60,7 +60,7 @@ def read_styles(
         raise ValueError("no style was given; needed is one at least")
     return tuple(
         (
-            os.fspath(style) if isinstance(style, (str, os.PathLike)) else f"style {number}",
+            os.fspath(style) if isinstance(style, (str, os.PathLike)) else f"number {number}",
             remembered(memo, ("style", identity(style), pixels), lambda style=style: _read_style(style, pixels)),  # type: ignore[misc]
         )
         for number, style in enumerate(styles, start=1)

@@ -33,9 +33,6 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 ColorMode = Literal["style", "luminance", "match", "both", "palette"]
 ColorMatch = Literal["covariance", "histogram"]
 
-#: The order in which groups of options are shown.
-GROUPS = ("Picture", "Style", "Regions", "Time", "Objective", "Network", "Optimiser")
-
 #: The layers that Gatys et al. 2016 read, for VGG-16 and VGG-19 alike.
 CONTENT_LAYERS = {"relu4_2": 1.0}
 STYLE_LAYERS = {f"relu{block}_1": 0.2 for block in range(1, 6)}
@@ -48,8 +45,6 @@ class Options:
     """What every operation that optimises a picture lets one decide."""
 
     operation: ClassVar[str]
-
-    seed: int = option(0, "Picture", "Seed of all randomness: the same seed makes the same file.", least=0)
 
     iterations: int = option(50, "Time", "Evaluations at the last scale; smaller scales get more.", least=1)
     scales: int | None = option(
@@ -88,6 +83,7 @@ class Options:
     optimizer: Method = option("lbfgs", "Optimiser", "Method.", choices=("lbfgs", "adam"))
     history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.", least=1)
     rate: float = option(0.02, "Optimiser", "Adam's step, as a part of the range from black to white.", above=0)
+    seed: int = option(0, "Optimiser", "Seed of all randomness: the same seed makes the same file.", least=0)
     device: Device = option("auto", "Optimiser", "Where to compute.", choices=get_args(Device))
 
     def __post_init__(self) -> None:

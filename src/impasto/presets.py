@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
 import tomllib
 from collections.abc import Mapping
@@ -13,9 +12,9 @@ import tomlkit
 import tomlkit.items
 
 from impasto.errors import PresetError
-from impasto.fields import default_of, unknown
+from impasto.fields import GROUPS, default_of, fields_of, unknown
 from impasto.files import check_writable, draft_of
-from impasto.options import GROUPS, Options, ReconstructOptions, StylizeOptions, TextureOptions
+from impasto.options import Options, ReconstructOptions, StylizeOptions, TextureOptions
 
 Kind = TypeVar("Kind", bound=Options)
 
@@ -104,8 +103,8 @@ def load(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         _check_keys(kind, values, "key")
         if path.suffix.lower() != ".toml":
-            given = {field.name for field in dataclasses.fields(kind) if field.metadata.get("given")}
-            values = {name: value for name, value in values.items() if name not in given}
+            fields = fields_of(kind)
+            values = {name: value for name, value in values.items() if not fields[name].metadata.get("given")}
         kind(**values)
     except ValueError as error:
         raise PresetError(f"{path}: {error}") from None
@@ -132,7 +131,7 @@ def _from_picture(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _check_keys(kind: type[Options], values: dict[str, Any], what: str) -> None:
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = fields_of(kind)
     for key in values:
         if key not in known:
             raise unknown(what, key, known)
@@ -159,7 +158,7 @@ def to_toml(options: Options) -> str:
         tomlkit.comment("Settings of impasto. A line that begins with # is the default, or says what it means.")
     )
     document.add("operation", tomlkit.item(options.operation))
-    fields = [field for field in dataclasses.fields(options) if not field.metadata.get("given")]
+    fields = [field for field in fields_of(options).values() if not field.metadata.get("given")]
     for group in GROUPS:
         members = [field for field in fields if field.metadata["group"] == group]
         if members:

@@ -73,6 +73,11 @@ class Region:
         """The part of the picture that it covers, in [0, 1]."""
         return 1.0 if self.where is None else self.where.mean().item()
 
+    @property
+    def called(self) -> str:
+        """What to call it in messages."""
+        return f"the region of the style {' and '.join(source.name for source in self.sources)}"
+
 
 def resize_mask(mask: Tensor | None, height: int, width: int) -> Tensor | None:
     """A mask `(h, w)` at another size; None stays None."""
@@ -111,8 +116,7 @@ def mask_of(given: PictureLike, what: str, size: tuple[int, int]) -> Tensor:
 
 def check(where: Tensor, encoder: Encoder, layers: Iterable[str], what: str) -> None:
     """Raise a ValueError if a mask `(h, w)`, called `what`, is empty or vanishes at one of these layers."""
-    if where.max() < 1 / 255:
-        raise ValueError(f"{what} is empty: its mask is black everywhere that counts")
+    _check_filled(where, what)
     for layer in layers:
         stride = encoder.layers[encoder.depth(layer)].stride
         if not covers(where, stride):
@@ -151,9 +155,9 @@ def assign(
     shares = _shares(shares, len(names))
     keys = [key for key in content_mask or {} if key != KEEP]
     masked = (
-        {_index(key, names): mask_of_photo(photo, content_mask[key], key) for key in keys} if content_mask else {}
+        {_index(key, names): _mask_of_photo(photo, content_mask[key], key) for key in keys} if content_mask else {}
     )
-    keep = mask_of_photo(photo, content_mask[KEEP], KEEP) if content_mask and KEEP in content_mask else None
+    keep = _mask_of_photo(photo, content_mask[KEEP], KEEP) if content_mask and KEEP in content_mask else None
     parts = {_index(key, names): mask for key, mask in (style_mask or {}).items()}
     sources = [
         Source(name, picture.rgb, _part(picture, parts.get(index), name))
@@ -183,15 +187,16 @@ def assign(
         keep = rest if keep is None else keep + rest
     for region in regions:
         assert region.where is not None
-        if region.where.max() < 1 / 255:
-            raise ValueError(
-                f"the region of {', '.join(source.name for source in region.sources)} is empty: "
-                + ("the masks leave nothing over" if region.name == "the rest" else "its mask is black")
-            )
+        _check_filled(region.where, region.called)
     return tuple(regions), None if keep is None or keep.max() < 1 / 255 else keep
 
 
-def mask_of_photo(photo: Picture, given: PictureLike, key: str) -> Tensor:
+def _check_filled(where: Tensor, what: str) -> None:
+    if where.max() < 1 / 255:
+        raise ValueError(f"{what} is empty: masks, and what is transparent, leave nothing of it")
+
+
+def _mask_of_photo(photo: Picture, given: PictureLike, key: str) -> Tensor:
     """The content mask of style `key`, at the photo's size."""
     if isinstance(given, str) and given == ALPHA and not Path(ALPHA).exists():
         if photo.alpha is None:

@@ -52,7 +52,6 @@ def iterate_texture(
     scales = schedule.plan(height, width, options.iterations, options.scales)
     if options.seamless:
         encoder = dataclasses.replace(encoder, padding="circular")
-        scales = tuple(_in_steps_of(encoder.least_size(layers), scale) for scale in scales)
     paintings = read_styles(styles, height * width * max(options.style_scale) ** 2, {})
     blank = Picture(torch.zeros(3, height, width))
     (part,), _ = regions.assign(blank, paintings, options.style_weights, {}, options.style_mask)
@@ -70,12 +69,6 @@ def iterate_texture(
 
     clock = Clock(started, options.time_budget, scales)
     return descend(options, scales, start.to(device), objective_at, finish, (height, width), clock, options.seamless)
-
-
-def _in_steps_of(stride: int, scale: Scale) -> Scale:
-    """The scale at the nearest size at which every layer's positions tile."""
-    height, width = (max(1, round(side / stride)) * stride for side in (scale.height, scale.width))
-    return dataclasses.replace(scale, height=height, width=width)
 
 
 def _noise(part: Region, scale: Scale, seed: int) -> Tensor:

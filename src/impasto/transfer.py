@@ -196,14 +196,18 @@ def check_regions(
     read = [layer for layer, weight in layers.items() if weight]
     for part in parts:
         if part.where is not None and layers:
-            regions.check(part.where, encoder, read, f"the region of {' and '.join(s.name for s in part.sources)}")
+            regions.check(part.where, encoder, read, part.called)
         for source in part.sources:
             for factor in options.style_scale:
-                encoder.check_size(*style_size(source, scales[0], factor), read, f"the style {source.name}")
+                encoder.check_size(*style_size(source, scales[0], factor), read, _called(source, factor))
                 if source.where is not None:
                     there = source.resized(*style_size(source, scales[-1], factor))
                     assert there.where is not None
-                    regions.check(there.where, encoder, read, f"what is read of {source.name}")
+                    regions.check(there.where, encoder, read, f"what is read of {_called(source, factor)}")
+
+
+def _called(source: Source, factor: float) -> str:
+    return f"the style {source.name}" + (f" at scale {factor:g}" if factor != 1 else "")
 
 
 def style_size(source: Source, scale: Scale, factor: float) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from impasto import sheets
-from impasto.fields import text_of, unknown
+from impasto.fields import fields_of, text_of, unknown
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo
 from impasto.options import StylizeOptions
@@ -105,7 +105,7 @@ def lay_out(cells: Sequence[tuple[str, Picture]], vary: Mapping[str, Sequence[An
 
 
 def _axes(vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Sequence[Any]]]:
-    known = [STYLE, PRESET, *(field.name for field in dataclasses.fields(StylizeOptions))]
+    known = [STYLE, PRESET, *fields_of(StylizeOptions)]
     if not vary:
         raise ValueError("nothing to vary was given; say for example strength=0.5,1,2")
     for name, values in vary.items():
@@ -122,7 +122,7 @@ def _settings(cell: Sequence[tuple[str, Any]], styles: Any, options: StylizeOpti
     styles = changes.pop(STYLE, styles)
     if PRESET in changes:
         base = preset(changes.pop(PRESET))
-        own = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+        own = {name: getattr(options, name) for name in fields_of(options)}
         default = StylizeOptions()
         options = dataclasses.replace(
             base, **{name: value for name, value in own.items() if value != getattr(default, name)}
@@ -132,7 +132,7 @@ def _settings(cell: Sequence[tuple[str, Any]], styles: Any, options: StylizeOpti
 
 def _number(name: str, value: Any) -> Any:
     """A value given as text, as the type of its field; fields that parse text themselves do so."""
-    field = next(field for field in dataclasses.fields(StylizeOptions) if field.name == name)
+    field = fields_of(StylizeOptions)[name]
     kind = str(field.type).removesuffix(" | None")
     if not isinstance(value, str) or "parse" in field.metadata or kind not in ("int", "float", "bool"):
         return value
@@ -145,7 +145,7 @@ def _number(name: str, value: Any) -> Any:
 
 
 def _label(cell: Sequence[tuple[str, Any]]) -> str:
-    fields = {field.name: field for field in dataclasses.fields(StylizeOptions)}
+    fields = fields_of(StylizeOptions)
     texts = []
     for name, value in cell:
         text = value if isinstance(value, str) or name not in fields else text_of(fields[name], value)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from impasto.cli import render
-from impasto.fields import default_of, flag_of, text_of
-from impasto.options import GROUPS, Options, StylizeOptions
+from impasto.fields import default_of, fields_of, flag_of, text_of
+from impasto.options import Options, StylizeOptions
 from impasto.presets import PRESETS, options_of
 
 Command = Callable[..., Any]
@@ -34,7 +34,7 @@ def with_options(kind: type[Options], **defaults: Any) -> Callable[[Command], Co
     those that were given on the command line. `defaults` replace the dataclass's own. A command that has an
     argument `output` is given the options of `Output` too.
     """
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields = fields_of(kind)
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True).parameters
@@ -51,12 +51,11 @@ def with_options(kind: type[Options], **defaults: Any) -> Callable[[Command], Co
             return command(options=options_of(kind, name, **changes), **given)
 
         own = [p for p in signature.values() if p.name != "options" and not (writes and p.name == "output")]
-        sorted_fields = sorted(fields.values(), key=lambda field: GROUPS.index(field.metadata["group"]))
         parameters = [
             *own,
             *(_output_parameters() if writes else []),
             _preset_parameter(kind),
-            *(_parameter(field, defaults) for field in sorted_fields),
+            *(_parameter(field, defaults) for field in fields.values()),
         ]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -1,0 +1,251 @@
+"""What each control promises, on the real network and real pictures, small."""
+
+import itertools
+
+import numpy as np
+import pytest
+import skimage.color
+import torch
+from torch.testing import assert_close
+
+import impasto
+from impasto import color, images, weights
+from impasto.inputs import identity
+from impasto.presets import preset
+from impasto.statistics import gram
+from impasto.styles import paint
+
+SMALL = {"size": 96, "iterations": 12}
+LEFT = np.zeros((64, 96), np.uint8)
+LEFT[:, :48] = 255
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return weights.load("vgg19", padding="replicate")
+
+
+@pytest.fixture(scope="module")
+def styles():
+    return {name: paint(name, 96, 96) for name in ("swirls", "mosaic")}
+
+
+def statistic(encoder, picture, layer="relu2_1"):
+    rgb = picture if isinstance(picture, torch.Tensor) else images.read(picture).rgb
+    return gram(encoder(rgb[None], [layer])[layer][0].flatten(1)).mean
+
+
+def distance(encoder, one, other, layer="relu2_1"):
+    target = statistic(encoder, other, layer)
+    return ((statistic(encoder, one, layer) - target).norm() / target.norm()).item()
+
+
+def make(photo, styles, **changes):
+    return impasto.stylize(photo, styles, preset(**(SMALL | changes)))
+
+
+# -- several styles ----------------------------------------------------------------------------------------
+
+
+def test_a_style_without_weight_is_not_there(photo, styles):
+    both = [styles["swirls"], styles["mosaic"]]
+    for shares, alone in (((1, 0), "swirls"), ((0, 2.5), "mosaic")):
+        assert torch.equal(make(photo, both, style_weights=shares).rgb, make(photo, styles[alone]).rgb)
+
+
+def test_weights_lead_from_one_style_to_the_other(photo, styles, encoder):
+    pictures = [
+        make(photo, [styles["swirls"], styles["mosaic"]], style_weights=shares).rgb
+        for shares in ((1, 0), (0.7, 0.3), (0.3, 0.7), (0, 1))
+    ]
+    to_swirls = [distance(encoder, picture, styles["swirls"]) for picture in pictures]
+    to_mosaic = [distance(encoder, picture, styles["mosaic"]) for picture in pictures]
+    assert to_swirls == sorted(to_swirls)
+    assert to_mosaic == sorted(to_mosaic, reverse=True)
+
+
+@pytest.mark.parametrize("statistic", ["wasserstein", "nearest", "gaussian"])
+def test_several_styles_by_any_statistic(photo, styles, statistic):
+    options = preset(**SMALL | {"statistic": statistic, "iterations": 5, "style_weights": (0.7, 0.3)})
+    steps = list(impasto.iterate(photo, list(styles.values()), options))
+    assert steps[-1].loss < steps[0].loss
+
+
+# -- regions -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("statistic", "ratio"), [("gram", 0.7), ("nearest", 0.9)])
+def test_each_region_is_nearer_to_its_own_style(photo, styles, encoder, statistic, ratio):
+    picture = make(
+        photo,
+        [styles["swirls"], styles["mosaic"]],
+        content_mask={"1": LEFT, "2": 255 - LEFT},
+        statistic=statistic,
+    ).rgb
+    # A little away from the border, where the network sees both.
+    for part, own, other in ((picture[..., :44], "swirls", "mosaic"), (picture[..., 52:], "mosaic", "swirls")):
+        for layer in ("relu1_1", "relu2_1", "relu3_1"):
+            own_distance, other_distance = (distance(encoder, part, styles[name], layer) for name in (own, other))
+            assert own_distance < ratio * other_distance
+
+
+def test_parts_of_one_painting_go_to_their_regions(photo, styles, encoder):
+    painting = np.concatenate([styles["swirls"], styles["mosaic"]], 1)
+    half = np.zeros(painting.shape[:2], np.uint8)
+    half[:, :96] = 255
+    picture = make(
+        photo,
+        [painting, painting],
+        content_mask={"1": LEFT, "2": 255 - LEFT},
+        style_mask={"1": 255 - half, "2": half},
+    ).rgb
+    for part, own, other in ((picture[..., :44], "mosaic", "swirls"), (picture[..., 52:], "swirls", "mosaic")):
+        assert distance(encoder, part, styles[own]) < 0.7 * distance(encoder, part, styles[other])
+
+
+@pytest.mark.parametrize("mode", ["style", "luminance", "palette"])
+def test_what_is_kept_is_the_photo_to_the_last_bit(photo, styles, mode):
+    picture = make(photo, styles["swirls"], content_mask={"keep": LEFT}, color=mode)
+    kept, painted = (abs(np.asarray(picture.to_pil(), float) - photo)[:, part] for part in (slice(47), slice(49, 96)))
+    assert kept.max() == 0
+    assert painted.mean() > 5
+
+
+def test_soft_masks_lead_over(photo, styles):
+    ramp = np.linspace(0, 1, 96)[None].repeat(64, 0)
+    picture = make(photo, styles["swirls"], content_mask={"1": ramp})
+    change = abs(picture.to_numpy() - photo / 255).mean((0, 2))
+    thirds = [change[i : i + 24].mean() for i in range(0, 96, 24)]
+    assert thirds == sorted(thirds)
+    assert thirds[0] < 0.3 * thirds[-1]
+
+
+def test_transparent_parts_do_not_count(photo, styles):
+    """What cannot be seen has no part in the style of what can: its colours change nothing elsewhere."""
+    alpha = np.where(LEFT, 255, 0).astype(np.uint8)
+    other = photo.copy()
+    other[:, 80:] = 255 - other[:, 80:]
+    pictures = [
+        make(np.dstack([p, alpha]), styles["swirls"], content_weight=0.0, match_colors=False, iterations=3)
+        for p in (photo, other)
+    ]
+    near, far = ((pictures[0].rgb - pictures[1].rgb)[..., part].abs().mean() for part in (slice(16), slice(80, 96)))
+    assert near < 0.02
+    assert far > 0.1
+
+
+def test_transparent_parts_of_a_style_are_not_read(photo, styles):
+    hidden = np.ones((96, 192, 4), np.float32)
+    hidden[..., :3] = np.concatenate([styles["swirls"], 1 - styles["mosaic"]], 1)
+    hidden[:, 96:, 3] = 0
+    changed = hidden.copy()
+    changed[:, 120:, :3] = 0.03
+    pictures = [make(photo, style, iterations=4, style_layers="relu1_1,relu2_1").rgb for style in (hidden, changed)]
+    assert (pictures[0] - pictures[1]).abs().mean() < 1e-3
+
+
+def test_masks_that_do_not_fit(photo, styles):
+    dot = np.zeros((64, 96), np.uint8)
+    dot[20:26, 20:26] = 255
+    with pytest.raises(ValueError, match=r"the style number 1 covers 36 pixels.*relu4_1"):
+        make(photo, styles["swirls"], content_mask={"1": dot})
+    with pytest.raises(ValueError, match=r"what is read of the style number 1 covers \d+ pixels.*relu4_1"):
+        make(photo, styles["swirls"], style_mask={"1": dot})
+    make(photo, styles["swirls"], content_mask={"1": dot}, style_layers="relu1_1,relu2_1", iterations=1)
+
+
+# -- colour ------------------------------------------------------------------------------------------------
+
+
+def chroma_difference(picture, photo):
+    """Mean distance in a* and b*: about 2 can just be seen side by side."""
+    labs = [skimage.color.rgb2lab(np.asarray(p.to_pil())) for p in (picture, images.read(photo))]
+    return np.hypot(*np.moveaxis(labs[0][..., 1:] - labs[1][..., 1:], -1, 0)).mean()
+
+
+@pytest.mark.parametrize("mode", ["luminance", "both"])
+def test_luminance_keeps_the_colours_and_takes_the_strokes(photo, styles, encoder, mode):
+    picture = make(photo, styles["swirls"], color=mode)
+    assert chroma_difference(picture, photo) < 3
+    assert chroma_difference(make(photo, styles["swirls"]), photo) > 10
+    style = images.read(styles["swirls"]).rgb
+    if mode == "both":
+        style = color.match(style, images.read(photo).rgb)
+    grey, target, before = (color.luminance(p) for p in (picture.rgb, style, images.read(photo).rgb))
+    for layer in ("relu2_1", "relu3_1"):
+        assert distance(encoder, grey, target, layer) < 0.6 * distance(encoder, before, target, layer)
+
+
+@pytest.mark.parametrize("method", ["covariance", "histogram"])
+def test_match_takes_the_strokes_in_the_photos_colours(photo, styles, method):
+    matched = make(photo, styles["swirls"], color="match", color_match=method).rgb.flatten(1)
+    plain = make(photo, styles["swirls"]).rgb.flatten(1)
+    own = images.read(photo).rgb.flatten(1)
+    for measure in (lambda p: p.mean(1), torch.cov):
+        assert (measure(matched) - measure(own)).norm() < 0.35 * (measure(plain) - measure(own)).norm()
+
+
+def test_palette_takes_colours_and_no_strokes(photo, styles, encoder):
+    style = images.read(styles["mosaic"]).rgb
+    steps = list(impasto.iterate(photo, styles["mosaic"], preset(size=None, color="palette")))
+    assert len(steps) == 1
+    picture = steps[0].picture.rgb
+    assert (picture.flatten(1).mean(1) - style.flatten(1).mean(1)).abs().max() < 0.03
+    # Every pixel of one colour became one colour: there is no texture that was not there.
+    again = color.match(images.read(photo).rgb, style)
+    assert_close(picture, again, rtol=0, atol=2e-3)
+    halfway = impasto.stylize(photo, styles["mosaic"], preset(size=None, color="palette", strength=0.5)).rgb
+    assert_close(halfway, (picture + images.read(photo).rgb) / 2, rtol=0, atol=1e-6)
+
+
+def test_every_region_has_its_own_palette(photo, styles):
+    options = preset(size=None, color="palette", content_mask={"1": LEFT, "2": 255 - LEFT})
+    picture = impasto.stylize(photo, list(styles.values()), options).rgb
+    for part, style in ((picture[..., :48], styles["swirls"]), (picture[..., 48:], styles["mosaic"])):
+        assert (part.mean((1, 2)) - images.read(style).rgb.mean((1, 2))).abs().max() < 0.05
+
+
+# -- the scale of the style --------------------------------------------------------------------------------
+
+
+def test_style_scale_is_the_size_of_the_strokes(photo, encoder):
+    """The result is nearest to the painting at the size that was asked for."""
+    painting = images.read(paint("swirls", 192, 192))
+    sizes = {0.5: 39, 1.0: 78, 2.0: 157}  # of as many pixels as the result, times the scale
+    targets = {scale: painting.resized(side, side).rgb for scale, side in sizes.items()}
+    for scale in sizes:
+        picture = make(photo, painting, style_scale=scale, iterations=20, strength=1.5).rgb
+        found = {other: distance(encoder, picture, targets[other], "relu1_1") for other in sizes}
+        assert min(found, key=found.get) == scale
+
+
+def test_a_blend_of_scales_lies_between(photo, encoder):
+    painting = images.read(paint("swirls", 192, 192))
+    large = painting.resized(157, 157).rgb
+    found = [
+        distance(encoder, make(photo, painting, style_scale=scales, strength=1.5).rgb, large, "relu1_1")
+        for scales in ((2,), (0.5, 2), (0.5,))
+    ]
+    assert found == sorted(found)
+
+
+# -- what runs may share -----------------------------------------------------------------------------------
+
+
+def test_pictures_may_be_given_as_they_were_read(photo, styles):
+    photo = images.read(photo)
+    assert images.read(photo) is photo
+    assert make(photo, images.read(styles["swirls"]), iterations=1).size == (64, 96)
+    assert len({identity(p) for p in (photo, "a", styles["swirls"])}) == 3
+
+
+def test_runs_that_share_a_memo_give_what_they_would_alone(photo, styles):
+    memo = {}
+    variants = [{}, {"strength": 0.5}, {"statistic": "mean"}, {"color": "luminance"}, {"style_layers": "relu2_1"}]
+    variants += [{"style_scale": 0.7}, {"content_layers": "relu3_2"}, {"pooling": "average"}, {"style_norm": "gatys"}]
+    for changes in variants:
+        options = preset(**SMALL | {"iterations": 2} | changes)
+        *_, shared = impasto.iterate(photo, styles["mosaic"], options, memo)
+        *_, alone = impasto.iterate(photo, styles["mosaic"], options)
+        assert torch.equal(shared.image, alone.image), changes
+    assert all(a != b for a, b in itertools.combinations(memo, 2))

@@ -1,0 +1,106 @@
+"""Presets: names, files, and pictures."""
+
+import tomllib
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import impasto
+from impasto import presets, record
+from impasto.errors import PresetError
+from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
+from impasto.presets import PRESETS, options_of, preset
+
+
+def test_names():
+    for name in PRESETS:
+        assert isinstance(preset(name), StylizeOptions)
+    assert preset() == StylizeOptions()
+    assert preset("gatys2016", size=300).size == 300
+    assert preset("gatys2016").content_weight / preset("gatys2016").style_weight == 1e-3
+    assert preset("course").content_weight == 10
+    with pytest.raises(ValueError, match="default, gatys2016, course"):
+        preset("gatys")
+    with pytest.raises(ValueError, match="did you mean 'strength'"):
+        preset("default", strenght=2)
+    with pytest.raises(ValueError, match="unknown preset 'gatys2016'"):
+        options_of(TextureOptions, "gatys2016")
+
+
+OPTIONS = [
+    StylizeOptions(),
+    StylizeOptions(
+        strength=0.75, size=None, style_layers={"relu1_1": 1 / 3, "relu3_1": 1.0}, style_scale=(0.5, 2),
+        match_colors=False, time_budget=30, statistic="nearest", color="both", seed=7, init="noise",
+    ),
+    TextureOptions(size=(300, 200), seamless=True, total_variation=1e-9),
+    ReconstructOptions(content_layer="relu5_1", scales=None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_files_hold_everything(options, tmp_path):
+    path = tmp_path / "mine.toml"
+    presets.save(path, options)
+    if options.scales is None and isinstance(options, ReconstructOptions):
+        pytest.skip("TOML has no word for nothing, and a reconstruction has one scale unless told otherwise")
+    assert options_of(type(options), str(path)) == options
+    text = path.read_text()
+    tomllib.loads(text)
+    # Every option is there to be found, set or commented out.
+    for field in presets.fields_of(options).values():
+        assert field.metadata.get("given") or field.name in text
+    # What was commented out is what holds: with all of it uncommented nothing changes.
+    lines = [
+        line.removeprefix("# ") if " = " in line and line.startswith("# ") else line for line in text.splitlines()
+    ]
+    values = tomllib.loads("\n".join(line for line in lines if " = " in line and not line.startswith("#")))
+    assert type(options)(**{k: v for k, v in values.items() if k != "operation"}) == options
+
+
+def test_a_picture_is_a_preset(tmp_path):
+    path = tmp_path / "picture.png"
+    options = StylizeOptions(strength=0.6, style_scale=2.0, content_mask={"1": "sky.png"}, style_weights=(1.0, 2.0))
+    picture = impasto.read(np.zeros((8, 8, 3)))
+    impasto.write(path, picture, settings=record.settings("stylize", ["a.png", "b.png"], options))
+    taken = preset(str(path))
+    assert (taken.strength, taken.style_scale) == (0.6, (2.0,))
+    assert taken.content_mask == {}
+    assert taken.style_weights == ()
+    assert preset(str(path), strength=2.0).strength == 2
+    with pytest.raises(PresetError, match="settings of 'stylize'; needed are those of 'texture'"):
+        options_of(TextureOptions, str(path))
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    with pytest.raises(PresetError, match="carries no settings"):
+        preset(str(tmp_path / "plain.png"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("strenght = 2", "unknown key 'strenght'; did you mean 'strength'"),
+        ("xyzzy = 2", "unknown key 'xyzzy'; known: size"),
+        ("strength = 'much'", "strength is 'much'; needed is a number"),
+        ("strength = -1", "at least 0"),
+        ("statistic = 'grams'", "choose from gram"),
+        ("style_layers = {relu1_1 = -1}", "must not be negative"),
+        ("strength = ", "not TOML"),
+        ("\x00\xff", "not TOML"),
+        ("operation = 'dance'", "choose from stylize, texture"),
+        ("operation = 'texture'", "needed are those of 'stylize'"),
+        ("[style_layers]\nrelu1_1 = 'a'", "the weight of layer 'relu1_1'"),
+    ],
+)
+def test_damaged_files(text, message, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(PresetError, match=message):
+        preset(str(path))
+
+
+def test_saving_elsewhere(tmp_path):
+    with pytest.raises(PresetError, match=r"must end in \.toml"):
+        presets.save(tmp_path / "mine.txt", StylizeOptions())
+    with pytest.raises(impasto.ImpastoError, match="no folder"):
+        presets.save(tmp_path / "none" / "mine.toml", StylizeOptions())
