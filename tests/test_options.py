@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from impasto import encoders, objective, optimize, regions, statistics, weights
+from impasto import encoders, objective, optimize, statistics, weights
 from impasto.fields import (
     GROUPS,
     default_of,
@@ -126,4 +126,3 @@ def test_numbers_and_masks():
     assert masks == {"keep": "a=b.png", "2": "c.png", "sky": "d.png"}
     assert parse_masks(format_masks(masks)) == masks
     assert parse_masks({1: "x"}) == {"1": "x"}
-    assert regions.KEEP == "keep"

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 
 import torch
 
-from impasto import images, regions, schedule, weights
+from impasto import images, masks, regions, schedule, weights
 from impasto.images import Picture, PictureLike
 from impasto.inputs import read_content
 from impasto.objective import Objective, content_terms, style_terms, weighed
 from impasto.options import ReconstructOptions
 from impasto.schedule import Scale
 from impasto.steps import Clock, Step, choose_device, descend
-from impasto.transfer import check_regions, region_at
 
 
 def reconstruct(picture: PictureLike, options: ReconstructOptions | None = None) -> Picture:
@@ -49,15 +48,15 @@ def iterate_reconstruction(picture: PictureLike, options: ReconstructOptions | N
     encoder = encoder.up_to({**content, **style}).to(device)
     generator = torch.Generator().manual_seed(options.seed)
     start = (0.5 + 0.02 * torch.randn(3, *size, generator=generator)).clamp(0, 1)
-    (part,), _ = regions.assign(original, [("the picture", original)], options.style_weights, {}, options.style_mask)
+    (part,), _ = masks.assign(original, [("the picture", original)], options.style_weights, {}, options.style_mask)
     part = regions.Region(None, part.sources)
-    check_regions((part,), encoder, style, scales, options)
+    regions.check_regions((part,), encoder, style, scales, options)
 
     def objective_at(scale: Scale) -> Objective:
         small = images.resize(original.rgb, scale.height, scale.width).to(device)
         with torch.no_grad():
             target = encoder(small[None], content)
-        there = region_at(part, scale, options.style_scale, device)
+        there = part.at(scale, options.style_scale, device)
         terms, _ = style_terms(encoder, there, style, options.style_norm, options.statistic, options.seed)
         known = (*weighed(content_terms(target, "relative"), content, 1.0), *weighed(terms, style, 1.0))
         return Objective(encoder, known, options.total_variation)

@@ -26,20 +26,23 @@ def contact_sheet(entries: Sequence[tuple[str, Picture]], columns: int, cell: in
         cell: side of the square that a picture fits into.
     """
     gap, line = cell // 20, max(14, cell // 14)
-    rows = -(-len(entries) // columns)
-    tallest = max(images.fit(picture.size, cell)[0] for _, picture in entries)
-    height, width = tallest + line + 2 * gap, cell + gap
-    sheet = PIL.Image.new("RGB", (columns * width + gap, rows * height + gap), PAPER)
+    small = [(label, picture.resized(*images.fit(picture.size, cell))) for label, picture in entries]
+    rows = [small[start : start + columns] for start in range(0, len(small), columns)]
+    heights = [max(picture.size[0] for _, picture in row) for row in rows]
+    width = cell + gap
+    sheet = PIL.Image.new("RGB", (columns * width + gap, sum(heights) + len(rows) * (line + 2 * gap) + gap), PAPER)
     draw = PIL.ImageDraw.Draw(sheet)
     font = _font(line * 0.72)
-    for index, (label, picture) in enumerate(entries):
-        small = picture.resized(*images.fit(picture.size, cell)).to_pil().convert("RGB")
-        left, top = gap + index % columns * width, gap + index // columns * height
-        sheet.paste(small, (left + (cell - small.width) // 2, top + (tallest - small.height) // 2))
-        fitting = font
-        if (length := draw.textlength(label, font)) > width:
-            fitting = _font(line * 0.72 * width / length)
-        draw.text((left + cell / 2, top + tallest + gap / 2), label, INK, fitting, "ma")
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for column, (label, picture) in enumerate(row):
+            left, image = gap + column * width, picture.to_pil().convert("RGB")
+            sheet.paste(image, (left + (cell - image.width) // 2, top + (height - image.height) // 2))
+            fitting = font
+            if (length := draw.textlength(label, font)) > width:
+                fitting = _font(line * 0.72 * width / length)
+            draw.text((left + cell / 2, top + height + gap / 2), label, INK, fitting, "ma")
+        top += height + line + 2 * gap
     return images.read(np.asarray(sheet))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from impasto import images, regions, schedule, weights
+from impasto import color, images, masks, regions, schedule, weights
 from impasto.images import Picture, PictureLike
 from impasto.inputs import read_styles
 from impasto.objective import Objective, style_terms, weighed
@@ -18,7 +18,6 @@ from impasto.options import TextureOptions
 from impasto.regions import Region
 from impasto.schedule import Scale
 from impasto.steps import Clock, Step, choose_device, descend
-from impasto.transfer import check_regions, recolor, region_at
 
 
 def texture(styles: PictureLike | Sequence[PictureLike], options: TextureOptions | None = None) -> Picture:
@@ -54,13 +53,13 @@ def iterate_texture(
         encoder = dataclasses.replace(encoder, padding="circular")
     paintings = read_styles(styles, height * width * max(options.style_scale) ** 2, {})
     blank = Picture(torch.zeros(3, height, width))
-    (part,), _ = regions.assign(blank, paintings, options.style_weights, {}, options.style_mask)
-    check_regions((part,), encoder, layers, scales, options)
+    (part,), _ = masks.assign(blank, paintings, options.style_weights, {}, options.style_mask)
+    regions.check_regions((part,), encoder, layers, scales, options)
     start = _noise(part, scales[0], options.seed)
     encoder = encoder.up_to(layers).to(device)
 
     def objective_at(scale: Scale) -> Objective:
-        there = region_at(part, scale, options.style_scale, device)
+        there = part.at(scale, options.style_scale, device)
         terms, _ = style_terms(encoder, there, layers, options.style_norm, options.statistic, options.seed)
         return Objective(encoder, weighed(terms, layers, 1.0), options.total_variation)
 
@@ -75,4 +74,4 @@ def _noise(part: Region, scale: Scale, seed: int) -> Tensor:
     """White noise in the colours of the style, `(3, h, w)` at the size of the first scale."""
     generator = torch.Generator().manual_seed(seed)
     noise = 0.5 + 0.1 * torch.randn(3, scale.height, scale.width, generator=generator)
-    return recolor(noise.clamp(0, 1), (part,), "covariance")
+    return color.recolor(noise.clamp(0, 1), (part,), "covariance")

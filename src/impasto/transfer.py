@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -12,13 +11,13 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from impasto import color, images, regions, schedule, weights
+from impasto import color, images, masks, regions, schedule, weights
 from impasto.encoders import Encoder
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity, read_content, read_styles, remembered
 from impasto.objective import Nearest, Objective, Style, content_terms, style_terms, weighed
-from impasto.options import ColorMatch, Init, StyledOptions, StylizeOptions
-from impasto.regions import Region, Source
+from impasto.options import Init, StyledOptions, StylizeOptions
+from impasto.regions import Region
 from impasto.schedule import Scale
 from impasto.steps import Clock, Step, choose_device, descend
 
@@ -67,9 +66,9 @@ def iterate(
     photo = original.resized(*size)
     largest = size[0] * size[1] * max(options.style_scale) ** 2
     paintings = read_styles(styles, largest, memo)
-    parts, keep = regions.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
+    parts, keep = masks.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
     if options.color == "palette":
-        painted = photo.rgb.lerp(recolor(photo.rgb, parts, options.color_match), min(options.strength, 1.0))
+        painted = photo.rgb.lerp(color.recolor(photo.rgb, parts, options.color_match), min(options.strength, 1.0))
         return iter([_only_step(_finish(photo, painted, keep), time.monotonic() - started)])
 
     scales = schedule.plan(*size, options.iterations, _scale_count(options))
@@ -77,14 +76,14 @@ def iterate(
     style_layers = options.layers_of_style if options.weight_of_style else {}
     taps = {**options.content_layers, **style_layers}
     encoder.check_size(*size, taps, "the result")
-    check_regions(parts, encoder, style_layers, scales, options)
+    regions.check_regions(parts, encoder, style_layers, scales, options)
 
     if options.color in ("match", "both"):
-        parts = tuple(_in_colors_of(photo.rgb, part, options.color_match) for part in parts)
+        parts = tuple(color.in_colors_of(photo.rgb, part, options.color_match) for part in parts)
     seen = photo.rgb
     if options.color in ("luminance", "both"):
         seen = color.luminance(seen)
-        parts = tuple(each_source(part, lambda source: color.luminance(source.image)) for part in parts)
+        parts = tuple(part.repainted(lambda source: color.luminance(source.image)) for part in parts)
     start = _start(options, seen, parts)
     encoder = encoder.up_to(taps).to(device)
     pictures = (identity(content), *(identity(painting) for _, painting in paintings))
@@ -123,7 +122,7 @@ def _objectives(
     style_layers = {layer: w for layer, w in options.layers_of_style.items() if w * options.weight_of_style}
     seed = options.seed if options.statistic == "gaussian" else 0
     layers = (tuple(content_layers), tuple(style_layers))
-    seen_by = (pictures, device, layers, *frozen(options, _SEEN_BY))
+    seen_by = (pictures, tuple(photo.shape), device, layers, *frozen(options, _SEEN_BY))
     style_by = (*seen_by, seed, *frozen(options, _STYLE_BY))
 
     def at(scale: Scale) -> Objective:
@@ -135,7 +134,7 @@ def _objectives(
                 return encoder(small[None], content_layers)
 
         def look(part: Region) -> tuple[Sequence[Style | Nearest], dict[str, float]]:
-            there = region_at(part, scale, options.style_scale, device)
+            there = part.at(scale, options.style_scale, device)
             return style_terms(
                 encoder, there, style_layers, options.style_norm, options.statistic, seed, content_layers
             )
@@ -182,59 +181,6 @@ def frozen(options: StyledOptions, names: Sequence[str]) -> tuple[Hashable, ...]
     )
 
 
-def check_regions(
-    parts: Sequence[Region],
-    encoder: Encoder,
-    layers: Mapping[str, float],
-    scales: Sequence[Scale],
-    options: StyledOptions,
-) -> None:
-    """Raise a ValueError if a region, or what is read of a painting, has too few pixels for one of `layers`.
-
-    A mask is held to account at the last scale. At smaller ones a layer at which it vanishes is left out.
-    """
-    read = [layer for layer, weight in layers.items() if weight]
-    for part in parts:
-        if part.where is not None and layers:
-            regions.check(part.where, encoder, read, part.called)
-        for source in part.sources:
-            for factor in options.style_scale:
-                encoder.check_size(*style_size(source, scales[0], factor), read, _called(source, factor))
-                if source.where is not None:
-                    there = source.resized(*style_size(source, scales[-1], factor))
-                    assert there.where is not None
-                    regions.check(there.where, encoder, read, f"what is read of {_called(source, factor)}")
-
-
-def _called(source: Source, factor: float) -> str:
-    return f"the style {source.name}" + (f" at scale {factor:g}" if factor != 1 else "")
-
-
-def style_size(source: Source, scale: Scale, factor: float) -> tuple[int, int]:
-    """As many pixels as the scale has, but never more than the painting, since enlarging only blurs its strokes;
-    then `factor` times as long and wide, for larger or smaller ones."""
-    pixels = min(scale.pixels, source.size[0] * source.size[1])
-    return images.fit_area(source.size, pixels * factor**2)
-
-
-def region_at(part: Region, scale: Scale, factors: Sequence[float], device: torch.device) -> Region:
-    """A region at a scale, its sources at the sizes that go with it, on the device."""
-    where = regions.resize_mask(part.where, scale.height, scale.width)
-    sources = []
-    for source in part.sources:
-        for factor in factors:
-            there = source.resized(*style_size(source, scale, factor))
-            sources.append(
-                dataclasses.replace(
-                    there,
-                    image=there.image.to(device),
-                    where=None if there.where is None else there.where.to(device),
-                    weight=source.weight / len(factors),
-                )
-            )
-    return Region(None if where is None else where.to(device), tuple(sources), part.name)
-
-
 def _scale_count(options: StylizeOptions) -> int | None:
     """A draft to start from is worth something only if its details survive: it starts at full size."""
     return 1 if options.scales is None and options.init not in get_args(Init) else options.scales
@@ -244,7 +190,7 @@ def _start(options: StylizeOptions, photo: Tensor, parts: Sequence[Region]) -> T
     """The picture that the optimiser starts from, `(3, h, w)`, at the final size."""
     generator = torch.Generator().manual_seed(options.seed)
     starts: dict[str, Callable[[], Tensor]] = {
-        "content": lambda: recolor(photo, parts, options.color_match) if options.match_colors else photo,
+        "content": lambda: color.recolor(photo, parts, options.color_match) if options.match_colors else photo,
         # Gentle noise, as in Gatys's own code: what is loud at the start is heard for hundreds of iterations.
         "noise": lambda: (0.5 + 0.02 * torch.randn(photo.shape, generator=generator)).clamp(0, 1),
         # As the course does: up to a quarter of the range either way, so that the start still resembles the photo.
@@ -258,39 +204,6 @@ def _start(options: StylizeOptions, photo: Tensor, parts: Sequence[Region]) -> T
     if not Path(options.init).exists() and not Path(options.init).suffix:
         raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(starts)}, or give a file")
     return images.read(options.init, "the start").resized(photo.shape[-2], photo.shape[-1]).rgb
-
-
-def recolor(photo: Tensor, parts: Sequence[Region], method: ColorMatch) -> Tensor:
-    """The photo with every region's colours matched to those of its sources; `(3, h, w)`, as the regions are."""
-    painted = photo.clone()
-    for part in parts:
-        # Large paintings are thinned out: a colour is one of 3 channels and needs no millions of examples.
-        sources = [
-            source.resized(*images.fit_area(source.size, min(source.size[0] * source.size[1], 1 << 18)))
-            for source in part.sources
-        ]
-        pixels = torch.cat([source.image.flatten(1) for source in sources], 1)
-        counts = torch.cat([_counts(source) * source.weight for source in sources])
-        matched = color.match(photo, pixels, method, part.where, counts)
-        painted = matched if part.where is None else painted + part.where * (matched - photo)
-    return painted.clamp(0, 1)
-
-
-def _counts(source: Source) -> Tensor:
-    """How much each pixel of a source counts, `(m,)`, summing to 1."""
-    where = torch.ones(source.size) if source.where is None else source.where
-    return (where / where.sum()).flatten()
-
-
-def _in_colors_of(photo: Tensor, part: Region, method: ColorMatch) -> Region:
-    """The region with its sources recoloured to the photo's colours there."""
-    return each_source(part, lambda source: color.match(source.image, photo, method, source.where, part.where))
-
-
-def each_source(part: Region, repaint: Callable[[Source], Tensor]) -> Region:
-    """The region with the images of its sources made anew."""
-    sources = tuple(dataclasses.replace(source, image=repaint(source)) for source in part.sources)
-    return dataclasses.replace(part, sources=sources)
 
 
 def _cover(picture: Tensor, height: int, width: int) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from impasto import images, regions
+from impasto import images, masks, regions
 from impasto.encoders import random_encoder
 from impasto.images import Picture
 
@@ -66,7 +66,7 @@ def test_every_kind_of_mask(mask, as_file, tmp_path):
             mask = PIL.Image.fromarray(mask)
         mask.save(tmp_path / "mask.png")
         mask = tmp_path / "mask.png"
-    read = regions.mask_of(mask, "the mask", SIZE)
+    read = masks.mask_of(mask, "the mask", SIZE)
     assert read.shape == SIZE
     left, right = halves(read)
     assert left > 0.98
@@ -75,18 +75,18 @@ def test_every_kind_of_mask(mask, as_file, tmp_path):
 
 def test_soft_edges_stay_soft():
     ramp = np.linspace(0, 1, 60, dtype=np.float32)[None].repeat(40, 0)
-    assert_close(regions.mask_of(ramp, "the mask", SIZE), torch.from_numpy(ramp))
+    assert_close(masks.mask_of(ramp, "the mask", SIZE), torch.from_numpy(ramp))
 
 
 def test_one_style_everywhere(canvas):
-    (region,), keep = regions.assign(canvas, paintings("a"))
+    (region,), keep = masks.assign(canvas, paintings("a"))
     assert region.where is None
     assert region.share == 1
     assert keep is None
 
 
 def test_styles_share_what_no_mask_covers(canvas):
-    parts, keep = regions.assign(canvas, paintings("a", "b", "c"), (1, 5, 3), {"b": HALF})
+    parts, keep = masks.assign(canvas, paintings("a", "b", "c"), (1, 5, 3), {"b": HALF})
     assert [part.name for part in parts] == ["2 b", "the rest"]
     assert halves(parts[0].where) == pytest.approx((1, 0), abs=1e-6)
     assert halves(parts[1].where) == pytest.approx((0, 1), abs=1e-6)
@@ -96,20 +96,20 @@ def test_styles_share_what_no_mask_covers(canvas):
 
 
 def test_what_no_style_is_left_for_stays(canvas):
-    (part,), keep = regions.assign(canvas, paintings("a"), (), {"1": HALF})
+    (part,), keep = masks.assign(canvas, paintings("a"), (), {"1": HALF})
     assert halves(part.where) == pytest.approx((1, 0), abs=1e-6)
     assert halves(keep) == pytest.approx((0, 1), abs=1e-6)
 
 
 def test_keep(canvas):
-    (part,), keep = regions.assign(canvas, paintings("a"), (), {"keep": HALF})
+    (part,), keep = masks.assign(canvas, paintings("a"), (), {"keep": HALF})
     assert halves(part.where) == pytest.approx((0, 1), abs=1e-6)
     assert halves(keep) == pytest.approx((1, 0), abs=1e-6)
 
 
 def test_overlapping_masks_divide_a_pixel(canvas):
     full = np.ones(SIZE)
-    parts, keep = regions.assign(canvas, paintings("a", "b"), (), {"1": full, "2": HALF, "keep": full * 0.5})
+    parts, keep = masks.assign(canvas, paintings("a", "b"), (), {"1": full, "2": HALF, "keep": full * 0.5})
     total = sum(part.where for part in parts) + keep
     assert_close(total, torch.ones(SIZE))
     assert halves(parts[0].where) == pytest.approx((0.4, 2 / 3), abs=1e-6)
@@ -118,41 +118,41 @@ def test_overlapping_masks_divide_a_pixel(canvas):
 
 def test_names():
     names = ["art/sky.jpg", "art/sea.png", "swirls", "old/sea.png"]
-    assert regions._index("1", names) == regions._index("sky", names) == regions._index("sky.jpg", names) == 0
-    assert regions._index("art/sea.png", names) == 1
-    assert regions._index("swirls", names) == 2
+    assert masks._index("1", names) == masks._index("sky", names) == masks._index("sky.jpg", names) == 0
+    assert masks._index("art/sea.png", names) == 1
+    assert masks._index("swirls", names) == 2
     with pytest.raises(ValueError, match="given 2 times; give its number"):
-        regions._index("sea", names)
+        masks._index("sea", names)
     for key in ("0", "5", "moon"):
         with pytest.raises(ValueError, match=r"choose from 1 \(sky.jpg\), 2 \(sea.png\)"):
-            regions._index(key, names)
+            masks._index(key, names)
 
 
 def test_transparency(canvas):
     """What is transparent belongs to no region, unless the alpha is a mask itself."""
     alpha = torch.from_numpy(HALF / 255).float()
     photo = Picture(canvas.rgb, alpha)
-    (part,), keep = regions.assign(photo, paintings("a"))
+    (part,), keep = masks.assign(photo, paintings("a"))
     assert_close(part.where, alpha)
     assert part.share == pytest.approx(0.5)
-    parts, keep = regions.assign(photo, paintings("a", "b"), (), {"1": "alpha"})
+    parts, keep = masks.assign(photo, paintings("a", "b"), (), {"1": "alpha"})
     assert_close(parts[0].where, alpha)
     assert_close(parts[1].where, 1 - alpha)
     assert keep is None
     opaque = Picture(canvas.rgb, torch.ones(SIZE))
-    assert regions.assign(opaque, paintings("a"))[0][0].where is None
+    assert masks.assign(opaque, paintings("a"))[0][0].where is None
     with pytest.raises(ValueError, match="no transparency"):
-        regions.assign(canvas, paintings("a"), (), {"1": "alpha"})
+        masks.assign(canvas, paintings("a"), (), {"1": "alpha"})
 
 
 def test_what_is_transparent_in_a_painting_is_not_read(canvas):
     alpha = torch.from_numpy(HALF / 255).float()
     painting = Picture(canvas.rgb, alpha)
-    (part,), _ = regions.assign(canvas, [("a", painting)])
+    (part,), _ = masks.assign(canvas, [("a", painting)])
     assert_close(part.sources[0].where, alpha)
-    (part,), _ = regions.assign(canvas, [("a", painting)], (), None, {"a": np.ones((9, 9))})
+    (part,), _ = masks.assign(canvas, [("a", painting)], (), None, {"a": np.ones((9, 9))})
     assert_close(part.sources[0].where, alpha)
-    (part,), _ = regions.assign(canvas, [("a", painting)], (), None, {"1": "alpha"})
+    (part,), _ = masks.assign(canvas, [("a", painting)], (), None, {"1": "alpha"})
     assert_close(part.sources[0].where, alpha)
 
 
@@ -172,12 +172,12 @@ def test_what_is_transparent_in_a_painting_is_not_read(canvas):
 )
 def test_mistakes(canvas, shares, content, style, message):
     with pytest.raises(ValueError, match=message):
-        regions.assign(canvas, paintings("a", "b"), shares, content, style)
+        masks.assign(canvas, paintings("a", "b"), shares, content, style)
 
 
 def test_missing_mask(canvas, tmp_path):
     with pytest.raises(images.PictureError, match=r"no such file.*the content mask of 1"):
-        regions.assign(canvas, paintings("a"), (), {"1": tmp_path / "none.png"})
+        masks.assign(canvas, paintings("a"), (), {"1": tmp_path / "none.png"})
 
 
 def test_masks_that_vanish_name_the_layer():
