@@ -154,6 +154,18 @@ def test_masks_that_do_not_fit(photo, styles):
     make(photo, styles["swirls"], content_mask={"1": dot}, style_layers="relu1_1,relu2_1", iterations=1)
 
 
+def test_a_scale_at_which_nothing_is_left_is_passed_over(photo, styles):
+    """At 128 px the only layer has no position for the mask, at 192 it has."""
+    dot = np.zeros((128, 192), np.uint8)
+    dot[20:31, 20:31] = 255
+    options = preset(
+        size=192, scales=2, iterations=2, content_mask={"1": dot}, style_layers="relu4_1", content_weight=0.0
+    )
+    steps = list(impasto.iterate(photo, styles["swirls"], options))
+    assert {step.scale for step in steps} == {2}
+    assert steps[-1].loss > 0
+
+
 # -- colour ------------------------------------------------------------------------------------------------
 
 

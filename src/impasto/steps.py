@@ -91,6 +91,8 @@ def descend(
             break
         image = images.resize(image, scale.height, scale.width, wrap)
         objective = objective_at(scale)
+        if not objective.parts:
+            continue  # the masks vanish at every layer: nothing to go by at this size
         method = METHODS[options.optimizer](objective.value_and_grad, image[None], options.history, options.rate)
         for point in method:
             if not is_finite(point.evaluation) and index == 0:
