@@ -39,8 +39,8 @@ def contact_sheet(entries: Sequence[tuple[str, Picture]], columns: int, cell: in
             left, image = gap + column * width, picture.to_pil().convert("RGB")
             sheet.paste(image, (left + (cell - image.width) // 2, top + (height - image.height) // 2))
             fitting = font
-            if (length := draw.textlength(label, font)) > width:
-                fitting = _font(line * 0.72 * width / length)
+            if (length := draw.textlength(label, font)) > cell:
+                fitting = _font(line * 0.72 * cell / length)
             draw.text((left + cell / 2, top + height + gap / 2), label, INK, fitting, "ma")
         top += height + line + 2 * gap
     return images.read(np.asarray(sheet))
