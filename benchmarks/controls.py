@@ -23,7 +23,7 @@ SHEETS = {
     "statistic": ["statistic=gram,mean,moments,covariance,gaussian,wasserstein,nearest"],
     "style-scale": ["style_scale=0.5;1;2;0.5,2"],
     "layers": ["content_layers=relu2_2;relu4_2;relu5_2", "style_layers=relu1_1,relu2_1;relu3_1,relu4_1"],
-    "total-variation": ["total_variation=0,0.3,3"],
+    "total-variation": ["total_variation=0,3,30"],
 }
 CONTENT_LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
 
