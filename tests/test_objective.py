@@ -8,12 +8,13 @@ import torch
 from torch.testing import assert_close
 
 from impasto import transfer
-from impasto.objective import Objective, content_terms, style_terms, total_variation, weighed
+from impasto.objective import Objective, add_total_variation, total_variation
 from impasto.options import StylizeOptions
 from impasto.presets import preset
 from impasto.regions import Region, Source
 from impasto.schedule import Scale
 from impasto.statistics import STATISTICS
+from impasto.targets import content_terms, look_at, style_terms, weighed
 
 SIZE = (32, 48)
 
@@ -66,15 +67,15 @@ def content_of(encoder, photo, layers, weight, norm, painting=None):
     """Content terms, weighed, with the painting's energy measured as the program does."""
     energy = None
     if painting is not None:
-        _, energy = style_terms(encoder, whole(painting), (), measured=layers)
-    return weighed(content_terms(encoder(photo, layers), norm, energy), layers, weight)
+        _, energy = style_terms(encoder, whole_of(painting), (), measured=layers)
+    return weighed(content_terms(look_at(encoder, photo, layers), norm, energy), layers, weight)
 
 
 def style_of(encoder, painting, layers, weight, norm, statistic="gram"):
-    return weighed(style_terms(encoder, whole(painting), layers, norm, statistic)[0], layers, weight)
+    return weighed(style_terms(encoder, whole_of(painting), layers, norm, statistic)[0], layers, weight)
 
 
-def whole(*paintings):
+def whole_of(*paintings):
     return Region(None, tuple(Source("painting", p[0], None, 1 / len(paintings)) for p in paintings))
 
 
@@ -92,8 +93,8 @@ def flat(encoder, image, layer):
 def test_presets_are_the_papers(name, content_loss, style_loss, alpha, beta, tiny_encoder, pictures):
     image, photo, painting = pictures
     encoder = dataclasses.replace(tiny_encoder, pooling=preset(name).pooling)
-    objective_at = transfer._objectives(encoder, preset(name), photo[0], [whole(painting)], None, {}, ())
-    objective = objective_at(Scale(*SIZE, 1))
+    objective_at = transfer._objectives(encoder, preset(name), photo[0], [whole_of(painting)], None, {}, ())
+    objective = objective_at(Scale(*SIZE, 1), 100)
     ours = objective.value_and_grad(image)
     expected = alpha * content_loss(flat(encoder, image, "relu4_2"), flat(encoder, photo, "relu4_2"))
     assert_close(ours.terms["content relu4_2"], expected, rtol=1e-10, atol=0)
@@ -114,6 +115,16 @@ def test_total_variation_literally(pictures):
                 total += (x[c, i, j + 1] - x[c, i, j]) ** 2 if j + 1 < SIZE[1] else 0
                 total += (x[c, i + 1, j] - x[c, i, j]) ** 2 if i + 1 < SIZE[0] else 0
     assert_close(total_variation(pictures[0]).item(), total / (SIZE[0] * SIZE[1]), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("band", [1, 7, 32, 100])
+def test_total_variation_by_bands(pictures, band):
+    image = pictures[0].clone().requires_grad_()
+    value = 0.3 * total_variation(image)
+    (expected,) = torch.autograd.grad(value, image)
+    gradient = torch.ones_like(image)
+    assert_close(add_total_variation(image.detach(), gradient, 0.3, band), value.item())
+    assert_close(gradient - 1, expected)
 
 
 @pytest.mark.parametrize("statistic", [*STATISTICS, "nearest"])
@@ -146,7 +157,7 @@ def test_relative_norms_measure_against_seeing_nothing(tiny_encoder, pictures):
     for statistic in STATISTICS:
         for style in style_of(tiny_encoder, painting, {"relu1_1": 1.0, "relu5_1": 1.0}, 1.0, "relative", statistic):
             features = tiny_encoder(painting, [style.layer])[style.layer][0].flatten(1)
-            nothing = torch.zeros_like(style.sums(features, None).mean)
+            nothing = torch.zeros_like(style.phi(features, None).mean)
             assert_close(style.weight * style.distance(nothing).item(), 1.0)
 
 
@@ -163,8 +174,8 @@ def test_content_is_measured_against_what_a_soft_painting_lets_be_kept(tiny_enco
 def test_layers_without_weight_cost_nothing(tiny_encoder, pictures):
     _, photo, painting = pictures
     options = StylizeOptions(content_weight=0.0, style_layers={"relu1_1": 1.0, "relu5_1": 0.0})
-    objective = transfer._objectives(tiny_encoder, options, photo[0], [whole(painting)], None, {}, ())(
-        Scale(*SIZE, 1)
+    objective = transfer._objectives(tiny_encoder, options, photo[0], [whole_of(painting)], None, {}, ())(
+        Scale(*SIZE, 1), 100
     )
     assert objective.taps == {"relu1_1"}
     assert set(objective.value_and_grad(photo).terms) == {"style relu1_1"}
@@ -176,11 +187,11 @@ def test_several_sources_are_one_distribution(tiny_encoder, pictures):
     layers = {"relu1_1": 1.0, "relu3_1": 1.0}
     encoder = dataclasses.replace(tiny_encoder, padding="replicate")
     for statistic in STATISTICS:
-        terms, _ = style_terms(encoder, whole(one, other), layers, "gatys", statistic)
+        terms, _ = style_terms(encoder, whole_of(one, other), layers, "gatys", statistic)
         for term in terms:
             both = torch.cat([encoder(p, [term.layer])[term.layer][0].flatten(1) for p in (one, other)], 1)
-            assert_close(term.distance(term.sums(both, None).mean).item(), 0.0, rtol=0, atol=1e-9)
-            assert term.distance(term.sums(both[:, : both.shape[1] // 2], None).mean) > 1e-9
+            assert_close(term.distance(term.phi(both, None).mean).item(), 0.0, rtol=0, atol=1e-9)
+            assert term.distance(term.phi(both[:, : both.shape[1] // 2], None).mean) > 1e-9
 
 
 def test_a_masked_term_sees_only_its_region(tiny_encoder, pictures):
@@ -188,15 +199,20 @@ def test_a_masked_term_sees_only_its_region(tiny_encoder, pictures):
     image, _, painting = pictures
     where = torch.zeros(SIZE, dtype=torch.float64)
     where[:, :16] = 1
-    region = dataclasses.replace(whole(painting), where=where, name="left")
+    region = dataclasses.replace(whole_of(painting), where=where, name="left")
     for statistic in [*STATISTICS, "nearest"]:
         (term,), _ = style_terms(tiny_encoder, region, ["relu2_1"], "relative", statistic)
         assert term.name == "style relu2_1 in left"
-        alone, _ = style_terms(tiny_encoder, whole(painting), ["relu2_1"], "relative", statistic)
-        features = tiny_encoder(image, ["relu2_1"])["relu2_1"]
+        alone, _ = style_terms(tiny_encoder, whole_of(painting), ["relu2_1"], "relative", statistic)
+        evaluation = Objective(tiny_encoder, (term,)).value_and_grad(image)
         # A third of the picture counts a third.
-        assert_close(term(features), alone[0](features[..., :8]) / 3)
-        gradient = Objective(tiny_encoder, (term,)).value_and_grad(image).gradient
+        features = tiny_encoder(image, ["relu2_1"])["relu2_1"][..., :8]
+        if statistic == "nearest":
+            expected = alone[0].at(features, None, 8 * 16)
+        else:
+            expected = alone[0].at(alone[0].sums(features, None))
+        assert_close(evaluation.loss, expected.item() / 3)
+        gradient = evaluation.gradient
         assert gradient[..., :16].abs().max() > 0
         assert gradient[..., 24:].abs().max() == 0
 
@@ -209,15 +225,34 @@ def test_a_masked_style_is_read_only_there(tiny_encoder, pictures):
     for statistic in [*STATISTICS, "nearest"]:
         (term,), _ = style_terms(tiny_encoder, Region(None, (source,)), ["relu2_1"], "gatys", statistic)
         inside = tiny_encoder(painting, ["relu2_1"])["relu2_1"][..., 4:12, 8:]
-        assert_close(term(inside.contiguous()).item(), 0.0, rtol=0, atol=1e-9)
+        value = term.at(inside, None, 64) if statistic == "nearest" else term.at(term.sums(inside, None))
+        assert_close(value.item(), 0.0, rtol=0, atol=1e-9)
 
 
 def test_layers_at_which_a_region_vanishes_are_left_out(tiny_encoder, pictures):
     where = torch.zeros(SIZE, dtype=torch.float64)
     where[:6, :6] = 1
-    region = dataclasses.replace(whole(pictures[0]), where=where, name="small")
+    region = dataclasses.replace(whole_of(pictures[0]), where=where, name="small")
     terms, _ = style_terms(tiny_encoder, region, [f"relu{block}_1" for block in range(1, 6)])
     assert [term.layer for term in terms] == ["relu1_1", "relu2_1", "relu3_1"]
+
+
+def test_a_painting_that_vanishes_does_not_weigh_on_the_content(tiny_encoder, pictures):
+    """Its energy is unknown then, not zero: the content is measured against the photo alone."""
+    where = torch.zeros(SIZE, dtype=torch.float64)
+    where[:3, :3] = 1
+    part = Region(None, (Source("painting", pictures[0][0], where),))
+    for statistic in ("gram", "nearest"):
+        terms, energy = style_terms(
+            tiny_encoder, part, ["relu1_1"], statistic=statistic, measured=["relu1_1", "relu4_2"]
+        )
+        assert len(terms) == 1
+        assert energy["relu4_2"] == float("inf")
+        assert 0 < energy["relu1_1"] < 10
+    sights = look_at(tiny_encoder, pictures[1], ["relu4_2"])
+    (expected,) = content_terms(sights, "relative")
+    (content,) = content_terms(sights, "relative", energy)
+    assert content.weight == expected.weight
 
 
 @pytest.mark.parametrize("color", ["style", "luminance"])
@@ -225,8 +260,8 @@ def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator
     image, photo, painting = (picture[..., :16, :16] for picture in pictures)
     keep = torch.rand(16, 16, generator=generator, dtype=torch.float64)
     options = StylizeOptions(style_layers="relu1_1,relu2_1", color=color)
-    at = transfer._objectives(tiny_encoder, options, photo[0], [whole(painting)], keep, {}, ())
-    objective = at(Scale(16, 16, 1))
+    at = transfer._objectives(tiny_encoder, options, photo[0], [whole_of(painting)], keep, {}, ())
+    objective = at(Scale(16, 16, 1), 16)
     evaluation = objective.value_and_grad(image)
     direction = torch.randn(image.shape, generator=generator, dtype=torch.float64)
     up, down = (objective.value_and_grad(image + s * 1e-6 * direction).loss for s in (1, -1))

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from impasto import encoders, objective, optimize, statistics, weights
+from impasto import encoders, optimize, statistics, targets, weights
 from impasto.fields import (
     GROUPS,
     default_of,
@@ -81,10 +81,10 @@ def test_nothing_to_optimise():
 
 def test_choices_are_those_of_the_code():
     choices = {f.name: f.metadata.get("choices") for f in dataclasses.fields(StylizeOptions)}
-    assert set(choices["statistic"]) == {*statistics.STATISTICS, "nearest"} == set(get_args(objective.StyleName))
+    assert set(choices["statistic"]) == {*statistics.STATISTICS, "nearest"} == set(get_args(targets.StyleName))
     assert set(statistics.STATISTICS) == set(get_args(statistics.StatisticName))
-    assert set(choices["content_norm"]) == set(objective.CONTENT_NORMS)
-    assert set(choices["style_norm"]) == set(objective.STYLE_NORMS)
+    assert set(choices["content_norm"]) == set(targets.CONTENT_NORMS)
+    assert set(choices["style_norm"]) == set(targets.STYLE_NORMS)
     assert set(choices["optimizer"]) == set(optimize.METHODS)
     assert set(choices["pooling"]) == set(get_args(encoders.Pooling))
     assert {*choices["padding"], "circular"} == set(get_args(encoders.Padding))

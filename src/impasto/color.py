@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,29 +39,50 @@ def match(
     Returns:
         As `picture`, clipped to [0, 1].
     """
-    pixels, target = picture.flatten(1).double().cpu(), reference.flatten(1).double().cpu()
-    w = torch.ones(pixels.shape[1]) if weights is None else weights.flatten().cpu()
-    v = torch.ones(target.shape[1]) if reference_weights is None else reference_weights.flatten().cpu()
-    moved = (_by_covariance if method == "covariance" else _by_histogram)(pixels, target, w.double(), v.double())
-    return moved.clamp(0, 1).view(picture.shape).to(picture)
+    pixels, target = picture.flatten(1).cpu(), reference.flatten(1).cpu()
+    w = None if weights is None else weights.flatten().cpu()
+    v = None if reference_weights is None else reference_weights.flatten().cpu()
+    repaint = (_by_covariance if method == "covariance" else _by_histogram)(pixels, target, w, v)
+    moved = torch.empty_like(pixels)
+    for block in _blocks(pixels.shape[1]):
+        moved[:, block] = repaint(pixels[:, block].double()).clamp_(0, 1).to(moved)
+    if method == "histogram" and w is not None:
+        moved = torch.where(w > 0, moved, pixels)
+    return moved.view(picture.shape).to(picture)
 
 
-def _by_covariance(pixels: Tensor, target: Tensor, weights: Tensor, target_weights: Tensor) -> Tensor:
+#: Pixels that are worked on at once: in double precision, a large picture would take several times its own memory.
+BLOCK = 1 << 20
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+
+
+def _by_covariance(
+    pixels: Tensor, target: Tensor, weights: Tensor | None, target_weights: Tensor | None
+) -> Callable[[Tensor], Tensor]:
     mean, covariance = _fit(pixels, weights)
     target_mean, target_covariance = _fit(target, target_weights)
     root = _root(covariance)
     inverse = torch.linalg.inv(root)
     transport = inverse @ _root(root @ target_covariance @ root) @ inverse
-    return transport @ (pixels - mean) + target_mean
+    return lambda block: transport @ (block - mean) + target_mean
 
 
-def _fit(pixels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean `(3, 1)` and covariance `(3, 3)` of colours."""
-    share = weights / weights.sum()
-    mean = (pixels * share).sum(1, keepdim=True)
-    covariance = (pixels - mean) * share @ (pixels - mean).T
+def _fit(pixels: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean `(3, 1)` and covariance `(3, 3)` of colours, in double precision."""
+    first = torch.zeros(3, 1, dtype=torch.float64)
+    second, mass = torch.zeros(3, 3, dtype=torch.float64), 0.0
+    for block in _blocks(pixels.shape[1]):
+        part = pixels[:, block].double()
+        share = torch.ones(part.shape[1], dtype=part.dtype) if weights is None else weights[block].double()
+        first += (part * share).sum(1, keepdim=True)
+        second += part * share @ part.T
+        mass += share.sum().item()
+    mean = first / mass
     # One grey level in 8 bits of spread: a picture of one colour has an invertible covariance too.
-    return mean, covariance + torch.eye(3, dtype=pixels.dtype) / 255**2
+    return mean, second / mass - mean @ mean.T + torch.eye(3, dtype=torch.float64) / 255**2
 
 
 def _root(matrix: Tensor) -> Tensor:
@@ -69,21 +90,31 @@ def _root(matrix: Tensor) -> Tensor:
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
-def _by_histogram(pixels: Tensor, target: Tensor, weights: Tensor, target_weights: Tensor) -> Tensor:
-    counted = weights > 0
-    drawn = target[:, _draw(target_weights, max(1 << 16, target.shape[1]))]
-    moved = pixels.clone()
-    moved[:, counted] = torch.from_numpy(
-        skimage.exposure.match_histograms(pixels[:, counted].T.numpy(), drawn.T.numpy(), channel_axis=1)
-    ).T
-    return moved
+def _by_histogram(
+    pixels: Tensor, target: Tensor, weights: Tensor | None, target_weights: Tensor | None
+) -> Callable[[Tensor], Tensor]:
+    """Learnt from as many pixels as fit a block, drawn in proportion to their weights."""
+    drawn, wanted = (p[:, _draw(w, p.shape[1])].double() for p, w in ((pixels, weights), (target, target_weights)))
+    matched = skimage.exposure.match_histograms(drawn.T.numpy(), wanted.T.numpy(), channel_axis=1)
+    order = drawn.argsort(dim=1)
+    known = drawn.gather(1, order).numpy()
+    goal = torch.from_numpy(matched).T.gather(1, order).numpy()
+
+    def repaint(block: Tensor) -> Tensor:
+        channels = [np.interp(block[c].numpy(), known[c], goal[c]) for c in range(len(block))]
+        return torch.from_numpy(np.stack(channels))
+
+    return repaint
 
 
-def _draw(weights: Tensor, count: int) -> Tensor:
-    """`count` indices, evenly through the cumulated weights: each occurs in proportion to its weight."""
-    ladder = weights.cumsum(0) / weights.sum()
-    steps = (torch.arange(count, dtype=ladder.dtype) + 0.5) / count
-    return torch.searchsorted(ladder, steps).clamp_max(len(weights) - 1)
+def _draw(weights: Tensor | None, count: int) -> Tensor:
+    """Indices of pixels, evenly through the cumulated weights: each occurs in proportion to its weight."""
+    if weights is None:
+        return torch.linspace(0, count - 1, min(count, BLOCK), dtype=torch.float64).round().long()
+    ladder = weights.double().cumsum(0) / weights.sum()
+    size = min(max(count, 1 << 16), BLOCK)
+    steps = (torch.arange(size, dtype=ladder.dtype) + 0.5) / size
+    return torch.searchsorted(ladder, steps).clamp_max(count - 1)
 
 
 def luminance(picture: Tensor) -> Tensor:
@@ -129,7 +160,7 @@ def _first(array: Array, like: Tensor) -> Tensor:
 
 def recolor(photo: Tensor, parts: Sequence[Region], method: ColorMatch) -> Tensor:
     """The photo with every region's colours matched to those of its sources; `(3, h, w)`, as the regions are."""
-    painted = photo.clone()
+    painted = photo
     for part in parts:
         # Large paintings are thinned out: a colour is one of 3 channels and needs no millions of examples.
         sources = [
@@ -140,7 +171,7 @@ def recolor(photo: Tensor, parts: Sequence[Region], method: ColorMatch) -> Tenso
         counts = torch.cat([_counts(source) * source.weight for source in sources])
         matched = match(photo, pixels, method, part.where, counts)
         painted = matched if part.where is None else painted + part.where * (matched - photo)
-    return painted.clamp(0, 1)
+    return painted.clamp(0, 1) if len(parts) > 1 else painted
 
 
 def _counts(source: Source) -> Tensor:

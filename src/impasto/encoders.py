@@ -168,13 +168,17 @@ class Encoder:
             + " (and conv… for what comes before each ReLU)"
         )
 
+    def stride(self, tap: str) -> int:
+        """Input pixels per position of this layer."""
+        return self.layers[self.depth(tap)].stride
+
     def _rows(self, taps: Collection[str]) -> tuple[Layer, ...]:
         """The table down to the deepest of `taps`."""
         return self.layers[: max((self.depth(tap) for tap in taps), default=-1) + 1]
 
     def least_size(self, taps: Collection[str]) -> int:
         """The least height and width, in pixels, at which every one of `taps` has a position."""
-        return max((self.layers[self.depth(tap)].stride for tap in taps), default=1)
+        return max((self.stride(tap) for tap in taps), default=1)
 
     def check_size(self, height: int, width: int, taps: Collection[str], what: str) -> None:
         """Raise a ValueError if a picture of this size, called `what`, has no position left at one of `taps`."""

@@ -15,3 +15,7 @@ class WeightsError(ImpastoError):
 
 class PresetError(ImpastoError):
     """A preset file that cannot be read, or does not fit."""
+
+
+class BudgetError(ImpastoError):
+    """A picture that cannot be computed in the memory there is, however it is divided."""

@@ -181,6 +181,46 @@ def format_masks(masks: Mapping[str, Any]) -> list[str]:
     return [f"{style}={mask}" for style, mask in masks.items()]
 
 
+def parse_bytes(given: Any) -> int | None:
+    """`2GB`, `500 MB`, `1.5GiB` -> bytes; a number is bytes already, None stays None.
+
+    Raises:
+        ValueError: text that is no amount of memory.
+    """
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
+        return given
+    units = {
+        "kb": 10**3,
+        "mb": 10**6,
+        "gb": 10**9,
+        "tb": 10**12,
+        "kib": 2**10,
+        "mib": 2**20,
+        "gib": 2**30,
+        "tib": 2**40,
+    }
+    units |= {"k": 10**3, "m": 10**6, "g": 10**9, "b": 1}
+    text = str(given).strip().lower()
+    for unit in sorted(units, key=len, reverse=True):
+        if text.endswith(unit):
+            try:
+                amount = float(text.removesuffix(unit)) * units[unit]
+            except ValueError:
+                break
+            if 0 < amount < float("inf"):
+                return round(amount)
+            break
+    raise ValueError(f"{given!r}; needed is an amount of memory such as 2GB or 500MB")
+
+
+def format_bytes(amount: int) -> str:
+    """The inverse of `parse_bytes`."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if amount % size == 0:
+            return f"{amount // size}{unit}"
+    return f"{amount}B"
+
+
 # -- keys, defaults, and the way back to text --------------------------------------------------------------
 
 

@@ -149,23 +149,25 @@ def _from_array(array: np.ndarray[Any, Any], what: str) -> Picture:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
         raise ValueError(f"{what} has shape {array.shape}; needed is (h, w) or (h, w, c) with 1 to 4 bands")
-    if array.dtype == np.bool_:
-        bands = array.astype(np.float32)
-    elif array.dtype in (np.uint8, np.uint16):
-        bands = (array / np.iinfo(array.dtype).max).astype(np.float32)
+    if array.dtype in (np.bool_, np.uint8, np.uint16):
+        full = 1 if array.dtype == np.bool_ else np.iinfo(array.dtype).max
     elif np.issubdtype(array.dtype, np.floating):
-        bands = array.astype(np.float32)
-        if not np.isfinite(bands).all():
+        full = 1
+        if not np.isfinite(array).all():
             raise ValueError(f"{what} has values that are not finite (NaN or infinity); mend them first")
-        if bands.min() < -1e-3 or bands.max() > 1 + 1e-3:
+        if array.min() < -1e-3 or array.max() > 1 + 1e-3:
             raise ValueError(
-                f"{what} has values from {bands.min():.4g} to {bands.max():.4g}; "
+                f"{what} has values from {array.min():.4g} to {array.max():.4g}; "
                 "floats must lie in [0, 1] (divide by 255, or give integers of 8 or 16 bits)"
             )
-        bands = bands.clip(0, 1)
     else:
         raise ValueError(f"{what} is of type {array.dtype}; needed is uint8, uint16 or floats in [0, 1]")
-    tensor = torch.from_numpy(np.ascontiguousarray(bands.transpose(2, 0, 1)))
+    # Band by band: a large picture is never there twice in floating point.
+    bands = np.empty((array.shape[2], *array.shape[:2]), np.float32)
+    for index, band in enumerate(bands):
+        np.divide(array[:, :, index], full, out=band, casting="unsafe")
+        np.clip(band, 0, 1, out=band)
+    tensor = torch.from_numpy(bands)
     colours = tensor if len(tensor) in (1, 3) else tensor[:-1]
     alpha = None if len(tensor) in (1, 3) else tensor[-1]
     return Picture(colours.expand(3, -1, -1).contiguous(), alpha)
@@ -331,8 +333,12 @@ def write(
 
 
 def _to_integers(picture: Picture, bits: int) -> np.ndarray[Any, Any]:
-    scaled = picture.to_numpy().clip(0, 1) * (2**bits - 1)
-    return scaled.round().astype(np.uint8 if bits == 8 else np.uint16)
+    bands = [*picture.rgb, *([] if picture.alpha is None else [picture.alpha])]
+    full = 2**bits - 1
+    whole = np.empty((*picture.size, len(bands)), np.uint8 if bits == 8 else np.uint16)
+    for index, band in enumerate(bands):
+        whole[:, :, index] = band.cpu().clamp(0, 1).mul_(full).round_().numpy()
+    return whole
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -16,6 +16,9 @@ from impasto.images import Picture, PictureLike
 
 Value = TypeVar("Value")
 
+#: No built-in style is painted larger than this many pixels a side: to paint more takes minutes and gigabytes.
+LARGEST_SIDE = 1536
+
 #: What runs that share pictures need to compute only once: key -> value.
 Memo = dict[Hashable, Any]
 
@@ -48,7 +51,7 @@ def read_styles(
 ) -> tuple[tuple[str, Picture], ...]:
     """(name, picture) pairs of one style or several: files, arrays and so on, or names of built-in ones.
 
-    A built-in style is painted as a square of `pixels`.
+    A built-in style is painted as a square of `pixels`, within reason.
 
     Raises:
         ValueError: no style at all, or a name that is neither a file nor built in.
@@ -69,7 +72,7 @@ def read_styles(
 
 def _read_style(style: PictureLike, pixels: float) -> Picture:
     if isinstance(style, str) and style in built_in.STYLES and not Path(style).exists():
-        side = max(built_in.LEAST_SIDE, round(pixels**0.5))
+        side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), LARGEST_SIDE)
         return images.read(built_in.paint(style, side, side), style)
     if isinstance(style, (str, os.PathLike)) and not Path(style).exists() and not Path(style).suffix:
         raise ValueError(

@@ -2,55 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from impasto import neighbours, regions
+from impasto import neighbours
 from impasto.encoders import Encoder
 from impasto.neighbours import Bank
-from impasto.regions import Region
-from impasto.statistics import STATISTICS, Distance, Phi, StatisticName, Sums, moments
-
-#: What of a style is matched: the mean of a statistic, or the nearest of its features at each position.
-StyleName = Literal[StatisticName, "nearest"]
-ContentNorm = Literal["half", "course", "relative"]
-StyleNorm = Literal["gatys", "relative"]
-
-#: Name -> what the sum of squared differences of one content layer is multiplied by, given the photo's features
-#: there, P, `(1, n, h, w)`, and the mean square of the paintings'.
-CONTENT_NORMS: dict[ContentNorm, Callable[[Tensor, float], float]] = {
-    # 1/2 Σ (F - P)²: Gatys et al. 2016, eq. 1.
-    "half": lambda photo, energy: 1 / 2,
-    # 1/(4 n_H n_W n_C) Σ (F - P)².
-    "course": lambda photo, energy: 1 / (4 * photo.numel()),
-    # Σ (F - P)² / Σ P²: 1 is the loss of seeing nothing, at every layer and every size of picture. A soft
-    # painting excites the layer less than the photo does, and so must a picture in its style: what the photo
-    # has in excess cannot be kept, and the error is measured against what can.
-    "relative": lambda photo, energy: 1 / max(photo.numel() * min(photo.square().mean().item(), energy), 1e-12),
-}
-
-#: Name -> what one style layer's distance is multiplied by, given itself, the target and channels N.
-STYLE_NORMS: dict[StyleNorm, Callable[[Distance, Tensor, int], float]] = {
-    # 1/(4N²) of the distance between *means* over positions. With Gram matrices and as many positions M in
-    # both pictures that is Gatys's 1/(4N²M²) Σ (G - A)² (eq. 4), which is also the course's
-    # 1/(2 n_H n_W n_C)² Σ (G_S - G_G)²; and it keeps its meaning where the sizes differ.
-    "gatys": lambda distance, target, channels: 1 / (4 * channels**2),
-    # The distance over the target's own distance from nothing: about 1 at every layer for every style.
-    "relative": lambda distance, target, channels: 1 / max(distance(torch.zeros_like(target)).item(), 1e-12),
-}
+from impasto.statistics import Distance, Phi, Sums
+from impasto.tiling import Tile, walk, whole
 
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """weight * Σ (F - target)² at one layer; `target` is `(1, n, h, w)`."""
+    """weight * Σ (F - target)² at one layer.
+
+    Attributes:
+        target: `(1, n, h, w)`; None if it is to be computed from the photo whenever it is needed, tile by tile.
+    """
 
     layer: str
-    target: Tensor
+    target: Tensor | None
     weight: float
 
     @property
@@ -58,22 +32,22 @@ class Content:
         """What the term is called among others."""
         return f"content {self.layer}"
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """The term's value, a scalar, at features `(1, n, h, w)` of its layer."""
-        return self.weight * (features - self.target).square().sum()
+    def at(self, features: Tensor, target: Tensor) -> Tensor:
+        """The part of the term that features `(1, n, h, w)` and their target make up: a sum over positions."""
+        return self.weight * (features - target).square().sum()
 
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """weight * distance(S(F)) at one layer, S the mean of `sums` over its positions, each counted by `where`.
+    """weight * distance(S(F)) at one layer, S the mean of `phi` over its positions, each counted by `where`.
 
     Attributes:
-        where: `(m,)`, the region's weight at each position; None for the whole picture.
+        where: `(h, w)`, the region's weight at each position; None for the whole picture.
         region: its name.
     """
 
     layer: str
-    sums: Phi
+    phi: Phi
     distance: Distance
     weight: float
     where: Tensor | None = None
@@ -84,9 +58,13 @@ class Style:
         """What the term is called among others."""
         return _name(self.layer, self.region)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """The term's value, a scalar, at features `(1, n, h, w)` of its layer."""
-        return self.weight * self.distance(self.sums(positions_of(features), self.where).mean)
+    def sums(self, features: Tensor, where: Tensor | None) -> Sums:
+        """The sums over features `(1, n, h, w)`, whose weights are `(h, w)`: those of parts add."""
+        return self.phi(positions_of(features), None if where is None else where.flatten())
+
+    def at(self, sums: Sums) -> Tensor:
+        """The term's value, a scalar, given the sums over the whole picture."""
+        return self.weight * self.distance(sums.mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,21 +87,48 @@ class Nearest:
         """What the term is called among others."""
         return _name(self.layer, self.region)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """The term's value, a scalar, at features `(1, n, h, w)` of its layer."""
-        found = torch.stack(
-            [share * neighbours.distances(positions_of(features), bank) for bank, share in self.banks]
-        ).sum(0)
-        mean = found.mean() if self.where is None else (found * self.where).sum() / self.where.sum()
-        return self.weight * mean
+    def at(self, features: Tensor, where: Tensor | None, mass: float) -> Tensor:
+        """The part of the term that features `(1, n, h, w)` make up, of the whole picture's mass: a sum."""
+        positions = positions_of(features)
+        found = torch.stack([share * neighbours.distances(positions, bank) for bank, share in self.banks]).sum(0)
+        return self.weight / mass * (found.sum() if where is None else (found * where.flatten()).sum())
 
 
 Term = Content | Style | Nearest
-AnyTerm = TypeVar("AnyTerm", bound=Term)
 
 
 def _name(layer: str, region: str) -> str:
     return f"style {layer}" + (f" in {region}" if region else "")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What of a canvas is looked at: by itself all of it.
+
+    Attributes:
+        grey: only the mean of the three channels.
+        photo, keep: `(1, 3, h, w)` and `(h, w)`: where `keep` is 1, the photo.
+    """
+
+    grey: bool = False
+    photo: Tensor | None = None
+    keep: Tensor | None = None
+
+    def __call__(self, canvas: Tensor) -> Tensor:
+        """The image that is judged, `(1, 3, h, w)`."""
+        if self.grey:
+            canvas = canvas.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        if self.keep is None or self.photo is None:
+            return canvas
+        return canvas.lerp(self.photo, self.keep)
+
+    def back(self, gradient: Tensor) -> Tensor:
+        """The canvas's gradient, given the image's."""
+        if self.keep is not None:
+            gradient = gradient * (1 - self.keep)
+        if self.grey:
+            gradient = gradient.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
+        return gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,43 +150,113 @@ class Evaluation:
 class Objective:
     """alpha * content + beta * style + total variation, as a function of the image.
 
+    Evaluated whole, or tile by tile in memory that depends on the tiles alone: sums over positions add, so that value
+    and gradient are the same but for rounding. In tiles, every position is seen twice: first without a gradient,
+    for the sums S over the whole picture; then, with d distance / d S known, once more for the gradient.
+
     Attributes:
         parts: content and style terms.
         total_variation: its weight.
-        view: makes of what is optimised, `(1, 3, h, w)`, the image that is judged: the same, or one that is grey, or
-            one in which some pixels are given.
+        view: what of the canvas is judged.
+        tiles: how the picture is divided; empty for not at all.
+        photo: `(1, 3, h, w)`, for content terms that keep no target.
     """
 
     encoder: Encoder
     parts: Sequence[Term]
     total_variation: float = 0.0
-    view: Callable[[Tensor], Tensor] = lambda image: image
-    taps: frozenset[str] = field(init=False, default=frozenset())
+    view: View = View()
+    tiles: Sequence[Tile] = ()
+    photo: Tensor | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "taps", frozenset(term.layer for term in self.parts))
-
-    def terms(self, image: Tensor) -> dict[str, Tensor]:
-        """Each term's weighted value, a scalar tensor, at an image `(1, 3, h, w)` in [0, 1]."""
-        terms: dict[str, Tensor] = {}
-        for layer, features in self.encoder.walk(image, self.taps):
-            terms |= {term.name: term(features) for term in self.parts if term.layer == layer}
-        if self.total_variation:
-            terms["total variation"] = self.total_variation * total_variation(image)
-        return terms
+    @property
+    def taps(self) -> frozenset[str]:
+        """The layers that are looked at."""
+        return frozenset(term.layer for term in self.parts)
 
     def value_and_grad(self, canvas: Tensor) -> Evaluation:
         """The objective and its gradient at what is optimised, `(1, 3, h, w)`, sRGB in [0, 1]."""
-        canvas = canvas.detach().requires_grad_()
-        terms = self.terms(self.view(canvas))
-        total = torch.stack(list(terms.values())).sum()
-        (gradient,) = torch.autograd.grad(total, canvas)
-        values = {name: value.item() for name, value in terms.items()}
-        return Evaluation(sum(values.values()), values, gradient)
+        image = self.view(canvas.detach())
+        height, width = image.shape[-2:]
+        values, slopes = self._slopes(image) if self.tiles else ({}, {})
+        gradient = torch.zeros(image.shape, dtype=image.dtype, device=image.device)
+        for tile in self.tiles or (whole(height, width),):
+            window = tile.window(image).detach().requires_grad_()
+            terms = self._terms(window, tile, (height, width), slopes)
+            if terms:
+                (part,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), window)
+                tile.add(gradient, part)
+            for name, value in terms.items():
+                if name not in slopes:
+                    values[name] = values.get(name, 0.0) + value.item()
+        if self.total_variation:
+            values["total variation"] = add_total_variation(image, gradient, self.total_variation)
+        # In the order of the terms, whichever pass they came from.
+        order = [name for term in self.parts if (name := term.name) in values]
+        values = {name: values[name] for name in [*order, *values]}
+        return Evaluation(sum(values.values()), values, self.view.back(gradient))
+
+    def _terms(
+        self, window: Tensor, tile: Tile, size: tuple[int, int], slopes: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What a tile adds to each term; to those that have a slope, what has the same gradient."""
+        targets = self._targets(tile)
+        terms: dict[str, Tensor] = {}
+        for layer, seen in self.encoder.walk(window, self.taps):
+            stride = self.encoder.stride(layer)
+            features = tile.inside(seen, stride)
+            for term in self.parts:
+                if term.layer != layer:
+                    continue
+                if isinstance(term, Content):
+                    target = targets[layer] if term.target is None else tile.owned(term.target, stride)
+                    terms[term.name] = term.at(features, target)
+                    continue
+                where = None if term.where is None else tile.owned(term.where, stride)
+                if isinstance(term, Nearest):
+                    mass = (
+                        (size[0] // stride) * (size[1] // stride) if term.where is None else term.where.sum().item()
+                    )
+                    terms[term.name] = term.at(features, where, mass)
+                elif term.name in slopes:
+                    terms[term.name] = (slopes[term.name] * term.sums(features, where).total).sum()
+                else:
+                    terms[term.name] = term.at(term.sums(features, where))
+        return terms
+
+    def _targets(self, tile: Tile) -> dict[str, Tensor]:
+        """The features of the photo that a tile owns, for content terms that do not keep them."""
+        layers = {term.layer for term in self.parts if isinstance(term, Content) and term.target is None}
+        if not layers:
+            return {}
+        if self.photo is None:
+            raise ValueError("content terms without a target need the photo")
+        with torch.no_grad():
+            return {layer: features for _, layer, features in walk(self.encoder, self.photo, layers, [tile])}
+
+    def _slopes(self, image: Tensor) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """The style terms' values, and d value / d sums, by name: what the first pass is for."""
+        styles = [term for term in self.parts if isinstance(term, Style)]
+        sums: dict[str, Sums] = {}
+        with torch.no_grad():
+            for tile, layer, features in walk(self.encoder, image, {term.layer for term in styles}, self.tiles):
+                stride = self.encoder.stride(layer)
+                for term in styles:
+                    if term.layer == layer:
+                        where = None if term.where is None else tile.owned(term.where, stride)
+                        part = term.sums(features, where)
+                        sums[term.name] = sums[term.name] + part if term.name in sums else part
+        values, slopes = {}, {}
+        for term in styles:
+            total = sums[term.name].total.requires_grad_()
+            value = term.at(Sums(total, sums[term.name].mass))
+            (slopes[term.name],) = torch.autograd.grad(value, total)
+            values[term.name] = value.item()
+        return values, slopes
 
 
 def positions_of(features: Tensor) -> Tensor:
-    """`(1, n, h, w)` as the `(n, m)` that statistics take: a view, and so is its gradient."""
+    """`(1, n, h, w)` as the `(n, m)` that statistics take: a view where it can be, and so is its gradient."""
     return features.flatten(2).squeeze(0)
 
 
@@ -195,96 +270,21 @@ def total_variation(image: Tensor) -> Tensor:
     return (right + down) / (image.shape[-2] * image.shape[-1])
 
 
-# -- terms and their targets: all of weight 1, for `weighed` to weigh --------------------------------------
+def add_total_variation(image: Tensor, gradient: Tensor, weight: float, band: int = 256) -> float:
+    """The weighted total variation of an image, `(1, 3, h, w)`; its gradient is added to `gradient`.
 
-
-def content_terms(
-    photo: Mapping[str, Tensor], norm: ContentNorm, energy: Mapping[str, float] | None = None
-) -> tuple[Content, ...]:
-    """Content terms, one per layer, whose targets are the features of a photo there, `(1, n, h, w)`.
-
-    `energy` is the mean square of the paintings' features at each layer, which tells `relative` what can be kept.
+    By bands of rows, since the differences of a large picture are two more of its size.
     """
-    return tuple(
-        Content(layer, target, CONTENT_NORMS[norm](target, energy[layer] if energy else float("inf")))
-        for layer, target in photo.items()
-    )
-
-
-def style_terms(
-    encoder: Encoder,
-    region: Region,
-    layers: Collection[str],
-    norm: StyleNorm = "relative",
-    statistic: StyleName = "gram",
-    seed: int = 0,
-    measured: Collection[str] = (),
-) -> tuple[tuple[Style | Nearest, ...], dict[str, float]]:
-    """Style terms whose target are the sources of a region, one per layer; and the energy of these there.
-
-    Several sources are one distribution, of which each makes up its share: the mean of a statistic over them is
-    the weighted mean of theirs. For the nearest neighbours, which have no mean, the distances are averaged. A
-    term counts as much as its region covers, so that a pixel is pulled alike in large and in small ones.
-
-    Args:
-        region: at the size of one scale, on the encoder's device.
-        norm: how a term is scaled; the angles of `nearest` need none.
-        measured: layers at which the sources' mean square is returned.
-
-    Returns:
-        The terms, of weight 1, without layers at which the region or all of its sources vanish; and layer ->
-        mean square of the sources' features.
-    """
-    terms: list[Style | Nearest] = []
-    energy: dict[str, float] = {}
-    taps = {*layers, *measured}
-    if encoder.padding == "circular":  # it is the picture that tiles, not what its style comes from
-        encoder = dataclasses.replace(encoder, padding="replicate")
-    with torch.no_grad():
-        for layers_there in zip(*(encoder.walk(source.image[None], taps) for source in region.sources), strict=True):
-            layer = layers_there[0][0]
-            stride = encoder.layers[encoder.depth(layer)].stride
-            seen = [
-                (positions_of(features), regions.positions(source.where, stride), source.weight)
-                for source, (_, features) in zip(region.sources, layers_there, strict=True)
-                if regions.covers(source.where, stride)
-            ]
-            if layer in measured:
-                squares = [(_mean_square(f, w), share) for f, w, share in seen]
-                energy[layer] = sum(s * share for s, share in squares) / max(
-                    sum(share for _, share in squares), 1e-12
-                )
-            if layer not in layers or not seen or not regions.covers(region.where, stride):
-                continue
-            where = regions.positions(region.where, stride)
-            if statistic == "nearest":
-                banks = tuple((neighbours.bank(f, w), share) for f, w, share in seen)
-                terms.append(Nearest(layer, banks, region.share, where, region.name))
-                continue
-            chosen = STATISTICS[statistic](_blend([(moments(f, w), share) for f, w, share in seen]), seed)
-            target = _blend([(chosen.sums(f, w), share) for f, w, share in seen]).mean
-            distance = chosen.distance_to(target)
-            scale = STYLE_NORMS[norm](distance, target, len(seen[0][0]))
-            terms.append(Style(layer, chosen.sums, distance, region.share * scale, where, region.name))
-    return tuple(terms), energy
-
-
-def _blend(parts: Sequence[tuple[Sums, float]]) -> Sums:
-    """Sums whose mean is the weighted mean of the parts' means."""
-    total = sum(share * sums.mean for sums, share in parts)
-    assert isinstance(total, Tensor)
-    return Sums(total, total.new_tensor(sum(share for _, share in parts)))
-
-
-def _mean_square(features: Tensor, weights: Tensor | None) -> float:
-    square = features.square().mean(0)
-    return (square.mean() if weights is None else (square * weights).sum() / weights.sum()).item()
-
-
-def weighed(terms: Sequence[AnyTerm], layers: Mapping[str, float], weight: float) -> tuple[AnyTerm, ...]:
-    """The same terms, their weights multiplied by `weight` and their layer's own."""
-    return tuple(
-        dataclasses.replace(term, weight=term.weight * weight * layers[term.layer])
-        for term in terms
-        if weight * layers[term.layer]
-    )
+    height, width = image.shape[-2:]
+    factor, value = weight / (height * width), 0.0
+    for start in range(0, height, band):
+        rows = image[..., start : min(start + band + 1, height), :]
+        down = rows.diff(dim=-2)
+        right = rows[..., : min(band, height - start), :].diff(dim=-1)
+        value += factor * (right.square().sum().item() + down.square().sum().item())
+        part = gradient[..., start : start + rows.shape[-2], :]
+        part[..., 1:, :].add_(down, alpha=2 * factor)
+        part[..., : down.shape[-2], :].sub_(down, alpha=2 * factor)
+        part[..., : right.shape[-2], 1:].add_(right, alpha=2 * factor)
+        part[..., : right.shape[-2], :-1].sub_(right, alpha=2 * factor)
+    return value

@@ -6,6 +6,7 @@ guard themselves: a value or gradient that is not finite is never stepped on.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Point:
 
     Attributes:
         image: `(1, 3, h, w)` in [0, 1].
-        evaluation: the objective there; always finite, but for the very first point.
+        evaluation: the objective there, without its gradient; always finite, but for the very first point.
         evaluations: how many times the objective was evaluated so far.
         note: why the search ended here, if it did before its time; empty otherwise.
     """
@@ -40,10 +41,22 @@ class Point:
     note: str = ""
 
 
+#: Method -> how many pictures it holds while the objective is evaluated, the gradient included, and how many more for
+#: each step that it remembers: for plans of memory.
+HELD: dict[Method, tuple[int, int]] = {"lbfgs": (6, 2), "adam": (6, 0)}
+
+
 def is_finite(evaluation: Evaluation) -> bool:
     """Whether value and gradient are all finite numbers."""
     # A sum is finite only if its parts are; infinities of both signs make it NaN.
     return bool(torch.isfinite(evaluation.gradient.sum() + evaluation.loss))
+
+
+def _point(image: Tensor, evaluation: Evaluation, evaluations: int, note: str = "") -> Point:
+    # Whoever keeps the point should not keep the gradient, which is as large as the picture.
+    known = is_finite(evaluation)
+    bare = torch.zeros(0) if known else torch.full((1,), torch.nan)
+    return Point(image, dataclasses.replace(evaluation, gradient=bare), evaluations, note)
 
 
 def lbfgs(objective: ValueAndGrad, image: Tensor, history: int = 10, first_step: float = 0.02) -> Iterator[Point]:
@@ -65,38 +78,48 @@ def lbfgs(objective: ValueAndGrad, image: Tensor, history: int = 10, first_step:
         The start and then every picture that improved on the one before. It ends by itself only where no
         step lowers the loss any more; the last point's `note` says so.
     """
-    pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history)
-    x, here, count = image.detach().clone(), objective(image), 1
-    yield Point(x, here, count, "" if is_finite(here) else "the start's loss is not finite")
+    pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=history)
+    x = image.detach().clone()
+    del image  # the caller may have done with it
+    here, count = objective(x), 1
+    yield _point(x, here, count, "" if is_finite(here) else "the start's loss is not finite")
     while is_finite(here):
-        held = ((x <= 0) & (here.gradient > 0)) | ((x >= 1) & (here.gradient < 0))
-        gradient = here.gradient.masked_fill(held, 0)
-        direction = _two_loop(gradient, pairs).masked_fill_(held, 0)
-        if (gradient * direction).sum() >= 0:
+        gradient = here.gradient
+        direction = _direction(x, gradient, pairs)
+        if _dot(gradient, direction) >= 0:
             pairs.clear()
-            direction = -gradient
-        step = 1.0 if pairs else first_step / max(direction.square().mean().sqrt().item(), 1e-30)
+            direction = _direction(x, gradient, pairs)
+        step = 1.0 if pairs else first_step / max((_dot(direction, direction) / direction.numel()) ** 0.5, 1e-30)
         for _ in range(PATIENCE):
-            candidate = (x + step * direction).clamp_(0, 1)
+            candidate = x.add(direction, alpha=step).clamp_(0, 1)
             there = objective(candidate)
             count += 1
             moved = candidate - x
-            promised = (gradient * moved).sum().item()
+            promised = _dot(gradient, moved)
             if is_finite(there) and there.loss <= here.loss + 1e-4 * promised and promised < 0:
                 break
             step *= _shrink(here.loss, promised, there.loss)
+            del candidate, moved
         else:
             if not pairs:
-                yield Point(x, here, count, "no step lowers the loss any more")
+                yield _point(x, here, count, "no step lowers the loss any more")
                 return
             pairs.clear()  # perhaps the history misleads: once more from the gradient alone
             continue
-        change = there.gradient - here.gradient
-        curvature = (moved * change).sum()
-        if curvature > 1e-8 * moved.norm() * change.norm():
-            pairs.append((moved, change, 1 / curvature))
+        del direction
+        change = there.gradient - gradient
         x, here = candidate, there
-        yield Point(x, here, count)
+        del candidate, gradient
+        curvature = _dot(moved, change)
+        if curvature > 1e-8 * (_dot(moved, moved) * _dot(change, change)) ** 0.5:
+            pairs.append((moved, change, 1 / curvature))
+        del moved, change
+        yield _point(x, here, count)
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    """Σ a b, without a tensor of the products."""
+    return torch.dot(a.flatten(), b.flatten()).item()
 
 
 def _shrink(here: float, slope: float, there: float) -> float:
@@ -105,27 +128,29 @@ def _shrink(here: float, slope: float, there: float) -> float:
     return min(max(-slope / (2 * rise), 0.1), 0.5) if 0 < rise < float("inf") else 0.1
 
 
-def _two_loop(gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """-H * gradient, H the inverse Hessian that the pairs imply; in place on a fresh tensor."""
-    direction = -gradient
-    along: list[Tensor] = []
+def _direction(x: Tensor, gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, float]]) -> Tensor:
+    """-H * gradient, H the inverse Hessian that the pairs imply; zero where a bound holds a pixel."""
+    held = (gradient > 0).logical_and_(x <= 0)
+    held |= (gradient < 0).logical_and_(x >= 1)
+    direction = gradient.masked_fill(held, 0).neg_()
+    along: list[float] = []
     for moved, change, rho in reversed(pairs):
-        alpha = rho * (moved * direction).sum()
-        direction.sub_(alpha * change)
+        alpha = rho * _dot(moved, direction)
+        direction.sub_(change, alpha=alpha)
         along.append(alpha)
     if pairs:
         _, change, rho = pairs[-1]
-        direction.div_(rho * change.square().sum())
+        direction.div_(rho * _dot(change, change))
     for (moved, change, rho), alpha in zip(pairs, reversed(along), strict=True):
-        direction.add_((alpha - rho * (change * direction).sum()) * moved)
-    return direction
+        direction.add_(moved, alpha=alpha - rho * _dot(change, direction))
+    return direction.masked_fill_(held, 0)
 
 
 def adam(objective: ValueAndGrad, image: Tensor, rate: float = 0.02) -> Iterator[Point]:
     """Adam (Kingma & Ba, arXiv 1412.6980; β = 0.9, 0.999), every step clipped to [0, 1].
 
-    On a value or gradient that is not finite it goes back to the best picture so far, forgets its moments and
-    halves the rate; after `PATIENCE` such falls it ends, saying so.
+    On a value or gradient that is not finite it takes the step back, forgets its moments and halves the rate; after
+    `PATIENCE` such falls it ends, saying so.
 
     Args:
         objective: image -> value and gradient.
@@ -135,31 +160,37 @@ def adam(objective: ValueAndGrad, image: Tensor, rate: float = 0.02) -> Iterator
     Yields:
         The start and then every step, better or not.
     """
-    x, here, count, falls = image.detach().clone(), objective(image), 1, 0
-    yield Point(x, here, count, "" if is_finite(here) else "the start's loss is not finite")
-    best, best_evaluation = x, here
+    x = image.detach().clone()
+    del image  # the caller may have done with it
+    here, count, falls = objective(x), 1, 0
+    yield _point(x, here, count, "" if is_finite(here) else "the start's loss is not finite")
+    if not is_finite(here):
+        return
     first, second, age = torch.zeros_like(x), torch.zeros_like(x), 0
-    while is_finite(best_evaluation):
+    while True:
         age += 1
-        first = first.lerp(here.gradient, 0.1)
-        second = second.lerp(here.gradient.square(), 0.001)
-        slope, spread = first / (1 - 0.9**age), second / (1 - 0.999**age)
-        candidate = (x - rate * slope / (spread.sqrt() + 1e-30)).clamp_(0, 1)
-        there = objective(candidate)
+        first.lerp_(here.gradient, 0.1)
+        second.mul_(0.999).addcmul_(here.gradient, here.gradient, value=0.001)
+        bare = _point(x, here, count)
+        del here  # and with it the gradient: the next one takes its place
+        step = second.div(1 - 0.999**age).sqrt_().add_(1e-30).reciprocal_().mul_(first)
+        candidate = step.mul_(-rate / (1 - 0.9**age)).add_(x).clamp_(0, 1)
+        del step
+        here = objective(candidate)
         count += 1
-        if not is_finite(there):
-            falls += 1
-            rate, age = rate / 2, 0
-            first, second = torch.zeros_like(x), torch.zeros_like(x)
-            x, here = best, best_evaluation
-            if falls == PATIENCE:
-                yield Point(x, here, count, "the loss kept leaving the finite numbers")
-                return
+        if is_finite(here):
+            x = candidate
+            yield _point(x, here, count)
             continue
-        x, here = candidate, there
-        if here.loss < best_evaluation.loss:
-            best, best_evaluation = x, here
-        yield Point(x, here, count)
+        falls += 1
+        rate, age = rate / 2, 0
+        first.zero_(), second.zero_()
+        if falls < PATIENCE:
+            here = objective(x)
+            count += 1
+        if not is_finite(here):
+            yield dataclasses.replace(bare, evaluations=count, note="the loss kept leaving the finite numbers")
+            return
 
 
 #: Name -> the optimiser, given the objective, the start, the history of L-BFGS and the rate of Adam.

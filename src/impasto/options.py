@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from impasto.fields import (
     check,
+    format_bytes,
     format_extent,
     format_layers,
     format_masks,
     format_numbers,
     option,
+    parse_bytes,
     parse_extent,
     parse_layers,
     parse_masks,
@@ -25,8 +27,8 @@ from impasto.fields import (
 
 if TYPE_CHECKING:
     from impasto.encoders import Padding, Pooling
-    from impasto.objective import ContentNorm, StyleName, StyleNorm
     from impasto.optimize import Method
+    from impasto.targets import ContentNorm, StyleName, StyleNorm
 
 Init = Literal["content", "noise", "mixed", "style"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -84,6 +86,15 @@ class Options:
     history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.", least=1)
     rate: float = option(0.02, "Optimiser", "Adam's step, as a part of the range from black to white.", above=0)
     seed: int = option(0, "Optimiser", "Seed of all randomness: the same seed makes the same file.", least=0)
+    memory: int | None = option(
+        None,
+        "Optimiser",
+        "Memory to take at most, such as 4GB; large pictures are computed in parts. By default most of what is free.",
+        parse=parse_bytes,
+        form=format_bytes,
+        metavar="AMOUNT",
+        least=1,
+    )
     device: Device = option("auto", "Optimiser", "Where to compute.", choices=get_args(Device))
 
     def __post_init__(self) -> None:

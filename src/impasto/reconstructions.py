@@ -7,14 +7,17 @@ from collections import deque
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from impasto import images, masks, regions, schedule, weights
 from impasto.images import Picture, PictureLike
 from impasto.inputs import read_content
-from impasto.objective import Objective, content_terms, style_terms, weighed
+from impasto.objective import Objective
 from impasto.options import ReconstructOptions
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, choose_device, descend
+from impasto.steps import Clock, Step, Task, choose_device, descend
+from impasto.targets import content_terms, look_at, style_terms, weighed
+from impasto.tiling import divide
 
 
 def reconstruct(picture: PictureLike, options: ReconstructOptions | None = None) -> Picture:
@@ -52,22 +55,19 @@ def iterate_reconstruction(picture: PictureLike, options: ReconstructOptions | N
     part = regions.Region(None, part.sources)
     regions.check_regions((part,), encoder, style, scales, options)
 
-    def objective_at(scale: Scale) -> Objective:
-        small = images.resize(original.rgb, scale.height, scale.width).to(device)
-        with torch.no_grad():
-            target = encoder(small[None], content)
+    def objective_at(scale: Scale, window: int) -> Objective:
+        small = images.resize(original.rgb, scale.height, scale.width).to(device)[None]
+        tiles = divide(encoder, {*content, *style}, scale.height, scale.width, window)
         there = part.at(scale, options.style_scale, device)
-        terms, _ = style_terms(encoder, there, style, options.style_norm, options.statistic, options.seed)
-        known = (*weighed(content_terms(target, "relative"), content, 1.0), *weighed(terms, style, 1.0))
-        return Objective(encoder, known, options.total_variation)
+        terms, _ = style_terms(
+            encoder, there, style, options.style_norm, options.statistic, options.seed, window=window
+        )
+        known = content_terms(look_at(encoder, small, content, tiles), "relative")
+        parts = (*weighed(known, content, 1.0), *weighed(terms, style, 1.0))
+        return Objective(encoder, parts, options.total_variation, tiles=tiles, photo=small)
 
-    clock = Clock(started, options.time_budget, scales)
-    return descend(
-        options,
-        scales,
-        start.to(device),
-        objective_at,
-        lambda image: Picture(images.resize(image, *size)),
-        size,
-        clock,
-    )
+    def finish(image: Tensor) -> Picture:
+        return Picture(images.resize(image, *size))
+
+    task = Task(encoder, content, style, options.statistic == "nearest", objective_at, finish, size)
+    return descend(task, options, scales, start.to(device), Clock(started, options.time_budget, scales))

@@ -107,8 +107,8 @@ def resize_mask(mask: Tensor | None, height: int, width: int) -> Tensor | None:
 
 
 def positions(mask: Tensor | None, stride: int) -> Tensor | None:
-    """A mask `(h, w)` at the positions of a layer of this stride: the mean over each one's pixels, `(m,)`."""
-    return None if mask is None else F.avg_pool2d(mask[None, None], stride).flatten()
+    """A mask `(h, w)` at the positions of a layer of this stride: the mean over each one's pixels, `(h', w')`."""
+    return None if mask is None else F.avg_pool2d(mask[None, None], stride)[0, 0]
 
 
 def covers(mask: Tensor | None, stride: int) -> bool:

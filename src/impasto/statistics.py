@@ -13,7 +13,7 @@ Shapes: features are `(n, m)`, channels by positions; weights, where given, `(m,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -118,13 +118,43 @@ def gaussian(frequencies: Tensor) -> Phi:
     """
 
     def sums(features: Tensor, weights: Tensor | None = None) -> Sums:
-        phase = frequencies @ features
-        total = torch.stack(
-            [_weighted(phase.cos(), weights).sum(1), _weighted(phase.sin(), weights).sum(1)]
-        ) / math.sqrt(len(frequencies))
-        return Sums(total, _mass(features, weights))
+        total = _Waves.apply(features, weights, frequencies)  # type: ignore[no-untyped-call]
+        return Sums(total / math.sqrt(len(frequencies)), _mass(features, weights))
 
     return sums
+
+
+class _Waves(torch.autograd.Function):
+    """Σ w (cos Ωf, sin Ωf), by blocks of positions that are computed once more for the gradient: all phases at once
+    would be many times as large as the features."""
+
+    BLOCK = 4096
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weights: Tensor | None, frequencies: Tensor) -> Tensor:
+        ctx.save_for_backward(features, weights, frequencies)
+        total = features.new_zeros(2, len(frequencies))
+        for phase, weight, _ in _Waves._blocks(features, weights, frequencies):
+            total[0] += _weighted(phase.cos(), weight).sum(1)
+            total[1] += _weighted(phase.sin(), weight).sum(1)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        features, weights, frequencies = ctx.saved_tensors
+        back = torch.empty_like(features)
+        for phase, weight, block in _Waves._blocks(features, weights, frequencies):
+            slope = phase.cos() * gradient[1, :, None] - phase.sin() * gradient[0, :, None]
+            back[:, block] = _weighted(frequencies.T @ slope, weight)
+        return back, None, None
+
+    @staticmethod
+    def _blocks(
+        features: Tensor, weights: Tensor | None, frequencies: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor | None, slice]]:
+        for start in range(0, features.shape[1], _Waves.BLOCK):
+            block = slice(start, start + _Waves.BLOCK)
+            yield frequencies @ features[:, block], None if weights is None else weights[block], block
 
 
 def draw_frequencies(reference: Sums, seed: int) -> Tensor:
@@ -226,12 +256,14 @@ def _eigvalsh(matrix: Tensor) -> Tensor:
 # -- the menu ----------------------------------------------------------------------------------------------
 
 
-def _random_fourier(reference: Sums, seed: int) -> Statistic:
+def _random_fourier(reference: Sums | None, seed: int) -> Statistic:
+    if reference is None:
+        raise ValueError("the frequencies of 'gaussian' are drawn for features whose moments are known")
     return Statistic(gaussian(draw_frequencies(reference, seed)), squared_error)
 
 
-#: Name -> the statistic, given the `moments` of the style's features at a layer and a seed.
-STATISTICS: dict[StatisticName, Callable[[Sums, int], Statistic]] = {
+#: Name -> the statistic, given a seed and, for `gaussian` only, the `moments` of the style's features at a layer.
+STATISTICS: dict[StatisticName, Callable[[Sums | None, int], Statistic]] = {
     "gram": lambda reference, seed: Statistic(gram, squared_error),
     "mean": lambda reference, seed: Statistic(mean, squared_error),
     "moments": lambda reference, seed: Statistic(moments, deviation_error),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from impasto import images
+from impasto import images, memory
+from impasto.encoders import Encoder
+from impasto.errors import BudgetError
 from impasto.images import Picture
-from impasto.objective import Objective
+from impasto.memory import Plan
+from impasto.objective import Evaluation, Objective, Term
 from impasto.optimize import METHODS, is_finite
 from impasto.options import Options
 from impasto.schedule import Scale
@@ -21,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: What the preparation of a scale costs (its targets, its first point), in evaluations: for estimates.
 PREPARATION = 2
+#: Where memory runs out even in windows of this many pixels, smaller ones would hardly help.
+LEAST_WINDOW = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,41 +64,79 @@ class Step:
         return self.finish(self.image.cpu())
 
 
-def descend(
-    options: Options,
-    scales: Sequence[Scale],
-    image: Tensor,
-    objective_at: Callable[[Scale], Objective],
-    finish: Callable[[Tensor], Picture],
-    size: tuple[int, int],
-    clock: Clock,
-    wrap: bool = False,
-) -> Iterator[Step]:
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What an operation optimises.
+
+    Attributes:
+        encoder: on the device to compute on.
+        content, style: the layers that it reads.
+        nearest: whether style is nearest neighbours.
+        objective_at: makes the objective of a scale, in windows of at most so many pixels.
+        finish: makes the picture of an image of any scale.
+        size: of that picture, height and width.
+        wrap: whether it is one that tiles.
+    """
+
+    encoder: Encoder
+    content: Collection[str]
+    style: Collection[str]
+    nearest: bool
+    objective_at: Callable[[Scale, int], Objective]
+    finish: Callable[[Tensor], Picture]
+    size: tuple[int, int]
+    wrap: bool = False
+
+    def plan(self, scale: Scale, options: Options) -> Plan:
+        """How a scale is computed in the memory there is.
+
+        Raises:
+            BudgetError: it cannot be.
+        """
+        return memory.plan(
+            self.encoder,
+            (scale.height, scale.width),
+            (self.content, self.style),
+            options.optimizer,
+            options.history,
+            memory.budget(options.memory, self.encoder.mean.device),
+            self.nearest,
+        )
+
+
+def descend(task: Task, options: Options, scales: Sequence[Scale], image: Tensor, clock: Clock) -> Iterator[Step]:
     """The steps through the scales: each starts from what the one before arrived at, the first from `image`.
 
     Args:
+        task: what is optimised.
         options: the optimiser's part of them.
         scales: coarse to fine.
         image: `(3, h, w)`, on the device to compute on, of any size.
-        objective_at: makes the objective of a scale.
-        finish: makes the picture of an image of any scale.
-        size: of that picture, height and width.
         clock: which keeps the time budget.
-        wrap: whether the picture is one that tiles.
 
     Raises:
+        BudgetError: the last scale does not fit into memory; before the first step.
         ValueError: a loss that is not finite to begin with.
     """
+    task.plan(scales[-1], options)
+    return _descend(task, options, scales, image, clock)
+
+
+def _descend(task: Task, options: Options, scales: Sequence[Scale], image: Tensor, clock: Clock) -> Iterator[Step]:
     evaluations = 0
     for index, scale in enumerate(scales):
         if index > 0 and not clock.enter(index):
             log.warning("out of time before %d×%d px", scale.width, scale.height)
             break
-        image = images.resize(image, scale.height, scale.width, wrap)
-        objective = objective_at(scale)
+        image = images.resize(image, scale.height, scale.width, task.wrap)
+        plan = task.plan(scale, options)
+        objective = _Careful(task, scale, plan.window)
         if not objective.parts:
             continue  # the masks vanish at every layer: nothing to go by at this size
-        method = METHODS[options.optimizer](objective.value_and_grad, image[None], options.history, options.rate)
+        if (plan.method, plan.history) != (options.optimizer, options.history):
+            kind = "Adam" if plan.method == "adam" else f"a history of {plan.history}"
+            log.warning("%d×%d px: with %s, to fit into memory", scale.width, scale.height, kind)
+        method = METHODS[plan.method](objective, image[None], plan.history, options.rate)
         for point in method:
             if not is_finite(point.evaluation) and index == 0:
                 raise ValueError(f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength")
@@ -111,9 +154,9 @@ def descend(
                 losses=point.evaluation.terms,
                 seconds=clock.seconds,
                 eta=clock.eta(index, done, bool(point.note)),
-                size=size,
+                size=task.size,
                 note=point.note,
-                finish=finish,
+                finish=task.finish,
             )
             if point.note:
                 log.warning("%d×%d px: %s", scale.width, scale.height, point.note)
@@ -122,6 +165,44 @@ def descend(
         evaluations += point.evaluations
         if not is_finite(point.evaluation):
             break
+        del method, objective, point  # and with them what the optimiser remembers: the next scale needs the memory
+
+
+class _Careful:
+    """The objective of a scale; where memory runs out in spite of the plan, in smaller tiles from then on."""
+
+    def __init__(self, task: Task, scale: Scale, window: int) -> None:
+        self._task, self._scale, self._window = task, scale, window
+        self._objective = task.objective_at(scale, window)
+
+    @property
+    def parts(self) -> Sequence[Term]:
+        """The terms."""
+        return self._objective.parts
+
+    def __call__(self, canvas: Tensor) -> Evaluation:
+        """Value and gradient at a canvas."""
+        while True:
+            try:
+                return self._objective.value_and_grad(canvas)
+            except (MemoryError, RuntimeError) as error:
+                if not memory.ran_out(error):
+                    raise
+            pixels = min(self._window, self._scale.pixels)
+            if pixels <= LEAST_WINDOW:
+                raise BudgetError(
+                    f"out of memory at {self._scale.width}×{self._scale.height} px, even in parts of {pixels:,} "
+                    "pixels: close other programs, or make a smaller picture"
+                )
+            self._window = pixels // 2
+            log.warning(
+                "out of memory at %d×%d px: going on in parts of %d pixels",
+                self._scale.width,
+                self._scale.height,
+                self._window,
+            )
+            del self._objective
+            self._objective = self._task.objective_at(self._scale, self._window)
 
 
 def choose_device(name: str) -> torch.device:

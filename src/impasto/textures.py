@@ -13,11 +13,13 @@ from torch import Tensor
 from impasto import color, images, masks, regions, schedule, weights
 from impasto.images import Picture, PictureLike
 from impasto.inputs import read_styles
-from impasto.objective import Objective, style_terms, weighed
+from impasto.objective import Objective
 from impasto.options import TextureOptions
 from impasto.regions import Region
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, choose_device, descend
+from impasto.steps import Clock, Step, Task, choose_device, descend
+from impasto.targets import style_terms, weighed
+from impasto.tiling import divide
 
 
 def texture(styles: PictureLike | Sequence[PictureLike], options: TextureOptions | None = None) -> Picture:
@@ -58,16 +60,20 @@ def iterate_texture(
     start = _noise(part, scales[0], options.seed)
     encoder = encoder.up_to(layers).to(device)
 
-    def objective_at(scale: Scale) -> Objective:
+    def objective_at(scale: Scale, window: int) -> Objective:
         there = part.at(scale, options.style_scale, device)
-        terms, _ = style_terms(encoder, there, layers, options.style_norm, options.statistic, options.seed)
-        return Objective(encoder, weighed(terms, layers, 1.0), options.total_variation)
+        tiles = divide(encoder, layers, scale.height, scale.width, window)
+        terms, _ = style_terms(
+            encoder, there, layers, options.style_norm, options.statistic, options.seed, window=window
+        )
+        return Objective(encoder, weighed(terms, layers, 1.0), options.total_variation, tiles=tiles)
 
     def finish(image: Tensor) -> Picture:
         return Picture(images.resize(image, height, width, options.seamless))
 
-    clock = Clock(started, options.time_budget, scales)
-    return descend(options, scales, start.to(device), objective_at, finish, (height, width), clock, options.seamless)
+    nearest = options.statistic == "nearest"
+    task = Task(encoder, (), layers, nearest, objective_at, finish, (height, width), options.seamless)
+    return descend(task, options, scales, start.to(device), Clock(started, options.time_budget, scales))
 
 
 def _noise(part: Region, scale: Scale, seed: int) -> Tensor:

@@ -15,11 +15,13 @@ from impasto import color, images, masks, regions, schedule, weights
 from impasto.encoders import Encoder
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity, read_content, read_styles, remembered
-from impasto.objective import Nearest, Objective, Style, content_terms, style_terms, weighed
+from impasto.objective import Nearest, Objective, Style, View
 from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, choose_device, descend
+from impasto.steps import Clock, Step, Task, choose_device, descend
+from impasto.targets import Sight, content_terms, look_at, style_terms, weighed
+from impasto.tiling import divide
 
 
 def stylize(
@@ -95,8 +97,10 @@ def iterate(
             painted = color.with_colors_of(painted, photo.rgb)
         return _finish(photo, painted, keep)
 
-    clock = Clock(started, options.time_budget, scales)
-    return descend(options, scales, start.to(device), objective_at, finish, size, clock)
+    content_layers = options.content_layers if options.content_weight else {}
+    nearest = options.statistic == "nearest"
+    task = Task(encoder, content_layers, style_layers, nearest, objective_at, finish, size)
+    return descend(task, options, scales, start.to(device), Clock(started, options.time_budget, scales))
 
 
 #: The options that the features of a picture depend on, and those that the target of a style does.
@@ -112,9 +116,10 @@ def _objectives(
     keep: Tensor | None,
     memo: Memo,
     pictures: Hashable,
-) -> Callable[[Scale], Objective]:
-    """Makes the objective of a scale; `photo`, `(3, h, w)`, and `keep`, `(h, w)`, are at the final size.
+) -> Callable[[Scale, int], Objective]:
+    """Makes the objective of a scale, in windows of at most so many pixels.
 
+    `photo`, `(3, h, w)`, and `keep`, `(h, w)`, are at the final size.
     What only the targets depend on is computed once for all runs that share `memo`.
     """
     device = encoder.mean.device
@@ -125,27 +130,27 @@ def _objectives(
     seen_by = (pictures, tuple(photo.shape), device, layers, *frozen(options, _SEEN_BY))
     style_by = (*seen_by, seed, *frozen(options, _STYLE_BY))
 
-    def at(scale: Scale) -> Objective:
+    def at(scale: Scale, window: int) -> Objective:
         size = (scale.height, scale.width)
         small = images.resize(photo, *size).to(device)
+        tiles = divide(encoder, {*content_layers, *style_layers}, *size, window)
 
-        def features() -> dict[str, Tensor]:
-            with torch.no_grad():
-                return encoder(small[None], content_layers)
+        def features() -> dict[str, Sight]:
+            return look_at(encoder, small[None], content_layers, tiles)
 
         def look(part: Region) -> tuple[Sequence[Style | Nearest], dict[str, float]]:
             there = part.at(scale, options.style_scale, device)
             return style_terms(
-                encoder, there, style_layers, options.style_norm, options.statistic, seed, content_layers
+                encoder, there, style_layers, options.style_norm, options.statistic, seed, content_layers, window
             )
 
-        looks = remembered(memo, ("styles", size, style_by), lambda: [look(part) for part in parts])
+        looks = remembered(memo, ("styles", size, window, style_by), lambda: [look(part) for part in parts])
         cover = max(sum(part.share for part in parts), 1e-12)
         energy = {
             layer: sum(part.share * seen[layer] for part, (_, seen) in zip(parts, looks, strict=True)) / cover
             for layer in content_layers
         }
-        target = remembered(memo, ("photo", size, seen_by), features)
+        target = remembered(memo, ("photo", size, window, seen_by), features)
         content = content_terms(target, options.content_norm, energy)
         style = [term for terms, _ in looks for term in terms]
         return Objective(
@@ -155,21 +160,16 @@ def _objectives(
                 *weighed(style, style_layers, options.weight_of_style),
             ),
             options.total_variation,
-            _view(options, small, None if keep is None else images.resize(keep[None], *size).to(device)),
+            View(
+                options.color in ("luminance", "both"),
+                small[None],
+                None if keep is None else images.resize(keep[None], *size)[0].to(device),
+            ),
+            tiles,
+            small[None],
         )
 
     return at
-
-
-def _view(options: StylizeOptions, photo: Tensor, keep: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """What of a canvas is looked at: its grey, if only the luminance is painted, and the photo where it is kept."""
-
-    def view(canvas: Tensor) -> Tensor:
-        if options.color in ("luminance", "both"):
-            canvas = canvas.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        return canvas if keep is None else canvas.lerp(photo, keep)
-
-    return view
 
 
 def frozen(options: StyledOptions, names: Sequence[str]) -> tuple[Hashable, ...]:

@@ -1,0 +1,167 @@
+"""A picture in tiles, each seen through a window wide enough that what it owns is seen as in the whole.
+
+A position of a layer depends on the pixels of its receptive field. A tile owns the positions of every layer whose
+pixels lie inside it; its window reaches a halo further on each side, so that no owned position sees the window's
+edge. Both are multiples of the deepest layer's stride, so that pooling falls into the same squares as in the whole.
+Sums over the owned positions of all tiles are the sums over the whole picture, exactly.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from impasto.encoders import Encoder
+
+
+@dataclass(frozen=True)
+class Span:
+    """One side of a tile, in pixels: what it owns, and what it sees."""
+
+    start: int
+    stop: int
+    seen_from: int
+    seen_to: int
+
+    @property
+    def seen(self) -> int:
+        """The length of the window."""
+        return self.seen_to - self.seen_from
+
+    def owned(self, stride: int) -> slice:
+        """The owned positions of a layer, counted in the whole picture."""
+        return slice(self.start // stride, self.stop // stride)
+
+    def inside(self, stride: int) -> slice:
+        """The owned positions of a layer, counted in the window."""
+        return slice((self.start - self.seen_from) // stride, (self.stop - self.seen_from) // stride)
+
+    def indices(self, side: int, device: torch.device) -> Tensor:
+        """The seen pixels of a picture that is `side` long and goes on from the beginning."""
+        return torch.arange(self.seen_from, self.seen_to, device=device) % side
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture, and the window through which it is seen.
+
+    Attributes:
+        rows, columns: see `Span`.
+        wraps: whether the picture goes on at the opposite border.
+    """
+
+    rows: Span
+    columns: Span
+    wraps: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Of the window."""
+        return self.rows.seen * self.columns.seen
+
+    def window(self, picture: Tensor) -> Tensor:
+        """What is seen of a picture `(…, h, w)`."""
+        if not self.wraps:
+            return picture[
+                ..., self.rows.seen_from : self.rows.seen_to, self.columns.seen_from : self.columns.seen_to
+            ]
+        rows = self.rows.indices(picture.shape[-2], picture.device)
+        return picture[..., rows, :][..., self.columns.indices(picture.shape[-1], picture.device)]
+
+    def add(self, whole: Tensor, part: Tensor) -> None:
+        """Add to `whole`, `(1, c, h, w)`, what belongs to the window, as its shape."""
+        if not self.wraps:
+            self.window(whole).add_(part)
+            return
+        rows = whole.new_zeros(*part.shape[:-1], whole.shape[-1])
+        rows.index_add_(-1, self.columns.indices(whole.shape[-1], whole.device), part)
+        whole.index_add_(-2, self.rows.indices(whole.shape[-2], whole.device), rows)
+
+    def inside(self, features: Tensor, stride: int) -> Tensor:
+        """The owned ones of the window's features, `(1, n, h', w')`."""
+        return features[..., self.rows.inside(stride), self.columns.inside(stride)]
+
+    def owned(self, whole: Tensor, stride: int) -> Tensor:
+        """The owned ones of the whole picture's positions, `(…, h', w')`."""
+        return whole[..., self.rows.owned(stride), self.columns.owned(stride)]
+
+
+def whole(height: int, width: int) -> Tile:
+    """The one tile that is all of a picture."""
+    return Tile(Span(0, height, 0, height), Span(0, width, 0, width))
+
+
+def halo(encoder: Encoder, taps: Collection[str]) -> int:
+    """How far a window must reach beyond its tile, in pixels."""
+    layers = [encoder.layers[encoder.depth(tap)] for tap in taps]
+    stride = encoder.least_size(taps)
+    reach = max(((layer.field - layer.stride) / 2 for layer in layers), default=0)
+    return math.ceil(reach / stride) * stride
+
+
+def divide(encoder: Encoder, taps: Collection[str], height: int, width: int, most: int) -> tuple[Tile, ...]:
+    """Tiles that together own a picture, whose windows see what `taps` need of it; none where one would do.
+
+    Of all grids whose windows hold at most so many pixels, the one that sees the fewest pixels twice; of windows that
+    cannot be so small, since even one position has its surroundings, the smallest.
+
+    Args:
+        height, width: of the picture, in pixels.
+        most: pixels of a window.
+
+    Raises:
+        ValueError: a picture that goes on at the opposite border (`circular` padding) and whose sides are no
+            multiples of the deepest layer's stride: pooling's squares could not coincide.
+    """
+    if height * width <= most:
+        return ()
+    stride, reach = encoder.least_size(taps), halo(encoder, taps)
+    wraps = encoder.padding == "circular"
+    if wraps and (height % stride or width % stride):
+        raise ValueError(
+            f"the picture is {width}×{height} px and tiles; to be computed in parts both sides must be multiples "
+            f"of {stride}, such as {round(width / stride) * stride}×{round(height / stride) * stride}"
+        )
+    rows, columns = (
+        [_spans(length, count, reach, stride, wraps) for count in _counts(length // stride)]
+        for length in (height, width)
+    )
+    best = min(itertools.product(rows, columns), key=lambda grid: _cost(grid[0], grid[1], most))
+    return tuple(Tile(row, column, wraps) for row in best[0] for column in best[1])
+
+
+def _counts(squares: int) -> list[int]:
+    """Into how many parts a side may be divided: every number, of large ones those that differ in size."""
+    return sorted({math.ceil(squares / size) for size in range(1, squares + 1)}) or [1]
+
+
+def _cost(rows: list[Span], columns: list[Span], most: int) -> tuple[float, float]:
+    """By what grids are compared: how far their windows are too large, then how many pixels they see in all."""
+    largest = max(span.seen for span in rows) * max(span.seen for span in columns)
+    return max(0, largest - most), sum(span.seen for span in rows) * sum(span.seen for span in columns)
+
+
+def _spans(length: int, count: int, halo: int, stride: int, wraps: bool) -> list[Span]:
+    squares = max(1, length // stride)  # what is left over beyond them belongs to the last tile
+    starts = [round(index * squares / count) * stride for index in range(count)]
+    stops = [*starts[1:], length]
+    if wraps:
+        return [Span(start, stop, start - halo, stop + halo) for start, stop in zip(starts, stops, strict=True)]
+    return [
+        Span(start, stop, max(0, start - halo), min(length, stop + halo))
+        for start, stop in zip(starts, stops, strict=True)
+    ]
+
+
+def walk(
+    encoder: Encoder, image: Tensor, taps: Collection[str], parts: Collection[Tile]
+) -> Iterator[tuple[Tile, str, Tensor]]:
+    """The features at `taps` that each tile owns: tile after tile, each one's layers as they come."""
+    for tile in parts:
+        for layer, features in encoder.walk(tile.window(image), taps):
+            yield tile, layer, tile.inside(features, encoder.stride(layer))
