@@ -29,7 +29,7 @@ def plan(encoder, size, budget, method="lbfgs", history=10, nearest=False):
 def test_what_fits_is_computed_whole(encoder):
     chosen = plan(encoder, (384, 512), 2 * 10**9)
     assert (chosen.window, chosen.method, chosen.history) == (384 * 512, "lbfgs", 10)
-    pictures = 26 * 12  # bytes per pixel of what L-BFGS holds
+    pictures = 24 * 12  # bytes per pixel of what L-BFGS holds
     assert 1400 < (chosen.bytes - memory.WORKSPACE) / (384 * 512) - pictures < 1900
 
 
@@ -53,7 +53,7 @@ def test_less_is_remembered_before_windows_become_tiny(encoder):
     histories = [plan(encoder, size, budget * 10**9).history for budget in (20, 12, 8, 6)]
     assert histories[0] == 10
     assert histories == sorted(histories, reverse=True)
-    assert plan(encoder, size, 4 * 10**9).method == "adam"
+    assert plan(encoder, size, 3 * 10**9).method == "adam"
 
 
 def test_more_memory_never_means_smaller_windows(encoder):

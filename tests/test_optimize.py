@@ -1,5 +1,6 @@
 """The optimisers on functions whose minimum is known, and when numbers go wrong."""
 
+import gc
 import itertools
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from impasto.objective import Evaluation
-from impasto.optimize import METHODS, PATIENCE, adam, is_finite, lbfgs
+from impasto.optimize import HELD, METHODS, PATIENCE, adam, is_finite, lbfgs
 
 
 def quadratic(scale=1.0, condition=1e3):
@@ -120,3 +121,31 @@ def test_the_start_is_left_alone_and_nothing_is_shared(method):
     points = list(itertools.islice(METHODS[method](objective, start, 10, 0.02), 5))
     assert_close(start, START)
     assert len({point.image.data_ptr() for point in points}) == 5
+
+
+@pytest.mark.parametrize(("method", "history"), [("adam", 1), ("lbfgs", 1), ("lbfgs", 4)])
+def test_no_more_pictures_are_held_than_plans_of_memory_count(method, history):
+    """Also where a step fails and is made smaller."""
+    curvature = torch.rand(1, 3, 16, 17, generator=torch.Generator().manual_seed(0)) * 10 + 0.1
+    most = [0]
+
+    def objective(image):
+        error = image - 0.3
+        gradient = curvature * error
+        loss = (gradient * error).sum().item()
+        del error
+        pictures = {
+            thing.untyped_storage().data_ptr()
+            for thing in gc.get_objects()
+            if type(thing) is torch.Tensor and thing.shape == curvature.shape
+        }
+        most[0] = max(most[0], len(pictures) - 1)
+        return Evaluation(loss * 1e3 if len(tried) == 7 else loss, {}, gradient)
+
+    tried = []
+    for point in METHODS[method](objective, torch.full((1, 3, 16, 17), 0.5), history, 0.02):
+        tried.append(point.evaluations)
+        if point.evaluations > 12:
+            break
+    held, each = HELD[method]
+    assert most[0] <= 1 + held + each * history

@@ -41,9 +41,9 @@ class Point:
     note: str = ""
 
 
-#: Method -> how many pictures it holds while the objective is evaluated, the gradient included, and how many more for
-#: each step that it remembers: for plans of memory.
-HELD: dict[Method, tuple[int, int]] = {"lbfgs": (6, 2), "adam": (6, 0)}
+#: Method -> how many pictures it holds while the objective is evaluated, with the gradient and without the start,
+#: which is given up; and how many more for each step that it remembers: for plans of memory.
+HELD: dict[Method, tuple[int, int]] = {"lbfgs": (4, 2), "adam": (4, 0)}
 
 
 def is_finite(evaluation: Evaluation) -> bool:
@@ -99,7 +99,7 @@ def lbfgs(objective: ValueAndGrad, image: Tensor, history: int = 10, first_step:
             if is_finite(there) and there.loss <= here.loss + 1e-4 * promised and promised < 0:
                 break
             step *= _shrink(here.loss, promised, there.loss)
-            del candidate, moved
+            del candidate, moved, there
         else:
             if not pairs:
                 yield _point(x, here, count, "no step lowers the loss any more")

@@ -137,6 +137,7 @@ def _descend(task: Task, options: Options, scales: Sequence[Scale], image: Tenso
             kind = "Adam" if plan.method == "adam" else f"a history of {plan.history}"
             log.warning("%d×%d px: with %s, to fit into memory", scale.width, scale.height, kind)
         method = METHODS[plan.method](objective, image[None], plan.history, options.rate)
+        del image  # the optimiser has it now, and gives it up for its own
         for point in method:
             if not is_finite(point.evaluation) and index == 0:
                 raise ValueError(f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength")
