@@ -260,20 +260,12 @@ def positions_of(features: Tensor) -> Tensor:
     return features.flatten(2).squeeze(0)
 
 
-def total_variation(image: Tensor) -> Tensor:
-    """Mean over pixels of the squared differences to the right and lower neighbours.
-
-    The total variation of Mahendran & Vedaldi (arXiv 1412.0035, eq. 3) with β = 2, per pixel.
-    """
-    right = (image[..., 1:] - image[..., :-1]).square().sum()
-    down = (image[..., 1:, :] - image[..., :-1, :]).square().sum()
-    return (right + down) / (image.shape[-2] * image.shape[-1])
-
-
 def add_total_variation(image: Tensor, gradient: Tensor, weight: float, band: int = 256) -> float:
     """The weighted total variation of an image, `(1, 3, h, w)`; its gradient is added to `gradient`.
 
-    By bands of rows, since the differences of a large picture are two more of its size.
+    The mean over pixels of the squared differences to the right and lower neighbours: Mahendran & Vedaldi (arXiv
+    1412.0035, eq. 3) with β = 2, per pixel. By bands of rows, since the differences of a large picture are two more
+    of its size.
     """
     height, width = image.shape[-2:]
     factor, value = weight / (height * width), 0.0

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from impasto import images, masks, regions, schedule, weights
@@ -15,7 +14,7 @@ from impasto.inputs import read_content
 from impasto.objective import Objective
 from impasto.options import ReconstructOptions
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, choose_device, descend
+from impasto.steps import Clock, Step, Task, choose_device, descend, noise
 from impasto.targets import content_terms, look_at, style_terms, weighed
 from impasto.tiling import divide
 
@@ -49,8 +48,7 @@ def iterate_reconstruction(picture: PictureLike, options: ReconstructOptions | N
     encoder.check_size(*size, {**content, **style}, "the picture")
     scales = schedule.plan(*size, options.iterations, options.scales)
     encoder = encoder.up_to({**content, **style}).to(device)
-    generator = torch.Generator().manual_seed(options.seed)
-    start = (0.5 + 0.02 * torch.randn(3, *size, generator=generator)).clamp(0, 1)
+    start = noise(*size, options.seed)
     (part,), _ = masks.assign(original, [("the picture", original)], options.style_weights, {}, options.style_mask)
     part = regions.Region(None, part.sources)
     regions.check_regions((part,), encoder, style, scales, options)

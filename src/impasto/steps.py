@@ -206,6 +206,15 @@ class _Careful:
             self._objective = self._task.objective_at(self._scale, self._window)
 
 
+def noise(height: int, width: int, seed: int, spread: float = 0.02) -> Tensor:
+    """White noise around mid-grey to start from, `(3, height, width)` in [0, 1].
+
+    Gentle by default, as in Gatys's own code: what is loud at the start is heard for hundreds of iterations.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return (0.5 + spread * torch.randn(3, height, width, generator=generator)).clamp(0, 1)
+
+
 def choose_device(name: str) -> torch.device:
     """The device of that name; `auto` is the best one here.
 

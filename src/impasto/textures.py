@@ -15,9 +15,8 @@ from impasto.images import Picture, PictureLike
 from impasto.inputs import read_styles
 from impasto.objective import Objective
 from impasto.options import TextureOptions
-from impasto.regions import Region
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, choose_device, descend
+from impasto.steps import Clock, Step, Task, choose_device, descend, noise
 from impasto.targets import style_terms, weighed
 from impasto.tiling import divide
 
@@ -57,7 +56,8 @@ def iterate_texture(
     blank = Picture(torch.zeros(3, height, width))
     (part,), _ = masks.assign(blank, paintings, options.style_weights, {}, options.style_mask)
     regions.check_regions((part,), encoder, layers, scales, options)
-    start = _noise(part, scales[0], options.seed)
+    # In the colours of the style, which the optimiser then need not look for.
+    start = color.recolor(noise(scales[0].height, scales[0].width, options.seed, 0.1), (part,), "covariance")
     encoder = encoder.up_to(layers).to(device)
 
     def objective_at(scale: Scale, window: int) -> Objective:
@@ -74,10 +74,3 @@ def iterate_texture(
     nearest = options.statistic == "nearest"
     task = Task(encoder, (), layers, nearest, objective_at, finish, (height, width), options.seamless)
     return descend(task, options, scales, start.to(device), Clock(started, options.time_budget, scales))
-
-
-def _noise(part: Region, scale: Scale, seed: int) -> Tensor:
-    """White noise in the colours of the style, `(3, h, w)` at the size of the first scale."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = 0.5 + 0.1 * torch.randn(3, scale.height, scale.width, generator=generator)
-    return color.recolor(noise.clamp(0, 1), (part,), "covariance")

@@ -19,7 +19,7 @@ from impasto.objective import Nearest, Objective, Style, View
 from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, choose_device, descend
+from impasto.steps import Clock, Step, Task, choose_device, descend, noise
 from impasto.targets import Sight, content_terms, look_at, style_terms, weighed
 from impasto.tiling import divide
 
@@ -74,7 +74,8 @@ def iterate(
         return iter([_only_step(_finish(photo, painted, keep), time.monotonic() - started)])
 
     scales = schedule.plan(*size, options.iterations, _scale_count(options))
-    encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
+    network = (options.weights, options.pooling, options.padding, options.preprocessing)
+    encoder = remembered(memo, ("encoder", network), lambda: weights.load(*network))
     style_layers = options.layers_of_style if options.weight_of_style else {}
     taps = {**options.content_layers, **style_layers}
     encoder.check_size(*size, taps, "the result")
@@ -191,8 +192,7 @@ def _start(options: StylizeOptions, photo: Tensor, parts: Sequence[Region]) -> T
     generator = torch.Generator().manual_seed(options.seed)
     starts: dict[str, Callable[[], Tensor]] = {
         "content": lambda: color.recolor(photo, parts, options.color_match) if options.match_colors else photo,
-        # Gentle noise, as in Gatys's own code: what is loud at the start is heard for hundreds of iterations.
-        "noise": lambda: (0.5 + 0.02 * torch.randn(photo.shape, generator=generator)).clamp(0, 1),
+        "noise": lambda: noise(photo.shape[-2], photo.shape[-1], options.seed),
         # As the course does: up to a quarter of the range either way, so that the start still resembles the photo.
         "mixed": lambda: (starts["content"]() + 0.5 * torch.rand(photo.shape, generator=generator) - 0.25).clamp(
             0, 1
