@@ -2,21 +2,25 @@
 
 import dataclasses
 import inspect
+import itertools
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import typer
 
-from impasto import cli, images, record, variations, weights
+from impasto import cli, files, images, record, transfer, variations, weights
 from impasto.cli import parameters
+from impasto.objective import Objective
 from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
 from impasto.presets import PRESETS, preset
 
@@ -393,10 +397,11 @@ def test_ctrl_c_keeps_the_best_picture(picture):
     assert "Traceback" not in err
     assert json.loads(out.splitlines()[-1])["interrupted"] is True
     assert images.read("out.png").size == (133, 200)
-    assert sorted(os.listdir()) == ["out.png", "photo.png"]
+    assert sorted(os.listdir()) == ["out.png", "out.png.checkpoint", "photo.png"]
+    assert "impasto: interrupted" not in out + err  # for machines, the last line says it
 
 
-def test_a_failure_on_the_way_keeps_the_best_picture(run, picture, monkeypatch):
+def test_a_picture_of_the_way_that_cannot_be_written_does_not_end_it(run, picture, monkeypatch, caplog):
     real = images.write
 
     def full(path, *rest):
@@ -405,11 +410,82 @@ def test_a_failure_on_the_way_keeps_the_best_picture(run, picture, monkeypatch):
         real(path, *rest)
 
     monkeypatch.setattr(images, "write", full)
-    code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--save-every", "2")
-    assert code == 2
-    assert "best picture so far is in out.png" in err
-    assert "No space left" in err
+    code, *_ = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--save-every", "2")
+    assert code == 0
+    assert "No space left" in caplog.text
     assert images.read("out.png").size == (43, 64)
+
+
+def test_a_failure_on_the_way_keeps_the_best_picture_and_the_run(run, picture, monkeypatch):
+    """Whatever it is; and the resumed run ends in the same file."""
+    arguments = ["stylize", picture, "mosaic", "-o", "out.png", *SMALL]
+    assert run(*arguments)[0] == 0
+    expected = Path("out.png").read_bytes()
+    real, calls = Objective.value_and_grad, itertools.count()
+
+    def failing(self, canvas):
+        if next(calls) == 2:
+            raise ValueError("a cosmic ray")
+        return real(self, canvas)
+
+    monkeypatch.setattr(Objective, "value_and_grad", failing)
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "best picture so far is in out.png; the same command with --resume goes on" in err
+    assert "a cosmic ray" in err
+    assert images.read("out.png").size == (43, 64)
+    assert Path("out.png").read_bytes() != expected
+    monkeypatch.undo()
+    assert run(*arguments, "--resume")[0] == 0
+    assert Path("out.png").read_bytes() == expected
+    assert not Path("out.png.checkpoint").exists()
+
+
+@pytest.mark.parametrize("gone", ["folder", "permission"])
+def test_where_the_picture_cannot_be_written_after_all(run, picture, tmp_path, monkeypatch, gone):
+    """A folder that vanishes while it runs: the picture goes elsewhere, and replaces nothing there."""
+    Path("there").mkdir()
+    Path("out.png").write_text("mine")
+    real = transfer.iterate
+
+    def vanishing(*arguments, **more):
+        yield from real(*arguments, **more)
+        shutil.rmtree("there")
+        if gone == "permission":
+            Path("there").write_text("a file now")
+
+    monkeypatch.setattr(transfer, "iterate", vanishing)
+    code, out, err = run("stylize", picture, "mosaic", "-o", "there/out.png", *SMALL)
+    assert code == 1
+    assert "cannot write there/out.png" in err
+    assert "the picture is in" in err
+    assert out.startswith(str(tmp_path / "out-2.png"))
+    assert images.read("out-2.png").size == (43, 64)
+    assert Path("out.png").read_text() == "mine"
+
+
+def test_a_full_disk_is_found_before_the_work(run, picture, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 5000))
+    code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL)
+    assert code == 2
+    assert "0.0 MB left, and it may take 0.0 MB; make room, or write elsewhere" in err
+    assert os.listdir() == ["photo.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs limits of a process")
+def test_a_disk_that_is_full_at_the_end(picture):
+    """No file may grow beyond 1 kB: nothing is written anywhere, what was there stays, and it is said."""
+    Path("out.png").write_text("mine")
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    code = limited + "from impasto import cli; sys.exit(cli.run(sys.argv[1:]))"
+    arguments = ["stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--checkpoint-every", "0.001"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "cannot write out.png" in result.stderr
+    assert "no checkpoint" in " ".join(result.stderr.split())
+    assert Path("out.png").read_text() == "mine"
+    assert sorted(os.listdir()) == ["out.png", "photo.png"]
 
 
 def test_a_mistake_in_a_process_of_its_own(picture):

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from impasto.objective import Evaluation
-from impasto.optimize import HELD, METHODS, PATIENCE, adam, is_finite, lbfgs
+from impasto.optimize import HELD, METHODS, PATIENCE, State, adam, is_finite, lbfgs
 
 
 def quadratic(scale=1.0, condition=1e3):
@@ -37,19 +37,19 @@ def last(points, evaluations):
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
 def test_lbfgs_finds_the_minimum_at_any_scale(scale):
     objective, target = quadratic(scale)
-    point = last(lbfgs(objective, START), 200)
+    point = last(lbfgs(objective, State(START)), 200)
     assert_close(point.image, target, rtol=0, atol=1e-3)
 
 
 def test_lbfgs_never_rises():
     objective, _ = quadratic()
-    losses = [p.evaluation.loss for p in itertools.islice(lbfgs(objective, START), 60)]
+    losses = [p.evaluation.loss for p in itertools.islice(lbfgs(objective, State(START)), 60)]
     assert all(after < before for before, after in itertools.pairwise(losses))
 
 
 def test_adam_finds_the_minimum():
     objective, target = quadratic(condition=10)
-    assert_close(last(adam(objective, START, rate=0.01), 600).image, target, rtol=0, atol=5e-3)
+    assert_close(last(adam(objective, State(START), rate=0.01), 600).image, target, rtol=0, atol=5e-3)
 
 
 @pytest.mark.parametrize("method", list(METHODS))
@@ -60,7 +60,7 @@ def test_bounds_hold_and_the_rest_still_arrives(method):
     def objective(image):
         return Evaluation((image - target).square().sum().item(), {}, 2 * (image - target))
 
-    point = last(METHODS[method](objective, START, 10, 0.02), 300)
+    point = last(METHODS[method](objective, State(START), 10, 0.02), 300)
     assert_close(point.image, target.clamp(0, 1), rtol=0, atol=2e-3)
 
 
@@ -76,7 +76,9 @@ def test_one_bad_evaluation_is_survived(method, poison):
             return Evaluation(poison, {"bowl": poison}, evaluation.gradient * poison)
         return evaluation
 
-    points = list(itertools.takewhile(lambda p: p.evaluations < 400, METHODS[method](poisoned, START, 10, 0.01)))
+    points = list(
+        itertools.takewhile(lambda p: p.evaluations < 400, METHODS[method](poisoned, State(START), 10, 0.01))
+    )
     assert all(is_finite(point.evaluation) for point in points)
     assert_close(points[-1].image, target, rtol=0, atol=1e-2)
 
@@ -94,7 +96,7 @@ def test_when_nothing_is_finite_any_more_the_best_is_kept_and_said(method):
     def calls_left():
         return next(counter) < 6
 
-    points = list(METHODS[method](cliff, START, 10, 0.01))
+    points = list(METHODS[method](cliff, State(START), 10, 0.01))
     assert points[-1].note
     assert is_finite(points[-1].evaluation)
     assert points[-1].evaluation.loss == min(point.evaluation.loss for point in points)
@@ -103,13 +105,13 @@ def test_when_nothing_is_finite_any_more_the_best_is_kept_and_said(method):
 
 @pytest.mark.parametrize("method", list(METHODS))
 def test_a_bad_start_is_said(method):
-    points = list(METHODS[method](lambda x: Evaluation(float("nan"), {}, x), START, 10, 0.02))
+    points = list(METHODS[method](lambda x: Evaluation(float("nan"), {}, x), State(START), 10, 0.02))
     assert [bool(point.note) for point in points] == [True]
 
 
 def test_lbfgs_ends_at_a_minimum():
     objective, target = quadratic()
-    points = list(lbfgs(objective, target))
+    points = list(lbfgs(objective, State(target)))
     assert points[-1].note == "no step lowers the loss any more"
     assert len(points) <= 3
 
@@ -118,7 +120,7 @@ def test_lbfgs_ends_at_a_minimum():
 def test_the_start_is_left_alone_and_nothing_is_shared(method):
     objective, _ = quadratic()
     start = START.clone()
-    points = list(itertools.islice(METHODS[method](objective, start, 10, 0.02), 5))
+    points = list(itertools.islice(METHODS[method](objective, State(start), 10, 0.02), 5))
     assert_close(start, START)
     assert len({point.image.data_ptr() for point in points}) == 5
 
@@ -143,7 +145,7 @@ def test_no_more_pictures_are_held_than_plans_of_memory_count(method, history):
         return Evaluation(loss * 1e3 if len(tried) == 7 else loss, {}, gradient)
 
     tried = []
-    for point in METHODS[method](objective, torch.full((1, 3, 16, 17), 0.5), history, 0.02):
+    for point in METHODS[method](objective, State(torch.full((1, 3, 16, 17), 0.5)), history, 0.02):
         tried.append(point.evaluations)
         if point.evaluations > 12:
             break

@@ -9,7 +9,8 @@ Names are loaded when they are first used: importing impasto is cheap and does n
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from impasto.errors import ImpastoError, PictureError, PresetError, WeightsError
+    from impasto.checkpoints import Checkpoints
+    from impasto.errors import BudgetError, CheckpointError, ImpastoError, PictureError, PresetError, WeightsError
     from impasto.images import Picture, read, write
     from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
     from impasto.presets import PRESETS, preset
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "errors": ("ImpastoError", "PictureError", "PresetError", "WeightsError"),
+    "checkpoints": ("Checkpoints",),
+    "errors": ("BudgetError", "CheckpointError", "ImpastoError", "PictureError", "PresetError", "WeightsError"),
     "images": ("Picture", "read", "write"),
     "options": ("ReconstructOptions", "StylizeOptions", "TextureOptions"),
     "presets": ("PRESETS", "preset"),
@@ -35,6 +37,9 @@ _ROOMS = {
 
 __all__ = [
     "PRESETS",
+    "BudgetError",
+    "CheckpointError",
+    "Checkpoints",
     "ImpastoError",
     "Picture",
     "PictureError",

@@ -19,3 +19,7 @@ class PresetError(ImpastoError):
 
 class BudgetError(ImpastoError):
     """A picture that cannot be computed in the memory there is, however it is divided."""
+
+
+class CheckpointError(ImpastoError):
+    """A checkpoint that is damaged, or was made with other settings."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from impasto.errors import PictureError
 
@@ -14,30 +18,59 @@ from impasto.errors import PictureError
 def check_writable(path: Path) -> None:
     """Raise a PictureError if no file of this name can be written: ask before the long work."""
     folder = path.absolute().parent
-    if path.is_dir():
-        raise PictureError(f"cannot write {path}: it is a folder")
-    if not folder.is_dir():
-        raise PictureError(f"cannot write {path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise PictureError(f"cannot write {path}: no permission")
+    try:
+        if path.is_dir():
+            raise PictureError(f"cannot write {path}: it is a folder")
+        if not folder.is_dir():
+            raise PictureError(f"cannot write {path}: there is no folder {folder}")
+        if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+            raise PictureError(f"cannot write {path}: no permission")
+    except (OSError, ValueError) as error:  # a name that is too long, or that holds a zero byte
+        raise PictureError(f"cannot write {os.fspath(path)!r}: {_reason(error)}") from None
+
+
+def check_space(path: Path, count: int) -> None:
+    """Raise a PictureError if the disk has no room for a file of so many bytes."""
+    folder = path.absolute().parent
+    free = shutil.disk_usage(folder).free
+    if free < count:
+        raise PictureError(
+            f"cannot write {path}: {folder} has {free / 1e6:.1f} MB left, and it may take {count / 1e6:.1f} MB; "
+            "make room, or write elsewhere"
+        )
+
+
+def unused(path: Path) -> Path:
+    """This path, or where something has that name already, one with a number."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(2, 10000))
+    return next(name for name in (path, *names) if not name.exists())
 
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
     """A name beside `path`, with its suffix, to write to: the file takes its place when the block ends well.
 
-    Until then, and where the block fails, a file that was there before is left as it was.
+    Until then, and where the block fails, a file that was there before is left as it was. Drafts of `path` that
+    processes left behind which were killed are cleared away.
 
     Raises:
         PictureError: what the system had against it, the disk full say.
     """
-    draft = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
+    mark = f".impasto-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
+    draft = path.with_name(f"{mark}{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
     try:
+        for other in path.absolute().parent.glob(f"{mark}*.part*"):
+            if not psutil.pid_exists(int(other.name.removeprefix(mark).partition("-")[0])):
+                other.unlink(missing_ok=True)
         yield draft
         with open(draft, "rb") as file:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
-        raise PictureError(f"cannot write {path}: {error.strerror or error}") from None
+        raise PictureError(f"cannot write {path}: {_reason(error)}") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto import devices, files
 from impasto.errors import PictureError
 from impasto.files import check_writable, draft_of
 
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: More pixels than this in one file are refused before they are decoded.
 MOST_PIXELS = 400_000_000
+
+#: Bytes per pixel that reading takes at its peak: as the file has them, and as we do.
+TAKEN = 22
 
 #: Suffix -> (libvips' options for saving, the longest side the format allows, whether it holds 16 bits, alpha).
 FORMATS: dict[str, tuple[dict[str, Any], int, bool, bool]] = {
@@ -221,6 +225,11 @@ def _from_rare_file(path: Path, reason: str) -> Picture:
 def _check_pixels(width: int, height: int, what: str) -> None:
     if width * height > MOST_PIXELS:
         raise PictureError(f"{what} has {width}×{height} pixels; at most {MOST_PIXELS:,} are read")
+    needed, free = width * height * TAKEN, devices.available()
+    if needed > free:
+        raise PictureError(
+            f"{what} has {width}×{height} pixels, which take {needed / 1e9:.1f} GB to read; {free / 1e9:.1f} GB are free"
+        )
 
 
 def _reason(error: pyvips.Error) -> str:
@@ -290,6 +299,12 @@ def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = No
         raise ValueError(f"the picture is {size[1]}×{size[0]} px; {suffix} holds at most {longest}; write .png")
     check_writable(path)
     return path
+
+
+def check_space(path: str | os.PathLike[str], size: tuple[int, int], bits: int = 8) -> None:
+    """Raise a PictureError if there is no room on the disk for a picture of this size and depth."""
+    lossy = "Q" in FORMATS[Path(path).suffix.lower()][0]
+    files.check_space(Path(path), size[0] * size[1] * 3 * bits // 8 // (4 if lossy else 1))
 
 
 def write(

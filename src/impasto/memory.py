@@ -1,15 +1,14 @@
-"""How much memory an evaluation takes, how much there is, and a plan that fits the one into the other."""
+"""How much memory an evaluation takes, and a plan that fits it into what there is."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
 import torch
 
 from impasto import tiling
+from impasto.devices import available, used
 from impasto.encoders import Encoder
 from impasto.errors import BudgetError
 from impasto.optimize import HELD, Method
@@ -23,23 +22,28 @@ WORKSPACE = 64 << 20
 SHARE = 0.8
 #: How many times the picture's pixels windows may see in all, before rather less is remembered of earlier steps.
 WASTE = 2.5
+#: What an evaluation in tiles costs, in forward passes: one for the sums, two for the gradient, and most of one more
+#: where the photo's features are not kept.
+PASSES = {True: 3.0, False: 3.8}
 #: The histories of L-BFGS that are tried, where the one asked for does not fit.
 HISTORIES = (5, 3, 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Plan:
     """How one scale is computed.
 
     Attributes:
         window: pixels of the largest window; all of the picture's if it is computed as a whole.
         method, history: of the optimiser.
+        keeps: whether the photo's features, which content terms aim at, are kept, or computed anew every time.
         bytes: the peak that is expected, beyond what the process takes already.
     """
 
     window: int
     method: Method
     history: int
+    keeps: bool
     bytes: int
 
 
@@ -48,45 +52,6 @@ def budget(asked: int | None, device: torch.device) -> int:
     if asked is None:
         return round(SHARE * available(device))
     return asked - (torch.cuda.memory_allocated(device) if device.type == "cuda" else used())
-
-
-def used() -> int:
-    """The bytes of memory that this process takes."""
-    rss: int = psutil.Process().memory_info().rss
-    return rss
-
-
-def available(device: torch.device | None = None) -> int:
-    """The bytes of memory that this process could still take: of the machine, or of its container if that is less."""
-    if device is not None and device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
-    return max(0, min([psutil.virtual_memory().available, *_container_limits()]))
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on whichever device."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-
-
-def _container_limits(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """What the control groups that this process is in leave it, in bytes (Linux, versions 1 and 2)."""
-    free = []
-    for limit, usage, cached in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            text = (root / limit).read_text().strip()
-            if text == "max" or int(text) >= 1 << 60:
-                continue
-            taken = int((root / usage).read_text())
-            # Pages of files that nobody reads any more count as usage, but are given back when asked for.
-            stat = dict(line.split() for line in (root / limit).with_name("memory.stat").read_text().splitlines())
-            free.append(int(text) - taken + int(stat.get(cached, 0)))
-        except (OSError, ValueError):
-            continue
-    return free
 
 
 def per_pixel(encoder: Encoder, content: Collection[str], style: Collection[str], nearest: bool = False) -> float:
@@ -118,6 +83,7 @@ def plan(
     history: int,
     budget: int,
     nearest: bool = False,
+    extra: float = 0.0,
 ) -> Plan:
     """The plan for one scale: as a whole where that fits, else in the largest tiles that do.
 
@@ -128,6 +94,8 @@ def plan(
         taps: content and style layers.
         method, history: as asked for.
         budget: bytes that may be taken beyond what the process takes already.
+        nearest: whether the style is matched by nearest neighbours.
+        extra: bytes per pixel of the whole picture that are taken beside, by masks say.
 
     Raises:
         BudgetError: nothing fits; says what would.
@@ -138,30 +106,39 @@ def plan(
     rate = per_pixel(encoder, content, style, nearest)
     targets = sum(FLOAT * layer.channels / layer.stride**2 for layer in encoder.layers if layer.name in content)
 
-    def state(method: Method, history: int) -> float:
+    def state(method: Method, history: int, keeps: bool) -> float:
         held, each = HELD[method]
-        return (held + each * history) * PICTURE * pixels + WORKSPACE
+        return ((held + each * history) * PICTURE + extra + keeps * targets) * pixels + WORKSPACE
 
-    whole = state(method, history) + (rate + targets) * pixels
+    whole = state(method, history, True) + rate * pixels
     if whole <= budget:
-        return Plan(pixels, method, history, round(whole))
+        return Plan(pixels, method, history, True, round(whole))
     tries: list[tuple[Method, int]] = [(method, history)]
     if method == "lbfgs":
         tries += [("lbfgs", shorter) for shorter in HISTORIES if shorter < history] + [("adam", history)]
-    plans = []
+    least, fallback = float("inf"), []
     for tried in tries:
-        most = round(max(0, budget - state(*tried)) / rate)
-        tiles = tiling.divide(encoder, {*content, *style}, height, width, min(most, pixels - 1))
-        largest = max(tile.pixels for tile in tiles)
-        waste = sum(tile.pixels for tile in tiles) / pixels
-        plans.append((Plan(largest, *tried, round(state(*tried) + rate * largest)), waste))
-    fitting = [(plan, waste) for plan, waste in plans if plan.bytes <= budget]
-    if not fitting:
+        found = []
+        for keeps in (True, False) if content else (True,):
+            taken = state(*tried, keeps)
+            tiles = tiling.divide(
+                encoder, {*content, *style}, height, width, min(round(max(0, budget - taken) / rate), pixels - 1)
+            )
+            largest = max(tile.pixels for tile in tiles)
+            plan = Plan(largest, *tried, keeps, round(taken + rate * largest))
+            least = min(least, plan.bytes)
+            if plan.bytes <= budget:
+                waste = sum(tile.pixels for tile in tiles) / pixels
+                found.append((waste * PASSES[keeps], waste, plan))
+        fallback += found
+        if found and min(found)[1] <= WASTE:
+            return min(found)[2]
+    if not fallback:
         raise BudgetError(
-            f"{width}×{height} px need {_amount(min(plan.bytes for plan, _ in plans))} beside what is taken already, "
+            f"{width}×{height} px need {_amount(least)} beside what is taken already, "
             f"and {_amount(budget)} is what there is; give more with --memory, or make a smaller picture"
         )
-    return next((plan for plan, waste in fitting if waste <= WASTE), min(fitting, key=lambda fit: fit[1])[0])
+    return min(fallback)[2]
 
 
 def _amount(count: float) -> str:

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from impasto import images, masks, regions, schedule, weights
+from impasto.checkpoints import Checkpoints, hashes
+from impasto.devices import choose_device
 from impasto.images import Picture, PictureLike
 from impasto.inputs import read_content
+from impasto.memory import Plan
 from impasto.objective import Objective
 from impasto.options import ReconstructOptions
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, choose_device, descend, noise
+from impasto.steps import Clock, Step, Task, descend, noise
 from impasto.targets import content_terms, look_at, style_terms, weighed
 from impasto.tiling import divide
 
@@ -36,8 +39,15 @@ def reconstruct(picture: PictureLike, options: ReconstructOptions | None = None)
     return last.picture
 
 
-def iterate_reconstruction(picture: PictureLike, options: ReconstructOptions | None = None) -> Iterator[Step]:
-    """The steps of `reconstruct`, as they come; what is wrong with the arguments is raised before the first."""
+def iterate_reconstruction(
+    picture: PictureLike,
+    options: ReconstructOptions | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Step]:
+    """The steps of `reconstruct`, as they come; what is wrong with the arguments is raised before the first.
+
+    For `checkpoints`, see `iterate`.
+    """
     started = time.monotonic()
     options = options or ReconstructOptions()
     device = choose_device(options.device)
@@ -53,19 +63,23 @@ def iterate_reconstruction(picture: PictureLike, options: ReconstructOptions | N
     part = regions.Region(None, part.sources)
     regions.check_regions((part,), encoder, style, scales, options)
 
-    def objective_at(scale: Scale, window: int) -> Objective:
+    def objective_at(scale: Scale, plan: Plan) -> Objective:
         small = images.resize(original.rgb, scale.height, scale.width).to(device)[None]
-        tiles = divide(encoder, {*content, *style}, scale.height, scale.width, window)
+        tiles = divide(encoder, {*content, *style}, scale.height, scale.width, plan.window)
         there = part.at(scale, options.style_scale, device)
         terms, _ = style_terms(
-            encoder, there, style, options.style_norm, options.statistic, options.seed, window=window
+            encoder, there, style, options.style_norm, options.statistic, options.seed, window=plan.window
         )
-        known = content_terms(look_at(encoder, small, content, tiles), "relative")
+        known = content_terms(look_at(encoder, small, content, tiles, plan.keeps), "relative")
         parts = (*weighed(known, content, 1.0), *weighed(terms, style, 1.0))
         return Objective(encoder, parts, options.total_variation, tiles=tiles, photo=small)
 
     def finish(image: Tensor) -> Picture:
         return Picture(images.resize(image, *size))
 
-    task = Task(encoder, content, style, options.statistic == "nearest", objective_at, finish, size)
-    return descend(task, options, scales, start.to(device), Clock(started, options.time_budget, scales))
+    given = {"picture": original.rgb, **{f"mask over {source.name}": source.where for source in part.sources}}
+    pictures = hashes(given) if checkpoints else {}
+    nearest = options.statistic == "nearest"
+    task = Task(encoder, content, style, nearest, objective_at, finish, size, pictures=pictures)
+    clock = Clock(started, options.time_budget, scales)
+    return descend(task, options, scales, start.to(device), clock, checkpoints)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor
 
 from impasto import images, memory
+from impasto.checkpoints import Checkpoint, Checkpoints, Keeper
+from impasto.devices import ran_out
 from impasto.encoders import Encoder
 from impasto.errors import BudgetError
 from impasto.images import Picture
 from impasto.memory import Plan
 from impasto.objective import Evaluation, Objective, Term
-from impasto.optimize import METHODS, is_finite
+from impasto.optimize import METHODS, State, is_finite
 from impasto.options import Options
 from impasto.schedule import Scale
 
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 PREPARATION = 2
 #: Where memory runs out even in windows of this many pixels, smaller ones would hardly help.
 LEAST_WINDOW = 1 << 16
+#: By how much a plan may exceed the memory that there is when a run is resumed: what is free is never quite the same.
+ROOM = 1.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,20 +77,24 @@ class Task:
         encoder: on the device to compute on.
         content, style: the layers that it reads.
         nearest: whether style is nearest neighbours.
-        objective_at: makes the objective of a scale, in windows of at most so many pixels.
+        objective_at: makes the objective of a scale, computed as planned.
         finish: makes the picture of an image of any scale.
         size: of that picture, height and width.
         wrap: whether it is one that tiles.
+        extra: bytes per pixel of a scale that masks and the like take beside.
+        pictures: hashes of what the operation was given, for its checkpoints.
     """
 
     encoder: Encoder
     content: Collection[str]
     style: Collection[str]
     nearest: bool
-    objective_at: Callable[[Scale, int], Objective]
+    objective_at: Callable[[Scale, Plan], Objective]
     finish: Callable[[Tensor], Picture]
     size: tuple[int, int]
     wrap: bool = False
+    extra: float = 0.0
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
     def plan(self, scale: Scale, options: Options) -> Plan:
         """How a scale is computed in the memory there is.
@@ -101,10 +110,18 @@ class Task:
             options.history,
             memory.budget(options.memory, self.encoder.mean.device),
             self.nearest,
+            self.extra,
         )
 
 
-def descend(task: Task, options: Options, scales: Sequence[Scale], image: Tensor, clock: Clock) -> Iterator[Step]:
+def descend(
+    task: Task,
+    options: Options,
+    scales: Sequence[Scale],
+    image: Tensor,
+    clock: Clock,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Step]:
     """The steps through the scales: each starts from what the one before arrived at, the first from `image`.
 
     Args:
@@ -113,68 +130,104 @@ def descend(task: Task, options: Options, scales: Sequence[Scale], image: Tensor
         scales: coarse to fine.
         image: `(3, h, w)`, on the device to compute on, of any size.
         clock: which keeps the time budget.
+        checkpoints: where to put the run away from time to time, and whether to go on from there.
 
     Raises:
-        BudgetError: the last scale does not fit into memory; before the first step.
+        BudgetError: a scale does not fit into memory; before the first step.
+        CheckpointError: the run to be resumed is damaged, or another.
         ValueError: a loss that is not finite to begin with.
     """
-    task.plan(scales[-1], options)
-    return _descend(task, options, scales, image, clock)
+    keeper = Keeper(checkpoints, options, task.pictures)
+    resumed = keeper.resume(task.encoder.mean.device)
+    plans: Sequence[Plan] = [task.plan(scale, options) for scale in scales]
+    if resumed is not None:
+        least = memory.budget(options.memory, task.encoder.mean.device)
+        if all(plan.bytes <= ROOM * least for plan in resumed.plans):
+            plans = resumed.plans
+        else:
+            log.warning("there is less memory than when it began: the last digits may differ")
+    return _descend(task, options, list(zip(scales, plans, strict=True)), image, clock, keeper, resumed)
 
 
-def _descend(task: Task, options: Options, scales: Sequence[Scale], image: Tensor, clock: Clock) -> Iterator[Step]:
+def _descend(
+    task: Task,
+    options: Options,
+    scales: Sequence[tuple[Scale, Plan]],
+    image: Tensor,
+    clock: Clock,
+    keeper: Keeper,
+    resumed: Checkpoint | None,
+) -> Iterator[Step]:
     evaluations = 0
-    for index, scale in enumerate(scales):
-        if index > 0 and not clock.enter(index):
+    state = State(image[None])
+    del image  # the state has it now, and gives it up for its own
+    for index, (scale, plan) in enumerate(scales):
+        if resumed is not None and index < resumed.scale:
+            continue
+        if resumed is not None:
+            state, evaluations = resumed.state, resumed.before
+            clock.resume(index, resumed.seconds, resumed.entered)
+            resumed = None
+        elif index > 0 and not clock.enter(index):
             log.warning("out of time before %d×%d px", scale.width, scale.height)
             break
-        image = images.resize(image, scale.height, scale.width, task.wrap)
-        plan = task.plan(scale, options)
-        objective = _Careful(task, scale, plan.window)
+        else:
+            state = State(images.resize(state.image[0], scale.height, scale.width, task.wrap)[None])
+        objective = _Careful(task, scale, plan)
         if not objective.parts:
             continue  # the masks vanish at every layer: nothing to go by at this size
         if (plan.method, plan.history) != (options.optimizer, options.history):
             kind = "Adam" if plan.method == "adam" else f"a history of {plan.history}"
             log.warning("%d×%d px: with %s, to fit into memory", scale.width, scale.height, kind)
-        method = METHODS[plan.method](objective, image[None], plan.history, options.rate)
-        del image  # the optimiser has it now, and gives it up for its own
-        for point in method:
-            if not is_finite(point.evaluation) and index == 0:
-                raise ValueError(f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength")
-            image = point.image[0]
-            done = min(point.evaluations, scale.evaluations)
-            clock.tick(index, done)
-            yield Step(
-                image=image,
-                iteration=done,
-                iterations=scale.evaluations,
-                scale=index + 1,
-                scales=len(scales),
-                evaluations=evaluations + point.evaluations,
-                loss=point.evaluation.loss,
-                losses=point.evaluation.terms,
-                seconds=clock.seconds,
-                eta=clock.eta(index, done, bool(point.note)),
-                size=task.size,
-                note=point.note,
-                finish=task.finish,
-            )
-            if point.note:
-                log.warning("%d×%d px: %s", scale.width, scale.height, point.note)
-            if point.evaluations >= scale.evaluations or clock.is_over(index):
-                break
+
+        def checkpoint(index: int = index, evaluations: int = evaluations, state: State = state) -> Checkpoint:
+            plans = [plan for _, plan in scales]
+            return Checkpoint(plans, index, evaluations, clock.seconds, clock.entered, state)
+
+        try:
+            for point in METHODS[plan.method](objective, state, plan.history, options.rate):
+                if not is_finite(point.evaluation) and index == 0:
+                    raise ValueError(
+                        f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength"
+                    )
+                done = min(point.evaluations, scale.evaluations)
+                clock.tick(index, done)
+                keeper.keep(checkpoint())
+                yield Step(
+                    image=point.image[0],
+                    iteration=done,
+                    iterations=scale.evaluations,
+                    scale=index + 1,
+                    scales=len(scales),
+                    evaluations=evaluations + point.evaluations,
+                    loss=point.evaluation.loss,
+                    losses=point.evaluation.terms,
+                    seconds=clock.seconds,
+                    eta=clock.eta(index, done, bool(point.note)),
+                    size=task.size,
+                    note=point.note,
+                    finish=task.finish,
+                )
+                if point.note:
+                    log.warning("%d×%d px: %s", scale.width, scale.height, point.note)
+                if point.evaluations >= scale.evaluations or clock.is_over(index):
+                    break
+        except BaseException:  # Ctrl-C too, or that nobody asks for more
+            keeper.keep(checkpoint(), at_once=True)
+            raise
         evaluations += point.evaluations
         if not is_finite(point.evaluation):
             break
-        del method, objective, point  # and with them what the optimiser remembers: the next scale needs the memory
+        state = State(state.image)  # what else is remembered goes: the next scale needs the memory
+        del objective, point, checkpoint
 
 
 class _Careful:
     """The objective of a scale; where memory runs out in spite of the plan, in smaller tiles from then on."""
 
-    def __init__(self, task: Task, scale: Scale, window: int) -> None:
-        self._task, self._scale, self._window = task, scale, window
-        self._objective = task.objective_at(scale, window)
+    def __init__(self, task: Task, scale: Scale, plan: Plan) -> None:
+        self._task, self._scale, self._plan = task, scale, plan
+        self._objective = task.objective_at(scale, plan)
 
     @property
     def parts(self) -> Sequence[Term]:
@@ -187,23 +240,23 @@ class _Careful:
             try:
                 return self._objective.value_and_grad(canvas)
             except (MemoryError, RuntimeError) as error:
-                if not memory.ran_out(error):
+                if not ran_out(error):
                     raise
-            pixels = min(self._window, self._scale.pixels)
+            pixels = min(self._plan.window, self._scale.pixels)
             if pixels <= LEAST_WINDOW:
                 raise BudgetError(
                     f"out of memory at {self._scale.width}×{self._scale.height} px, even in parts of {pixels:,} "
                     "pixels: close other programs, or make a smaller picture"
                 )
-            self._window = pixels // 2
+            self._plan = dataclasses.replace(self._plan, window=pixels // 2, keeps=False)
             log.warning(
                 "out of memory at %d×%d px: going on in parts of %d pixels",
                 self._scale.width,
                 self._scale.height,
-                self._window,
+                self._plan.window,
             )
             del self._objective
-            self._objective = self._task.objective_at(self._scale, self._window)
+            self._objective = self._task.objective_at(self._scale, self._plan)
 
 
 def noise(height: int, width: int, seed: int, spread: float = 0.02) -> Tensor:
@@ -215,25 +268,14 @@ def noise(height: int, width: int, seed: int, spread: float = 0.02) -> Tensor:
     return (0.5 + spread * torch.randn(3, height, width, generator=generator)).clamp(0, 1)
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the best one here.
-
-    Raises:
-        ValueError: a device that this machine or this build of PyTorch lacks.
-    """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
-    if not available[name]:
-        here = ", ".join(device for device, there in available.items() if there)
-        raise ValueError(f"device {name} is not available here; choose from auto, {here}")
-    return torch.device(name)
-
-
 class Clock:
     """Time that went by, time that is left, and each scale's share of a budget.
 
     An evaluation's cost is taken to be proportional to its pixels.
+
+    Attributes:
+        seconds: since the beginning, at the last tick.
+        entered: when the scale began.
     """
 
     def __init__(self, started: float, budget: float | None, scales: Sequence[Scale]) -> None:
@@ -244,7 +286,7 @@ class Clock:
         self._pace = 0.0  # seconds per pixel and evaluation
         self._deadline = float("inf")
         self.seconds = 0.0
-        self._entered = self._now()
+        self.entered = self._now()
         self._share(0)
 
     def _now(self) -> float:
@@ -252,22 +294,28 @@ class Clock:
 
     def _share(self, index: int) -> None:
         if self._budget is not None:
-            left = self._budget - self._entered
-            self._deadline = self._entered + left * self._costs[index] / sum(self._costs[index:])
+            left = self._budget - self.entered
+            self._deadline = self.entered + left * self._costs[index] / sum(self._costs[index:])
 
     def enter(self, index: int) -> bool:
         """Begin a scale after the first; False if there is no time left for it."""
-        self._entered = self._now()
+        self.entered = self._now()
         self._share(index)
         if self._budget is None:
             return True
         least = (PREPARATION + 1) * self._scales[index].pixels * self._pace
-        return self._entered + least <= self._budget
+        return self.entered + least <= self._budget
+
+    def resume(self, index: int, seconds: float, entered: float) -> None:
+        """Go on where a run was `seconds` after its beginning, in a scale that it had entered then."""
+        self._started = time.monotonic() - seconds
+        self.seconds, self.entered = seconds, entered
+        self._share(index)
 
     def tick(self, index: int, done: int) -> None:
         """Note that `done` evaluations of this scale are behind us."""
         self.seconds = self._now()
-        self._pace = (self.seconds - self._entered) / ((done + PREPARATION) * self._scales[index].pixels)
+        self._pace = (self.seconds - self.entered) / ((done + PREPARATION) * self._scales[index].pixels)
 
     def is_over(self, index: int) -> bool:
         """Whether one more evaluation would overrun this scale's share of the budget."""

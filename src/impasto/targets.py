@@ -68,19 +68,27 @@ class Sight:
     energy: float
 
 
-def look_at(encoder: Encoder, photo: Tensor, layers: Collection[str], tiles: Sequence[Tile] = ()) -> dict[str, Sight]:
-    """What `layers` see of a photo, `(1, 3, h, w)`.
+def look_at(
+    encoder: Encoder, photo: Tensor, layers: Collection[str], tiles: Sequence[Tile] = (), keep: bool = True
+) -> dict[str, Sight]:
+    """What `layers` see of a photo, `(1, 3, h, w)`; in tiles, if there are any.
 
-    In tiles, if there are any. The features of a large picture take more memory than the picture: they are not kept
-    then, and content terms compute them anew whenever they need them.
+    Features that are not to be kept, content terms compute anew whenever they need them.
     """
+    height, width = photo.shape[-2:]
     sights: dict[str, Sight] = {}
     with torch.no_grad():
-        for _, layer, features in walk(encoder, photo, layers, tiles or [whole(*photo.shape[-2:])]):
-            total, count = features.square().sum().item(), features.numel()
-            if before := sights.get(layer):
-                total, count = total + before.energy * before.count, count + before.count
-            sights[layer] = Sight(None if tiles else features, count, total / count)
+        for tile, layer, features in walk(encoder, photo, layers, tiles or [whole(height, width)]):
+            before = sights.get(layer, Sight(None, 0, 0.0))
+            count = before.count + features.numel()
+            energy = (before.energy * before.count + features.square().sum().item()) / count
+            kept = features if keep and not tiles else before.features
+            if keep and tiles:
+                stride = encoder.stride(layer)
+                if kept is None:
+                    kept = features.new_empty(*features.shape[:2], height // stride, width // stride)
+                tile.owned(kept, stride).copy_(features)
+            sights[layer] = Sight(kept, count, energy)
     return sights
 
 

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from impasto import color, images, masks, regions, schedule, weights
+from impasto.checkpoints import Checkpoints, hashes
+from impasto.devices import choose_device
 from impasto.images import Picture, PictureLike
 from impasto.inputs import read_styles
+from impasto.memory import Plan
 from impasto.objective import Objective
 from impasto.options import TextureOptions
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, choose_device, descend, noise
+from impasto.steps import Clock, Step, Task, descend, noise
 from impasto.targets import style_terms, weighed
 from impasto.tiling import divide
 
@@ -39,9 +42,14 @@ def texture(styles: PictureLike | Sequence[PictureLike], options: TextureOptions
 
 
 def iterate_texture(
-    styles: PictureLike | Sequence[PictureLike], options: TextureOptions | None = None
+    styles: PictureLike | Sequence[PictureLike],
+    options: TextureOptions | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Step]:
-    """The steps of `texture`, as they come; what is wrong with the arguments is raised before the first."""
+    """The steps of `texture`, as they come; what is wrong with the arguments is raised before the first.
+
+    For `checkpoints`, see `iterate`.
+    """
     started = time.monotonic()
     options = options or TextureOptions()
     device = choose_device(options.device)
@@ -60,11 +68,11 @@ def iterate_texture(
     start = color.recolor(noise(scales[0].height, scales[0].width, options.seed, 0.1), (part,), "covariance")
     encoder = encoder.up_to(layers).to(device)
 
-    def objective_at(scale: Scale, window: int) -> Objective:
+    def objective_at(scale: Scale, plan: Plan) -> Objective:
         there = part.at(scale, options.style_scale, device)
-        tiles = divide(encoder, layers, scale.height, scale.width, window)
+        tiles = divide(encoder, layers, scale.height, scale.width, plan.window)
         terms, _ = style_terms(
-            encoder, there, layers, options.style_norm, options.statistic, options.seed, window=window
+            encoder, there, layers, options.style_norm, options.statistic, options.seed, window=plan.window
         )
         return Objective(encoder, weighed(terms, layers, 1.0), options.total_variation, tiles=tiles)
 
@@ -72,5 +80,12 @@ def iterate_texture(
         return Picture(images.resize(image, height, width, options.seamless))
 
     nearest = options.statistic == "nearest"
-    task = Task(encoder, (), layers, nearest, objective_at, finish, (height, width), options.seamless)
-    return descend(task, options, scales, start.to(device), Clock(started, options.time_budget, scales))
+    given: dict[str, Tensor | None] = {
+        f"style {number}": painting.rgb for number, (_, painting) in enumerate(paintings, start=1)
+    }
+    given |= {f"mask over {source.name}": source.where for source in part.sources}
+    pictures = hashes(given) if checkpoints else {}
+    size = (height, width)
+    task = Task(encoder, (), layers, nearest, objective_at, finish, size, options.seamless, pictures=pictures)
+    clock = Clock(started, options.time_budget, scales)
+    return descend(task, options, scales, start.to(device), clock, checkpoints)

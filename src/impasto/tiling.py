@@ -131,8 +131,10 @@ def divide(encoder: Encoder, taps: Collection[str], height: int, width: int, mos
         [_spans(length, count, reach, stride, wraps) for count in _counts(length // stride)]
         for length in (height, width)
     )
-    best = min(itertools.product(rows, columns), key=lambda grid: _cost(grid[0], grid[1], most))
-    return tuple(Tile(row, column, wraps) for row in best[0] for column in best[1])
+    grids = itertools.product(_measured(rows), _measured(columns))
+    # By how far the windows are too large, then by how many pixels they see in all.
+    best = min(grids, key=lambda grid: (max(0, grid[0][0] * grid[1][0] - most), grid[0][1] * grid[1][1]))
+    return tuple(Tile(row, column, wraps) for row in best[0][2] for column in best[1][2])
 
 
 def _counts(squares: int) -> list[int]:
@@ -140,10 +142,9 @@ def _counts(squares: int) -> list[int]:
     return sorted({math.ceil(squares / size) for size in range(1, squares + 1)}) or [1]
 
 
-def _cost(rows: list[Span], columns: list[Span], most: int) -> tuple[float, float]:
-    """By what grids are compared: how far their windows are too large, then how many pixels they see in all."""
-    largest = max(span.seen for span in rows) * max(span.seen for span in columns)
-    return max(0, largest - most), sum(span.seen for span in rows) * sum(span.seen for span in columns)
+def _measured(divisions: list[list[Span]]) -> list[tuple[int, int, list[Span]]]:
+    """Each division of a side with the largest of its windows, and all of them together."""
+    return [(max(span.seen for span in spans), sum(span.seen for span in spans), spans) for spans in divisions]
 
 
 def _spans(length: int, count: int, halo: int, stride: int, wraps: bool) -> list[Span]:

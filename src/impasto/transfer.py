@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from impasto import color, images, masks, regions, schedule, weights
+from impasto.checkpoints import Checkpoints, hashes
+from impasto.devices import choose_device
 from impasto.encoders import Encoder
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity, read_content, read_styles, remembered
+from impasto.memory import FLOAT, PICTURE, Plan
 from impasto.objective import Nearest, Objective, Style, View
 from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, choose_device, descend, noise
+from impasto.steps import Clock, Step, Task, descend, noise
 from impasto.targets import Sight, content_terms, look_at, style_terms, weighed
 from impasto.tiling import divide
 
@@ -54,20 +57,22 @@ def iterate(
     styles: PictureLike | Sequence[PictureLike],
     options: StylizeOptions | None = None,
     memo: Memo | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Step]:
     """The steps of `stylize`, as they come; to cancel, stop asking.
 
     Arguments and errors are those of `stylize`. What is wrong with them is raised here, before the first step. Runs
-    on the same pictures may share a dictionary `memo`, and with it what they would all compute alike.
+    on the same pictures may share a dictionary `memo`, and with it what they would all compute alike. With
+    `checkpoints` the run is put away from time to time, and can be resumed; once the picture is safe, `discard` them.
     """
     started = time.monotonic()
-    options, memo = options or StylizeOptions(), {} if memo is None else memo
+    options, known = options or StylizeOptions(), {} if memo is None else memo
     device = choose_device(options.device)
-    original = remembered(memo, ("content", identity(content)), lambda: read_content(content))
+    original = remembered(known, ("content", identity(content)), lambda: read_content(content))
     size = original.size if options.size is None else images.fit(original.size, options.size)
     photo = original.resized(*size)
     largest = size[0] * size[1] * max(options.style_scale) ** 2
-    paintings = read_styles(styles, largest, memo)
+    paintings = read_styles(styles, largest, known)
     parts, keep = masks.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
     if options.color == "palette":
         painted = photo.rgb.lerp(color.recolor(photo.rgb, parts, options.color_match), min(options.strength, 1.0))
@@ -75,7 +80,7 @@ def iterate(
 
     scales = schedule.plan(*size, options.iterations, _scale_count(options))
     network = (options.weights, options.pooling, options.padding, options.preprocessing)
-    encoder = remembered(memo, ("encoder", network), lambda: weights.load(*network))
+    encoder = remembered(known, ("encoder", network), lambda: weights.load(*network))
     style_layers = options.layers_of_style if options.weight_of_style else {}
     taps = {**options.content_layers, **style_layers}
     encoder.check_size(*size, taps, "the result")
@@ -100,8 +105,43 @@ def iterate(
 
     content_layers = options.content_layers if options.content_weight else {}
     nearest = options.statistic == "nearest"
-    task = Task(encoder, content_layers, style_layers, nearest, objective_at, finish, size)
-    return descend(task, options, scales, start.to(device), Clock(started, options.time_budget, scales))
+    task = Task(
+        encoder,
+        content_layers,
+        style_layers,
+        nearest,
+        objective_at,
+        finish,
+        size,
+        extra=_extra(options, parts, keep),
+        pictures=_hashes(options, original, paintings, parts, keep, start) if checkpoints else {},
+    )
+    clock = Clock(started, options.time_budget, scales)
+    return descend(task, options, scales, start.to(device), clock, checkpoints)
+
+
+def _extra(options: StylizeOptions, parts: Sequence[Region], keep: Tensor | None) -> float:
+    """Bytes per pixel of the picture that masks take, at every layer, and views of the canvas."""
+    masks = sum(part.where is not None for part in parts) + (keep is not None)
+    views = (options.color in ("luminance", "both")) + (keep is not None)
+    return masks * 2.5 * FLOAT + views * 2 * PICTURE
+
+
+def _hashes(
+    options: StylizeOptions,
+    original: Picture,
+    paintings: Sequence[tuple[str, Picture]],
+    parts: Sequence[Region],
+    keep: Tensor | None,
+    start: Tensor,
+) -> dict[str, str]:
+    """What a run is given, by names for people."""
+    given = {"content": original.rgb, "alpha of the content": original.alpha, "mask 'keep'": keep}
+    given |= {f"style {number}": painting.rgb for number, (_, painting) in enumerate(paintings, start=1)}
+    for part in parts:
+        given |= {f"mask of {part.name}": part.where}
+        given |= {f"mask over {source.name}": source.where for source in part.sources}
+    return hashes(given | ({} if options.init in get_args(Init) else {"start": start}))
 
 
 #: The options that the features of a picture depend on, and those that the target of a style does.
@@ -115,10 +155,10 @@ def _objectives(
     photo: Tensor,
     parts: Sequence[Region],
     keep: Tensor | None,
-    memo: Memo,
+    memo: Memo | None,
     pictures: Hashable,
-) -> Callable[[Scale, int], Objective]:
-    """Makes the objective of a scale, in windows of at most so many pixels.
+) -> Callable[[Scale, Plan], Objective]:
+    """Makes the objective of a scale, computed as planned.
 
     `photo`, `(3, h, w)`, and `keep`, `(h, w)`, are at the final size.
     What only the targets depend on is computed once for all runs that share `memo`.
@@ -131,27 +171,28 @@ def _objectives(
     seen_by = (pictures, tuple(photo.shape), device, layers, *frozen(options, _SEEN_BY))
     style_by = (*seen_by, seed, *frozen(options, _STYLE_BY))
 
-    def at(scale: Scale, window: int) -> Objective:
+    def at(scale: Scale, plan: Plan) -> Objective:
         size = (scale.height, scale.width)
+        known: Memo = {} if memo is None else memo
         small = images.resize(photo, *size).to(device)
-        tiles = divide(encoder, {*content_layers, *style_layers}, *size, window)
+        tiles = divide(encoder, {*content_layers, *style_layers}, *size, plan.window)
 
         def features() -> dict[str, Sight]:
-            return look_at(encoder, small[None], content_layers, tiles)
+            return look_at(encoder, small[None], content_layers, tiles, plan.keeps)
 
         def look(part: Region) -> tuple[Sequence[Style | Nearest], dict[str, float]]:
             there = part.at(scale, options.style_scale, device)
             return style_terms(
-                encoder, there, style_layers, options.style_norm, options.statistic, seed, content_layers, window
+                encoder, there, style_layers, options.style_norm, options.statistic, seed, content_layers, plan.window
             )
 
-        looks = remembered(memo, ("styles", size, window, style_by), lambda: [look(part) for part in parts])
+        looks = remembered(known, ("styles", size, plan.window, style_by), lambda: [look(part) for part in parts])
         cover = max(sum(part.share for part in parts), 1e-12)
         energy = {
             layer: sum(part.share * seen[layer] for part, (_, seen) in zip(parts, looks, strict=True)) / cover
             for layer in content_layers
         }
-        target = remembered(memo, ("photo", size, window, seen_by), features)
+        target = remembered(known, ("photo", size, plan.window, plan.keeps, seen_by), features)
         content = content_terms(target, options.content_norm, energy)
         style = [term for terms, _ in looks for term in terms]
         return Objective(

@@ -22,6 +22,8 @@ _OUTPUT = {
     "bits": render.BITS,
     "save_every": render.SAVE_EVERY,
     "plot": render.PLOT,
+    "checkpoint_every": render.CHECKPOINT_EVERY,
+    "resume": render.RESUME,
     "as_json": render.AS_JSON,
     "quiet": render.QUIET,
 }

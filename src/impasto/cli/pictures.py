@@ -64,13 +64,13 @@ def _show_installation() -> None:
     import torch
 
     import impasto
-    from impasto import steps, weights
+    from impasto import devices, weights
 
     table = Table.grid(padding=(0, 2))
     table.add_row("impasto", impasto.__version__)
     table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
     table.add_row("PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads")
-    table.add_row("device", str(steps.choose_device("auto")))
+    table.add_row("device", str(devices.choose_device("auto")))
     here = [name for name, source in weights.CATALOGUE.items() if weights.locate(source)]
     table.add_row("weights", ", ".join(here) or "none")
     table.add_row("cache", str(weights.cache_folder()))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+import math
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli.display import StepBar, duration, err, out
+from impasto.errors import ImpastoError
 from impasto.options import Options
 
 if TYPE_CHECKING:
+    from impasto.checkpoints import Checkpoints
+    from impasto.images import Picture
     from impasto.steps import Step
+
+log = logging.getLogger(__name__)
 
 OUTPUT = Annotated[
     Path,
@@ -36,6 +44,19 @@ PLOT = Annotated[
     Path | None,
     typer.Option(help="Draw how the losses fell: a .png, .svg or .pdf.", rich_help_panel="Output"),
 ]
+CHECKPOINT_EVERY = Annotated[
+    float,
+    typer.Option(
+        help="Put the run away in OUT.checkpoint every S seconds; 0 for never. It goes when the picture is written.",
+        min=0,
+        metavar="S",
+        rich_help_panel="Output",
+    ),
+]
+RESUME = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from OUT.checkpoint, to the same file.", rich_help_panel="Output"),
+]
 AS_JSON = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object per step, and no bar.", rich_help_panel="Output"),
@@ -51,8 +72,20 @@ class Output:
     bits: int = 8
     save_every: int | None = None
     plot: Path | None = None
+    checkpoint_every: float = 60.0
+    resume: bool = False
     as_json: bool = False
     quiet: bool = False
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """Where the run is put away; None for nowhere."""
+        from impasto.checkpoints import Checkpoints
+
+        if not (self.checkpoint_every or self.resume):
+            return None
+        path = self.output.with_name(self.output.name + ".checkpoint")
+        return Checkpoints(path, self.checkpoint_every or math.inf, self.resume)
 
 
 def check(output: Output, given: Sequence[str]) -> None:
@@ -77,14 +110,16 @@ def render(steps: Iterable[Step], output: Output, settings: dict[str, Any]) -> i
     """Go through the steps, show them, and write the last one's picture, whatever happens; the exit code."""
     from impasto import images, plots
 
-    curve = []
+    curve: list[tuple[int, int, float, Mapping[str, float]]] = []
     step: Step | None = None
     failure: BaseException | None = None
     saved = 0
-    path = output.output
+    path, checkpoints = output.output, output.checkpoints
     try:
         with StepBar(shown=not (output.quiet or output.as_json)).running() as bar:
             for step in steps:
+                if not curve:
+                    images.check_space(path, step.size, output.bits)
                 bar.show(step)
                 curve.append((step.evaluations, step.scale, step.loss, step.losses))
                 if output.as_json:
@@ -92,31 +127,57 @@ def render(steps: Iterable[Step], output: Output, settings: dict[str, Any]) -> i
                 if output.save_every is not None and step.evaluations // output.save_every > saved:
                     saved = step.evaluations // output.save_every
                     name = path.with_name(f"{path.stem}-{step.evaluations:05}{path.suffix}")
-                    images.write(name, step.picture, output.bits, settings)
+                    try:
+                        images.write(name, step.picture, output.bits, settings)
+                    except ImpastoError as error:  # the run is worth more
+                        log.warning("%s", error)
     except (Exception, KeyboardInterrupt) as error:
-        if step is None:
+        if not curve:
             raise
         failure = error  # hours may lie behind it: first the picture
     assert step is not None  # there is one at least
-    images.write(path, step.picture, output.bits, settings)
+    written = _write(path, step.picture, output.bits, settings)
+    if checkpoints is not None and failure is None and written == path:
+        checkpoints.discard()
     if output.plot is not None:
         plots.plot_losses(output.plot, curve)
     if output.as_json:
-        done = {"event": "done", "output": str(path), "interrupted": failure is not None, "settings": settings}
+        done = {"event": "done", "output": str(written), "interrupted": failure is not None, "settings": settings}
         out.print(json.dumps(_report(step) | done), markup=False)
     elif failure is not None:
-        err.print(f"impasto: interrupted; the best picture so far is in {path}", markup=False)
+        kept = checkpoints is not None and checkpoints.path.exists()
+        further = "; the same command with --resume goes on" if kept else ""
+        err.print(f"impasto: interrupted; the best picture so far is in {written}{further}", markup=False)
     elif not output.quiet:
         height, width = step.size
         out.print(
-            f"{path}  {width}×{height} px, {step.evaluations} evaluations in {duration(step.seconds)}",
+            f"{written}  {width}×{height} px, {step.evaluations} evaluations in {duration(step.seconds)}",
             markup=False,
         )
     if isinstance(failure, KeyboardInterrupt):
         return 130
     if failure is not None:
         raise failure
-    return 0
+    return 0 if written == path else 1
+
+
+def _write(path: Path, picture: Picture, bits: int, settings: dict[str, Any]) -> Path:
+    """Write the picture; where that fails, to another place, under a name that nothing has yet; says where."""
+    from impasto import files, images
+
+    try:
+        images.write(path, picture, bits, settings)
+        return path
+    except ImpastoError as error:
+        for folder in (Path.cwd, Path.home, lambda: Path(tempfile.gettempdir())):
+            try:
+                other = files.unused(folder() / path.name)
+                images.write(other, picture, bits, settings)
+            except (ImpastoError, OSError, RuntimeError):
+                continue
+            err.print(f"impasto: {error}; the picture is in {other}", style="red", markup=False)
+            return other
+        raise
 
 
 def _report(step: Step) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: O
     pictures = [content, *style]
     check(output, files_of(pictures, options))
     settings = record.settings("stylize", pictures, options, output.bits)
-    return render(impasto.iterate(content, style, options), output, settings)
+    return render(impasto.iterate(content, style, options, checkpoints=output.checkpoints), output, settings)
 
 
 def texture(style: Paintings, options: TextureOptions, output: Output) -> int:
@@ -57,7 +57,7 @@ def texture(style: Paintings, options: TextureOptions, output: Output) -> int:
 
     check(output, files_of(style, options))
     settings = record.settings("texture", style, options, output.bits)
-    return render(impasto.iterate_texture(style, options), output, settings)
+    return render(impasto.iterate_texture(style, options, output.checkpoints), output, settings)
 
 
 def reconstruct(
@@ -77,7 +77,7 @@ def reconstruct(
 
     check(output, files_of([picture], options))
     settings = record.settings("reconstruct", [picture], options, output.bits)
-    return render(impasto.iterate_reconstruction(picture, options), output, settings)
+    return render(impasto.iterate_reconstruction(picture, options, output.checkpoints), output, settings)
 
 
 def demo(

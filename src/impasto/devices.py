@@ -1,0 +1,68 @@
+"""What the machine offers: devices to compute on, and the memory that is free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the best one here.
+
+    Raises:
+        ValueError: a device that this machine or this build of PyTorch lacks.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
+    if not available[name]:
+        here = ", ".join(device for device, there in available.items() if there)
+        raise ValueError(f"device {name} is not available here; choose from auto, {here}")
+    return torch.device(name)
+
+
+def used() -> int:
+    """The bytes of memory that this process takes."""
+    rss: int = psutil.Process().memory_info().rss
+    return rss
+
+
+def available(device: torch.device | None = None) -> int:
+    """The bytes of memory that this process could still take: of the machine, or of its container if that is less."""
+    if device is not None and device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    return max(0, min([psutil.virtual_memory().available, *_container_limits()]))
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on whichever device."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _container_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """What the control groups that this process is in leave it, in bytes (Linux, versions 1 and 2)."""
+    try:
+        group = Path(next(line for line in own.read_text().splitlines() if line.startswith("0::"))[4:])
+    except (OSError, StopIteration):
+        group = Path()
+    version2 = ("memory.max", "memory.current", "inactive_file")
+    version1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    free = []
+    for folder, (limit, usage, cached) in [
+        *((root / path, version2) for path in (group, *group.parents)),
+        (root / "memory", version1),
+    ]:
+        try:
+            text = (folder / limit).read_text().strip()
+            if text == "max" or int(text) >= 1 << 60:
+                continue
+            taken = int((folder / usage).read_text())
+            # Pages of files that nobody reads any more count as usage, but are given back when asked for.
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            free.append(int(text) - taken + int(stat.get(cached, 0)))
+        except (OSError, ValueError):
+            continue
+    return free
