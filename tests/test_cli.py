@@ -428,14 +428,14 @@ def test_a_failure_on_the_way_keeps_the_best_picture_and_the_run(run, picture, m
             raise ValueError("a cosmic ray")
         return real(self, canvas)
 
-    monkeypatch.setattr(Objective, "value_and_grad", failing)
-    code, _, err = run(*arguments)
+    with monkeypatch.context() as troubled:
+        troubled.setattr(Objective, "value_and_grad", failing)
+        code, _, err = run(*arguments)
     assert code == 2
     assert "best picture so far is in out.png; the same command with --resume goes on" in err
     assert "a cosmic ray" in err
     assert images.read("out.png").size == (43, 64)
     assert Path("out.png").read_bytes() != expected
-    monkeypatch.undo()
     assert run(*arguments, "--resume")[0] == 0
     assert Path("out.png").read_bytes() == expected
     assert not Path("out.png.checkpoint").exists()

@@ -228,7 +228,8 @@ def _check_pixels(width: int, height: int, what: str) -> None:
     needed, free = width * height * TAKEN, devices.available()
     if needed > free:
         raise PictureError(
-            f"{what} has {width}×{height} pixels, which take {needed / 1e9:.1f} GB to read; {free / 1e9:.1f} GB are free"
+            f"{what} has {width}×{height} pixels; to read them takes {needed / 1e9:.1f} GB of memory, "
+            f"and {free / 1e9:.1f} GB are free"
         )
 
 
