@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from hypothesis import settings
 
 from impasto import images
 from impasto.encoders import Encoder, random_encoder
+
+settings.register_profile("long", max_examples=20_000)
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from impasto import regions, tiling, weights
+from impasto import images, photos, regions, styles, tiling, weights
 from impasto.encoders import random_encoder
-from impasto.objective import Objective, View
+from impasto.objective import Content, Objective, View
 from impasto.regions import Region, Source
 from impasto.statistics import STATISTICS
 from impasto.targets import content_terms, look_at, style_terms, weighed
@@ -22,7 +22,7 @@ def noise(seed, *shape):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def objective_of(encoder, size, statistic="gram", masked=False, keep=False, grey=False, window=1 << 20):
+def objective_of(encoder, size, statistic="gram", masked=False, keep=False, grey=False, window=1 << 20, kept=False):
     """Everything at once: content, style of two paintings, total variation; whole, or in tiles of `side`."""
     photo, where = noise(1, 1, 3, *size), noise(2, *size)
     sources = (Source("a", noise(3, 3, 30, 41), noise(4, 30, 41), 0.3), Source("b", noise(5, 3, 37, 26), None, 0.7))
@@ -30,7 +30,7 @@ def objective_of(encoder, size, statistic="gram", masked=False, keep=False, grey
     if masked:
         parts.append(Region(1 - where, sources[:1], "rest"))
     tiles = tiling.divide(encoder, {*LAYERS, "relu2_2"}, *size, window)
-    sights = look_at(encoder, photo, ["relu2_2"], tiles)
+    sights = look_at(encoder, photo, ["relu2_2"], tiles, kept)
     looks = [style_terms(encoder, part, LAYERS, "relative", statistic, 0, ["relu2_2"], window // 2) for part in parts]
     terms = [
         *weighed(content_terms(sights, "relative", looks[0][1]), {"relu2_2": 1.0}, 2.0),
@@ -155,3 +155,38 @@ def test_in_single_precision_on_the_real_network():
 def test_weights_are_those_of_the_whole_mask():
     mask = noise(0, 33, 47)
     assert regions.positions(mask, 4).shape == (8, 11)
+
+
+@pytest.mark.parametrize("size", [(33, 47), (4, 40)])
+@pytest.mark.parametrize("window", [1, 600])
+def test_targets_that_are_kept(size, window):
+    encoder = dataclasses.replace(random_encoder(BLOCKS), padding="replicate")
+    tiled = assert_the_same(encoder, size, window, kept=True)
+    assert all(term.target is not None for term in tiled.parts if isinstance(term, Content))
+
+
+def test_no_seams(monkeypatch):
+    """In a picture 2048 px wide the gradient is not rougher along the borders of tiles than at other squares.
+
+    With tiles that do not reach beyond what they own, it is.
+    """
+    layers, content = [f"relu{block}_1" for block in range(1, 6)], ["relu4_2"]
+    encoder = weights.load("vgg19", padding="replicate").up_to([*layers, *content])
+    photo = images.read(photos.load("chelsea")).resized(1366, 2048).rgb[None, :, 600:776]
+    painting = images.read(styles.paint("swirls", 200, 200)).rgb
+    terms, energy = style_terms(encoder, Region(None, (Source("swirls", painting),)), layers, measured=content)
+
+    def rougher():
+        tiles = tiling.divide(encoder, [*layers, *content], *photo.shape[-2:], 80_000)
+        parts = content_terms(look_at(encoder, photo, content, tiles), "relative", energy)
+        parts = [*weighed(parts, dict.fromkeys(content, 1.0), 1.0), *weighed(terms, dict.fromkeys(layers, 0.2), 20.0)]
+        gradient = Objective(encoder, parts, tiles=tiles).value_and_grad(photo).gradient[0]
+        steps = gradient.diff().abs().mean((0, 1))[15::16]
+        borders = [tile.columns.start // 16 - 1 for tile in tiles if tile.columns.start]
+        elsewhere = [index for index in range(len(steps)) if index not in borders]
+        assert len(borders) >= 4
+        return (steps[borders].mean() / steps[elsewhere].mean()).item()
+
+    assert rougher() < 1.5
+    monkeypatch.setattr(tiling, "halo", lambda encoder, taps: 0)
+    assert rougher() > 3

@@ -10,10 +10,13 @@ import json
 import logging
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("VIPS_WARNING", "0")  # what libvips has to say of a file's flaws is not for the terminal
 
 import numpy as np
 import PIL.Image
@@ -213,7 +216,8 @@ def _open(path: str | os.PathLike[str]) -> Any:
 def _from_rare_file(path: Path, reason: str) -> Picture:
     """BMP, TGA and other formats that libvips leaves to Pillow."""
     try:
-        with PIL.Image.open(path) as image:
+        # What Pillow warns of, large pictures and flaws, is checked here, or does not matter.
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(path) as image:
             _check_pixels(*image.size, str(path))
             return _from_pil(image, str(path))
     except PIL.UnidentifiedImageError:
@@ -372,8 +376,9 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any] | None:
             texts.append(image.get("image-description"))
         if image.get_typeof("exif-data"):
             exif = PIL.Image.Exif()
-            exif.load(image.get("exif-data"))
-            texts.append(exif.get(_DESCRIPTION, ""))
+            with warnings.catch_warnings(action="ignore"):
+                exif.load(image.get("exif-data"))
+                texts.append(exif.get(_DESCRIPTION, ""))
     except (pyvips.Error, OSError, ValueError, SyntaxError) as error:
         reason = _reason(error) if isinstance(error, pyvips.Error) else error
         raise PictureError(f"cannot read {os.fspath(path)}: {reason}") from None

@@ -75,6 +75,21 @@ def per_pixel(encoder: Encoder, content: Collection[str], style: Collection[str]
     return 1.1 * peak + 2 * PICTURE
 
 
+def check_possible(size: tuple[int, int], device: torch.device, asked: int | None, what: str = "the result") -> None:
+    """Raise a BudgetError if a picture of this size could not even be held while it is optimised.
+
+    To be asked before anything of its size is made.
+    """
+    height, width = size
+    held, _ = HELD["adam"]
+    needed, there = (held + 1) * PICTURE * height * width, budget(asked, device)
+    if needed > there:
+        raise BudgetError(
+            f"{what} would have {width}×{height} px, which need {_amount(needed)} at least, "
+            f"and {_amount(there)} is what there is; give more with --memory, or make it smaller"
+        )
+
+
 def plan(
     encoder: Encoder,
     size: tuple[int, int],

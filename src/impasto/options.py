@@ -5,6 +5,7 @@ Importing this module imports no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -234,10 +235,12 @@ class StylizeOptions(StyledOptions):
     @property
     def weight_of_style(self) -> float:
         """beta, the dial included."""
-        return self.style_weight * self.strength**3
+        return self.style_weight * self.strength * self.strength * self.strength
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not math.isfinite(self.weight_of_style):
+            raise ValueError(f"strength is {self.strength:g}; style_weight times its cube is not a finite number")
         if not self.content_weight * sum(self.content_layers.values()) and not (
             self.weight_of_style * sum(self.layers_of_style.values())
         ):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from impasto import images, masks, regions, schedule, weights
+from impasto import images, masks, memory, regions, schedule, weights
 from impasto.checkpoints import Checkpoints, hashes
 from impasto.devices import choose_device
 from impasto.images import Picture, PictureLike
@@ -53,6 +53,7 @@ def iterate_reconstruction(
     device = choose_device(options.device)
     original = read_content(picture, "the picture")
     size = original.size if options.size is None else images.fit(original.size, options.size)
+    memory.check_possible(size, device, options.memory, "the picture")
     content, style = options.layers_of_content, options.layers_of_style
     encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
     encoder.check_size(*size, {**content, **style}, "the picture")

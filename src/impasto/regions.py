@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto import images
+from impasto import images, memory
 from impasto.encoders import Encoder
 from impasto.options import StyledOptions
 from impasto.schedule import Scale
@@ -139,6 +139,8 @@ def check_regions(
 ) -> None:
     """Raise a ValueError if a region, or what is read of a painting, has too few pixels for one of `layers`.
 
+    And a BudgetError if a painting would have more than there is memory for.
+
     A mask is held to account at the last scale. At smaller ones a layer at which it vanishes is left out.
     """
     read = [layer for layer, weight in layers.items() if weight]
@@ -148,6 +150,8 @@ def check_regions(
         for source in part.sources:
             for factor in options.style_scale:
                 encoder.check_size(*source.size_at(scales[0], factor), read, _called(source, factor))
+                largest = source.size_at(scales[-1], factor)
+                memory.check_possible(largest, torch.device("cpu"), options.memory, _called(source, factor))
                 if source.where is not None:
                     where = resize_mask(source.where, *source.size_at(scales[-1], factor))
                     assert where is not None

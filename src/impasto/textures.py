@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from impasto import color, images, masks, regions, schedule, weights
+from impasto import color, images, masks, memory, regions, schedule, weights
 from impasto.checkpoints import Checkpoints, hashes
 from impasto.devices import choose_device
 from impasto.images import Picture, PictureLike
@@ -54,13 +54,15 @@ def iterate_texture(
     options = options or TextureOptions()
     device = choose_device(options.device)
     width, height = options.size
+    largest = height * width * max(options.style_scale) ** 2
+    memory.check_possible((height, width), device, options.memory, "the texture")
     layers = options.layers_of_style
     encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
     encoder.check_size(height, width, layers, "the texture")
     scales = schedule.plan(height, width, options.iterations, options.scales)
     if options.seamless:
         encoder = dataclasses.replace(encoder, padding="circular")
-    paintings = read_styles(styles, height * width * max(options.style_scale) ** 2, {})
+    paintings = read_styles(styles, largest, {})
     blank = Picture(torch.zeros(3, height, width))
     (part,), _ = masks.assign(blank, paintings, options.style_weights, {}, options.style_mask)
     regions.check_regions((part,), encoder, layers, scales, options)

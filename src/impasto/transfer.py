@@ -11,7 +11,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from impasto import color, images, masks, regions, schedule, weights
+from impasto import color, images, masks, memory, regions, schedule, weights
 from impasto.checkpoints import Checkpoints, hashes
 from impasto.devices import choose_device
 from impasto.encoders import Encoder
@@ -70,8 +70,9 @@ def iterate(
     device = choose_device(options.device)
     original = remembered(known, ("content", identity(content)), lambda: read_content(content))
     size = original.size if options.size is None else images.fit(original.size, options.size)
-    photo = original.resized(*size)
+    memory.check_possible(size, device, options.memory)
     largest = size[0] * size[1] * max(options.style_scale) ** 2
+    photo = original.resized(*size)
     paintings = read_styles(styles, largest, known)
     parts, keep = masks.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
     if options.color == "palette":

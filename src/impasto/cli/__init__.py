@@ -41,6 +41,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (ImpastoError, ValueError, OSError) as error:
         return _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        from impasto.devices import ran_out
+
+        if not ran_out(error):
+            raise
+        return _fail("out of memory: close other programs, or make a smaller picture")
     except (KeyboardInterrupt, typer.Abort):
         err.print("impasto: interrupted before there was anything to keep")
         return 130
