@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from impasto import transfer
+from impasto.memory import Plan
 from impasto.objective import Objective, add_total_variation
 from impasto.options import StylizeOptions
 from impasto.presets import preset
@@ -17,6 +18,8 @@ from impasto.statistics import STATISTICS
 from impasto.targets import content_terms, look_at, style_terms, weighed
 
 SIZE = (32, 48)
+#: As a whole.
+PLAN = Plan(1 << 20, "lbfgs", 10, True, 0)
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_presets_are_the_papers(name, content_loss, style_loss, alpha, beta, tin
     image, photo, painting = pictures
     encoder = dataclasses.replace(tiny_encoder, pooling=preset(name).pooling)
     objective_at = transfer._objectives(encoder, preset(name), photo[0], [whole_of(painting)], None, {}, ())
-    objective = objective_at(Scale(*SIZE, 1), 100)
+    objective = objective_at(Scale(*SIZE, 1), PLAN)
     ours = objective.value_and_grad(image)
     expected = alpha * content_loss(flat(encoder, image, "relu4_2"), flat(encoder, photo, "relu4_2"))
     assert_close(ours.terms["content relu4_2"], expected, rtol=1e-10, atol=0)
@@ -181,7 +184,7 @@ def test_layers_without_weight_cost_nothing(tiny_encoder, pictures):
     _, photo, painting = pictures
     options = StylizeOptions(content_weight=0.0, style_layers={"relu1_1": 1.0, "relu5_1": 0.0})
     objective = transfer._objectives(tiny_encoder, options, photo[0], [whole_of(painting)], None, {}, ())(
-        Scale(*SIZE, 1), 100
+        Scale(*SIZE, 1), PLAN
     )
     assert objective.taps == {"relu1_1"}
     assert set(objective.value_and_grad(photo).terms) == {"style relu1_1"}
@@ -267,7 +270,7 @@ def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator
     keep = torch.rand(16, 16, generator=generator, dtype=torch.float64)
     options = StylizeOptions(style_layers="relu1_1,relu2_1", color=color)
     at = transfer._objectives(tiny_encoder, options, photo[0], [whole_of(painting)], keep, {}, ())
-    objective = at(Scale(16, 16, 1), 16)
+    objective = at(Scale(16, 16, 1), PLAN)
     evaluation = objective.value_and_grad(image)
     direction = torch.randn(image.shape, generator=generator, dtype=torch.float64)
     up, down = (objective.value_and_grad(image + s * 1e-6 * direction).loss for s in (1, -1))
