@@ -100,7 +100,7 @@ def test_parts_of_one_painting_go_to_their_regions(photo, styles, encoder):
         style_mask={"1": 255 - half, "2": half},
     ).rgb
     for part, own, other in ((picture[..., :44], "mosaic", "swirls"), (picture[..., 52:], "swirls", "mosaic")):
-        assert distance(encoder, part, styles[own]) < 0.7 * distance(encoder, part, styles[other])
+        assert distance(encoder, part, styles[own]) < 0.8 * distance(encoder, part, styles[other])
 
 
 @pytest.mark.parametrize("mode", ["style", "luminance", "palette"])
