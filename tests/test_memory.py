@@ -31,7 +31,7 @@ def test_what_fits_is_computed_whole(encoder):
     chosen = plan(encoder, (384, 512), 2 * 10**9)
     assert (chosen.window, chosen.method, chosen.history) == (384 * 512, "lbfgs", 10)
     pictures = 24 * 12  # bytes per pixel of what L-BFGS holds
-    assert 1400 < (chosen.bytes - memory.WORKSPACE) / (384 * 512) - pictures < 1900
+    assert 1000 < (chosen.bytes - memory.WORKSPACE) / (384 * 512) - pictures < 1300
 
 
 @pytest.mark.parametrize("megapixels", [4, 36])
@@ -96,7 +96,7 @@ def test_a_picture_in_parts_is_the_picture(photo, monkeypatch):
 
 
 def test_too_little_is_said_before_the_first_step(photo):
-    with pytest.raises(BudgetError, match=r"96×64 px need \d+ MB beside what is taken already"):
+    with pytest.raises(BudgetError, match=r"96×64 px, which need .* give more with --memory"):
         impasto.iterate(photo, "swirls", preset(size=96, memory="1MB"))
 
 

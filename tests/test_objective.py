@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from impasto import transfer
+from impasto import images, neighbours, styles, transfer, weights
 from impasto.memory import Plan
-from impasto.objective import Objective, add_total_variation
+from impasto.objective import Content, Objective, Style, add_total_variation
 from impasto.options import StylizeOptions
 from impasto.presets import preset
 from impasto.regions import Region, Source
@@ -166,7 +166,7 @@ def test_relative_norms_measure_against_seeing_nothing(tiny_encoder, pictures):
     for statistic in STATISTICS:
         for style in style_of(tiny_encoder, painting, {"relu1_1": 1.0, "relu5_1": 1.0}, 1.0, "relative", statistic):
             features = tiny_encoder(painting, [style.layer])[style.layer][0].flatten(1)
-            nothing = torch.zeros_like(style.phi(features, None).mean)
+            nothing = torch.zeros_like(style.phi.sums(features, None).mean)
             assert_close(style.weight * style.distance(nothing).item(), 1.0)
 
 
@@ -199,8 +199,8 @@ def test_several_sources_are_one_distribution(tiny_encoder, pictures):
         terms, _ = style_terms(encoder, whole_of(one, other), layers, "gatys", statistic)
         for term in terms:
             both = torch.cat([encoder(p, [term.layer])[term.layer][0].flatten(1) for p in (one, other)], 1)
-            assert_close(term.distance(term.phi(both, None).mean).item(), 0.0, rtol=0, atol=1e-9)
-            assert term.distance(term.phi(both[:, : both.shape[1] // 2], None).mean) > 1e-9
+            assert_close(term.distance(term.phi.sums(both, None).mean).item(), 0.0, rtol=0, atol=1e-9)
+            assert term.distance(term.phi.sums(both[:, : both.shape[1] // 2], None).mean) > 1e-9
 
 
 def test_a_masked_term_sees_only_its_region(tiny_encoder, pictures):
@@ -217,10 +217,10 @@ def test_a_masked_term_sees_only_its_region(tiny_encoder, pictures):
         # A third of the picture counts a third.
         features = tiny_encoder(image, ["relu2_1"])["relu2_1"][..., :8]
         if statistic == "nearest":
-            expected = alone[0].at(features, None, 8 * 16)
+            expected = alone[0].pull(features, None, 8 * 16, torch.zeros_like(features))
         else:
-            expected = alone[0].at(alone[0].sums(features, None))
-        assert_close(evaluation.loss, expected.item() / 3)
+            expected, _ = alone[0].slope(alone[0].sums(features, None))
+        assert_close(evaluation.loss, expected / 3)
         gradient = evaluation.gradient
         assert gradient[..., :16].abs().max() > 0
         assert gradient[..., 24:].abs().max() == 0
@@ -234,8 +234,11 @@ def test_a_masked_style_is_read_only_there(tiny_encoder, pictures):
     for statistic in [*STATISTICS, "nearest"]:
         (term,), _ = style_terms(tiny_encoder, Region(None, (source,)), ["relu2_1"], "gatys", statistic)
         inside = tiny_encoder(painting, ["relu2_1"])["relu2_1"][..., 4:12, 8:]
-        value = term.at(inside, None, 64) if statistic == "nearest" else term.at(term.sums(inside, None))
-        assert_close(value.item(), 0.0, rtol=0, atol=1e-9)
+        if statistic == "nearest":
+            value = term.pull(inside, None, 64, torch.zeros_like(inside))
+        else:
+            value, _ = term.slope(term.sums(inside, None))
+        assert_close(value, 0.0, rtol=0, atol=1e-9)
 
 
 def test_layers_at_which_a_region_vanishes_are_left_out(tiny_encoder, pictures):
@@ -275,3 +278,62 @@ def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator
     direction = torch.randn(image.shape, generator=generator, dtype=torch.float64)
     up, down = (objective.value_and_grad(image + s * 1e-6 * direction).loss for s in (1, -1))
     assert_close((evaluation.gradient * direction).sum().item(), (up - down) / 2e-6, rtol=1e-4, atol=1e-8)
+
+
+def by_autograd(objective, image):
+    """The loss as one formula, differentiated by torch: the reference for the way back that is written out."""
+    image = image.clone().requires_grad_()
+    loss = image.new_tensor(0.0)
+    for layer, features in objective.encoder.walk(image, objective.taps):
+        for term in [term for term in objective.parts if term.layer == layer]:
+            if isinstance(term, Content):
+                loss = loss + term.weight * (features - term.target).square().sum()
+            elif isinstance(term, Style):
+                where = None if term.where is None else term.where.flatten()
+                loss = loss + term.weight * term.distance(term.phi.sums(features[0].flatten(1), where).mean)
+            else:
+                ((bank, _),) = term.banks
+                loss = loss + term.weight * neighbours.distances(features[0].flatten(1), bank).mean()
+    (gradient,) = torch.autograd.grad(loss, image)
+    return loss.item(), gradient
+
+
+@pytest.mark.parametrize("statistic", [*STATISTICS, "nearest"])
+@pytest.mark.parametrize("padding", ["zeros", "replicate", "circular"])
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_the_way_back_is_that_of_autograd(statistic, padding, pooling, tiny_encoder, pictures):
+    """To rounding; activations before their ReLU, several terms on a layer, and poolings among them."""
+    image, photo, painting = pictures
+    encoder = dataclasses.replace(tiny_encoder, padding=padding, pooling=pooling)
+    content = dict.fromkeys(["relu2_1", "conv4_2", "pool1"], 1.0)
+    style = dict.fromkeys(["relu1_1", "relu2_1", "conv3_1", "pool2", "relu5_1"], 0.3)
+    objective = Objective(
+        encoder,
+        (
+            *content_of(encoder, photo, content, 1.0, "relative"),
+            *style_of(encoder, painting, style, 2.0, "relative", statistic),
+        ),
+    )
+    loss, gradient = by_autograd(objective, image)
+    evaluation = objective.value_and_grad(image)
+    assert_close(evaluation.loss, loss, rtol=1e-10, atol=0)
+    assert (evaluation.gradient - gradient).norm() < 1e-10 * gradient.norm()
+
+
+@pytest.mark.parametrize("size", [(96, 64), (75, 53)])
+def test_the_way_back_is_that_of_autograd_in_single_precision(photo, size):
+    layers, content = [f"relu{block}_1" for block in range(1, 6)], {"relu4_2": 1.0}
+    encoder = weights.load("vgg19", padding="replicate").up_to([*layers, *content])
+    image = images.read(photo).resized(*size).rgb[None]
+    painting = images.read(styles.paint("swirls", 96, 96)).rgb[None]
+    objective = Objective(
+        encoder,
+        (
+            *content_of(encoder, image.flip(-1), content, 1.0, "relative", painting),
+            *style_of(encoder, painting, dict.fromkeys(layers, 0.2), 20.0, "relative"),
+        ),
+    )
+    loss, gradient = by_autograd(objective, image)
+    evaluation = objective.value_and_grad(image)
+    assert_close(evaluation.loss, loss, rtol=1e-5, atol=0)
+    assert (evaluation.gradient - gradient).norm() < 1e-5 * gradient.norm()

@@ -28,7 +28,7 @@ def statistic(name, style):
 @given(cut=st.integers(1, 39), seed=st.integers(0, 99))
 def test_sums_over_any_split_equal_the_whole(name, cut, seed):
     style = features(seed=seed)
-    sums = statistic(name, style).sums
+    sums = statistic(name, style).phi.sums
     whole = sums(style, None)
     parts = sums(style[:, :cut], None) + sums(style[:, cut:], None)
     assert_close(parts.total, whole.total)
@@ -39,7 +39,7 @@ def test_sums_over_any_split_equal_the_whole(name, cut, seed):
 @pytest.mark.parametrize("name", NAMES)
 def test_order_of_positions_does_not_matter(name):
     style = features()
-    sums = statistic(name, style).sums
+    sums = statistic(name, style).phi.sums
     shuffled = style[:, torch.randperm(40, generator=torch.Generator().manual_seed(3))]
     assert_close(sums(shuffled, None).mean, sums(style, None).mean)
 
@@ -47,7 +47,7 @@ def test_order_of_positions_does_not_matter(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_count_positions(name):
     style = features()
-    sums = statistic(name, style).sums
+    sums = statistic(name, style).phi.sums
     weights = torch.arange(40, dtype=torch.float64) % 3  # 0: absent, 1: once, 2: twice
     repeated = torch.repeat_interleave(style, weights.long(), dim=1)
     weighted = sums(style, weights)
@@ -59,8 +59,8 @@ def test_weights_count_positions(name):
 def test_distance_is_zero_at_the_target_only(name):
     style, other = features(seed=0), 1.3 * features(seed=1)
     chosen = statistic(name, style)
-    distance = chosen.distance_to(chosen.sums(style, None).mean)
-    at_target, elsewhere = (distance(chosen.sums(f, None).mean).item() for f in (style, other))
+    distance = chosen.distance_to(chosen.phi.sums(style, None).mean)
+    at_target, elsewhere = (distance(chosen.phi.sums(f, None).mean).item() for f in (style, other))
     assert abs(at_target) < 1e-6 * elsewhere
     assert elsewhere > 1e-3
 
@@ -69,10 +69,26 @@ def test_distance_is_zero_at_the_target_only(name):
 def test_gradient(name):
     style = features(seed=2)
     chosen = statistic(name, style)
-    distance = chosen.distance_to(chosen.sums(style, None).mean)
+    distance = chosen.distance_to(chosen.phi.sums(style, None).mean)
     weights = torch.rand(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     start = (features(seed=3) * 1.2).requires_grad_()
-    assert torch.autograd.gradcheck(lambda f: distance(chosen.sums(f, weights).mean), start)
+    assert torch.autograd.gradcheck(lambda f: distance(chosen.phi.sums(f, weights).mean), start)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pull_is_the_gradient_of_the_sums(name, weighted):
+    """Of any function of them, and added to what was there, in the layout that it has."""
+    generator = torch.Generator().manual_seed(1)
+    phi = statistic(name, features(seed=2)).phi
+    weights = torch.rand(40, generator=generator, dtype=torch.float64) if weighted else None
+    start = features(seed=3).requires_grad_()
+    total = phi.sums(start, weights).total
+    slope = torch.randn(total.shape, generator=generator, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(total, start, slope)
+    for before in (torch.ones(5, 40, dtype=torch.float64), torch.ones(40, 5, dtype=torch.float64).T):
+        phi.pull(start.detach(), weights, slope, before)
+        assert_close(before - 1, expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,12 +97,12 @@ def test_gradient_is_finite_where_features_are_degenerate(name, rank):
     style = features(seed=2, dtype=torch.float32)
     style[3:] = 0  # dead channels, so a covariance without full rank
     chosen = statistic(name, style)
-    distance = chosen.distance_to(chosen.sums(style, None).mean)
+    distance = chosen.distance_to(chosen.phi.sums(style, None).mean)
     flat = features(positions=rank, seed=5, dtype=torch.float32).repeat(1, 20)
     flat[2:] = 0
     for start in (flat, style.clone(), torch.zeros_like(style)):
         start.requires_grad_()
-        distance(chosen.sums(start, None).mean).backward()
+        distance(chosen.phi.sums(start, None).mean).backward()
         assert start.grad.isfinite().all()
 
 
@@ -119,7 +135,7 @@ def test_random_features_estimate_the_gaussian_kernel():
     x = features()
     frequencies = statistics.draw_frequencies(moments(x), seed=0)
     width = (2 * x.var(1, correction=0).sum()).sqrt()
-    phi = [statistics.gaussian(frequencies)(x[:, [k]]).total for k in range(10)]
+    phi = [statistics.gaussian(frequencies).sums(x[:, [k]]).total for k in range(10)]
     for i in range(10):
         for j in range(10):
             exact = torch.exp(-(x[:, i] - x[:, j]).square().sum() / (2 * width**2))

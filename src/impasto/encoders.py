@@ -7,7 +7,7 @@ second convolution, `relu4_2` the same after its ReLU, `pool4` the pooling that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple, get_args
@@ -18,6 +18,8 @@ from torch import Tensor
 
 Pooling = Literal["max", "average"]
 Padding = Literal["replicate", "zeros", "circular"]
+#: A layer's name, its activations, and the gradient by them, to which it adds.
+Pull = Callable[[str, Tensor, Tensor], None]
 
 #: Architecture -> one (convolutions, channels) pair per block; every block ends in a 2x2 pooling.
 ARCHITECTURES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -133,25 +135,62 @@ class Encoder:
         return dict(self.walk(image, taps))
 
     def walk(self, image: Tensor, taps: Collection[str]) -> Iterator[tuple[str, Tensor]]:
-        """The activations at `taps`, as `__call__` gives them, each as soon as it is there, shallow first.
-
-        What is computed from an activation before the next is asked for comes before it on autograd's tape
-        too: its gradient is made when the way back arrives there, not held ready from the beginning.
-        """
+        """The activations at `taps`, as `__call__` gives them, each as soon as it is there, shallow first."""
         rows = self._rows(taps)
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
         x = image - self.mean.view(1, 3, 1, 1)
-        for row, layer in enumerate(rows):
-            # A convolution and its ReLU are one operation, unless somebody looks at what is between them.
-            fused = layer.kind == "conv" and layer.name not in taps
-            if layer.kind == "conv":
-                x = convolve(x, self.kernels[layer.name], self.padding, rectify=fused)
-            elif layer.kind == "pool":
-                x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
-            elif rows[row - 1].name in taps:
-                x = x.relu()
+        for layer in rows:
+            x = self._step(layer, x, taps)
             if layer.name in taps:
                 yield layer.name, x
+
+    def gradient(self, image: Tensor, taps: Collection[str], pull: Pull) -> Tensor:
+        """The gradient by the image of what depends on the activations at `taps`: down the network and back.
+
+        What autograd would do, less what nobody asks for: a convolution needs nothing of what it read, a ReLU no more
+        than what it gave, and every gradient takes the place of the one before it, or is added to where it lies.
+
+        Args:
+            image: `(1, 3, h, w)`, sRGB in [0, 1].
+            taps: names of layers.
+            pull: called for each of them, deepest first, with its name, its activations, and the gradient by these
+                that has come from deeper ones; adds its own, in place.
+
+        Returns:
+            `(1, 3, h, w)`.
+        """
+        rows = self._rows(taps)
+        self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
+        start = x = image - self.mean.view(1, 3, 1, 1)
+        # The first activations are the largest of all, and the cheapest to compute again.
+        again = 1 if len(rows) > 2 and rows[2].kind == "conv" and rows[0].name not in taps else -1
+        kept: list[Any] = []
+        for row, layer in enumerate(rows):
+            x = self._step(layer, x, taps)
+            needed = layer.name in taps or layer.kind == "relu"
+            kept.append(x if needed and row != again else None)
+        gradient = torch.zeros_like(x)
+        for row, layer in reversed(list(enumerate(rows))):
+            output = kept.pop()
+            if row == again:
+                output = self._step(layer, self._step(rows[0], start, taps), taps)
+            if layer.name in taps:
+                pull(layer.name, output, gradient)
+            if layer.kind == "conv":
+                gradient = convolve_back(gradient, self.kernels[layer.name], self.padding)
+            elif layer.kind == "relu":
+                gradient = rectify_back(gradient, output)
+            else:
+                gradient = pool_back(gradient, kept[-1], self.pooling)
+        return gradient
+
+    def _step(self, layer: Layer, x: Tensor, taps: Collection[str]) -> Tensor:
+        """What a layer makes of `x`; a ReLU does so in place, unless its convolution is looked at."""
+        if layer.kind == "conv":
+            return convolve(x, self.kernels[layer.name], self.padding)
+        if layer.kind == "pool":
+            return pool(x, self.pooling)
+        return x.relu() if layer.name.replace("relu", "conv") in taps else x.relu_()
 
     def depth(self, tap: str) -> int:
         """The row of the table that `tap` names.
@@ -206,45 +245,51 @@ class Encoder:
         )
 
 
-class _Convolution(torch.autograd.Function):
-    """A 3x3 convolution with a fixed kernel. Autograd's own would keep every input for the kernel's gradient,
-    which nobody asks for: here a layer keeps its rectified output and nothing else."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: Kernel, padding: Padding, rectify: bool) -> Tensor:
-        zeros = padding == "zeros"
-        padded = x if zeros else F.pad(x, (1, 1, 1, 1), mode=padding)
-        y = F.conv2d(padded, kernel.weight, kernel.bias, padding=1 if zeros else 0)
-        ctx.padding, ctx.adjoint = padding, kernel.adjoint
-        ctx.save_for_backward(y.relu_() if rectify else None)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (y,) = ctx.saved_tensors
-        if y is not None:
-            gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-        if ctx.padding == "circular":
-            gradient = F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), ctx.adjoint)
-        elif ctx.padding == "zeros":
-            gradient = F.conv2d(gradient, ctx.adjoint, padding=1)
-        else:  # what the copies received belongs to the pixels they were copied from
-            gradient = F.conv2d(gradient, ctx.adjoint, padding=2)
-            gradient[..., 1, :] += gradient[..., 0, :]
-            gradient[..., -2, :] += gradient[..., -1, :]
-            gradient[..., 1] += gradient[..., 0]
-            gradient[..., -2] += gradient[..., -1]
-            gradient = gradient[..., 1:-1, 1:-1]
-        return gradient, None, None, None
+def convolve(x: Tensor, kernel: Kernel, padding: Padding) -> Tensor:
+    """A 3x3 convolution that keeps the size of `x`, `(1, n, h, w)`."""
+    if padding == "zeros":
+        return F.conv2d(x, kernel.weight, kernel.bias, padding=1)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=padding), kernel.weight, kernel.bias)
 
 
-def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool) -> Tensor:
-    """A 3x3 convolution that keeps the size of `x`, `(1, n, h, w)`, then a ReLU if `rectify`.
+def convolve_back(gradient: Tensor, kernel: Kernel, padding: Padding) -> Tensor:
+    """The gradient of what `convolve` read, given that of what it gave: a convolution with the adjoint kernel."""
+    if padding == "circular":
+        return F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), kernel.adjoint)
+    if padding == "zeros":
+        return F.conv2d(gradient, kernel.adjoint, padding=1)
+    # What the copies of the border received belongs to the pixels they were copied from.
+    back = F.conv2d(gradient, kernel.adjoint, padding=2)
+    back[..., 1, :] += back[..., 0, :]
+    back[..., -2, :] += back[..., -1, :]
+    back[..., 1] += back[..., 0]
+    back[..., -2] += back[..., -1]
+    return back[..., 1:-1, 1:-1].contiguous(memory_format=torch.channels_last)
 
-    Differentiable, once, by `x` alone: the kernel is taken as constant.
-    """
-    out: Tensor = _Convolution.apply(x, kernel, padding, rectify)  # type: ignore[no-untyped-call]
-    return out
+
+def rectify_back(gradient: Tensor, rectified: Tensor) -> Tensor:
+    """The gradient of what a ReLU read, in place of that of what it gave."""
+    torch.ops.aten.threshold_backward.grad_input(gradient, rectified, 0, grad_input=gradient)
+    return gradient
+
+
+def pool(x: Tensor, pooling: Pooling) -> Tensor:
+    """The maximum or mean of every 2x2 square."""
+    return F.max_pool2d(x, 2) if pooling == "max" else F.avg_pool2d(x, 2)
+
+
+def pool_back(gradient: Tensor, x: Tensor, pooling: Pooling) -> Tensor:
+    """The gradient of what was pooled, `x`. Where the maxima were is found again: kept, it would take as much memory
+    as two more layers."""
+    square, none, one = (2, 2), (0, 0), (1, 1)
+    ops = torch.ops.aten
+    back: Tensor
+    if pooling == "average":
+        back = ops.avg_pool2d_backward(gradient, x, square, square, none, False, True, None)
+    else:
+        _, places = F.max_pool2d(x, 2, return_indices=True)
+        back = ops.max_pool2d_with_indices_backward(gradient, x, square, square, none, one, False, places)
+    return back
 
 
 def random_encoder(blocks: Iterable[tuple[int, int]], seed: int = 0, pooling: Pooling = "max") -> Encoder:

@@ -57,21 +57,18 @@ def budget(asked: int | None, device: torch.device) -> int:
 def per_pixel(encoder: Encoder, content: Collection[str], style: Collection[str], nearest: bool = False) -> float:
     """Bytes per pixel of a window that evaluating the objective and its gradient takes at its peak.
 
-    Found by going through the table: forward, each layer keeps its rectified output (and max pooling the places
-    of its maxima); backward, a layer needs its gradient twice and once more padded, and each term on it some copies
-    of the features. What lies deeper was given back by then.
+    Found by going through the table as `Encoder.gradient` does. Forward, a convolution has its input, that padded, and
+    its output; a layer keeps its rectified output, but for the first, which is computed again. Backward, a layer
+    needs its gradient twice and once more padded, and each term on it some copies of the features.
     """
     kept, peak = 0.0, 0.0
-    for layer in encoder.layers:
+    for row, layer in enumerate(encoder.layers):
         size = FLOAT * layer.channels / layer.stride**2
-        if layer.kind == "relu":
+        tapped = layer.name in (*content, *style)
+        if (layer.kind == "relu" and row != 1) or (layer.kind != "relu" and tapped):
             kept += size
-            copies = 2 * (layer.name in content) + 2 * (layer.name in style) + 3 * nearest * (layer.name in style)
-            peak = max(peak, kept + size * max(3, 1 + copies))
-        elif layer.kind == "conv" and layer.name in (*content, *style):
-            kept += size
-        elif layer.kind == "pool" and encoder.pooling == "max":
-            kept += 2 * size  # an index is as long as two numbers
+        copies = (layer.name in content) + (7 if nearest else 2) * (layer.name in style) + (row == 1)
+        peak = max(peak, kept + size * (max(2, 1 + copies) if layer.kind == "relu" else 3))
     return 1.1 * peak + 2 * PICTURE
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from impasto import neighbours
-from impasto.encoders import Encoder
+from impasto.encoders import Encoder, Pull
 from impasto.neighbours import Bank
 from impasto.statistics import Distance, Phi, Sums
 from impasto.tiling import Tile, walk, whole
@@ -32,9 +32,14 @@ class Content:
         """What the term is called among others."""
         return f"content {self.layer}"
 
-    def at(self, features: Tensor, target: Tensor) -> Tensor:
-        """The part of the term that features `(1, n, h, w)` and their target make up: a sum over positions."""
-        return self.weight * (features - target).square().sum()
+    def pull(self, features: Tensor, target: Tensor, gradient: Tensor) -> float:
+        """The part of the term that features `(1, n, h, w)` and their target make up: a sum over positions.
+
+        Its gradient is added to `gradient`, of the features' shape.
+        """
+        error = features - target
+        gradient.add_(error, alpha=2 * self.weight)
+        return self.weight * error.square_().sum().item()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +65,22 @@ class Style:
 
     def sums(self, features: Tensor, where: Tensor | None) -> Sums:
         """The sums over features `(1, n, h, w)`, whose weights are `(h, w)`: those of parts add."""
-        return self.phi(positions_of(features), None if where is None else where.flatten())
+        return self.phi.sums(positions_of(features), None if where is None else where.flatten())
 
-    def at(self, sums: Sums) -> Tensor:
-        """The term's value, a scalar, given the sums over the whole picture."""
-        return self.weight * self.distance(sums.mean)
+    def slope(self, sums: Sums) -> tuple[float, Tensor]:
+        """The term's value, given the sums over the whole picture, and d value / d total."""
+        with torch.enable_grad():
+            total = sums.total.detach().requires_grad_()
+            value = self.weight * self.distance(total / sums.mass)
+            (slope,) = torch.autograd.grad(value, total)
+        return value.item(), slope
+
+    def pull(self, features: Tensor, where: Tensor | None, slope: Tensor, gradient: Tensor) -> None:
+        """Add to `gradient`, of the shape `(1, n, h, w)` of the features, theirs, given that of the sums."""
+        flat = positions_of(gradient)
+        self.phi.pull(positions_of(features), None if where is None else where.flatten(), slope, flat)
+        if flat.data_ptr() != gradient.data_ptr():  # a part of a larger one: that was a copy
+            gradient.copy_(flat.view(gradient.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +103,19 @@ class Nearest:
         """What the term is called among others."""
         return _name(self.layer, self.region)
 
-    def at(self, features: Tensor, where: Tensor | None, mass: float) -> Tensor:
-        """The part of the term that features `(1, n, h, w)` make up, of the whole picture's mass: a sum."""
-        positions = positions_of(features)
-        found = torch.stack([share * neighbours.distances(positions, bank) for bank, share in self.banks]).sum(0)
-        return self.weight / mass * (found.sum() if where is None else (found * where.flatten()).sum())
+    def pull(self, features: Tensor, where: Tensor | None, mass: float, gradient: Tensor) -> float:
+        """The part of the term that features `(1, n, h, w)` make up, of the whole picture's mass: a sum.
+
+        Its gradient is added to `gradient`, of the features' shape.
+        """
+        with torch.enable_grad():
+            features = features.detach().requires_grad_()
+            positions = positions_of(features)
+            found = torch.stack([share * neighbours.distances(positions, bank) for bank, share in self.banks]).sum(0)
+            value = self.weight / mass * (found.sum() if where is None else (found * where.flatten()).sum())
+            (own,) = torch.autograd.grad(value, features)
+        gradient.add_(own)
+        return value.item()
 
 
 Term = Content | Style | Nearest
@@ -174,21 +198,16 @@ class Objective:
         """The layers that are looked at."""
         return frozenset(term.layer for term in self.parts)
 
+    @torch.no_grad()
     def value_and_grad(self, canvas: Tensor) -> Evaluation:
         """The objective and its gradient at what is optimised, `(1, 3, h, w)`, sRGB in [0, 1]."""
-        image = self.view(canvas.detach())
+        image = self.view(canvas)
         height, width = image.shape[-2:]
         values, slopes = self._slopes(image) if self.tiles else ({}, {})
         gradient = torch.zeros(image.shape, dtype=image.dtype, device=image.device)
-        for tile in self.tiles or (whole(height, width),):
-            window = tile.window(image).detach().requires_grad_()
-            terms = self._terms(window, tile, (height, width), slopes)
-            if terms:
-                (part,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), window)
-                tile.add(gradient, part)
-            for name, value in terms.items():
-                if name not in slopes:
-                    values[name] = values.get(name, 0.0) + value.item()
+        for tile in self.tiles or (whole(height, width),) if self.parts else ():
+            pull = self._pull(tile, (height, width), values, slopes)
+            tile.add(gradient, self.encoder.gradient(tile.window(image), self.taps, pull))
         if self.total_variation:
             values["total variation"] = add_total_variation(image, gradient, self.total_variation)
         # In the order of the terms, whichever pass they came from.
@@ -196,33 +215,34 @@ class Objective:
         values = {name: values[name] for name in [*order, *values]}
         return Evaluation(sum(values.values()), values, self.view.back(gradient))
 
-    def _terms(
-        self, window: Tensor, tile: Tile, size: tuple[int, int], slopes: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """What a tile adds to each term; to those that have a slope, what has the same gradient."""
+    def _pull(
+        self, tile: Tile, size: tuple[int, int], values: dict[str, float], slopes: Mapping[str, Tensor]
+    ) -> Pull:
+        """Adds up what a tile makes of each term, and the gradient; of terms that have a slope already, only this."""
         targets = self._targets(tile)
-        terms: dict[str, Tensor] = {}
-        for layer, seen in self.encoder.walk(window, self.taps):
+
+        def pull(layer: str, seen: Tensor, back: Tensor) -> None:
             stride = self.encoder.stride(layer)
-            features = tile.inside(seen, stride)
-            for term in self.parts:
-                if term.layer != layer:
-                    continue
+            features, gradient = tile.inside(seen, stride), tile.inside(back, stride)
+            for term in [term for term in self.parts if term.layer == layer]:
                 if isinstance(term, Content):
                     target = targets[layer] if term.target is None else tile.owned(term.target, stride)
-                    terms[term.name] = term.at(features, target)
+                    value = term.pull(features, target, gradient)
+                    values[term.name] = values.get(term.name, 0.0) + value
                     continue
                 where = None if term.where is None else tile.owned(term.where, stride)
                 if isinstance(term, Nearest):
                     mass = (
                         (size[0] // stride) * (size[1] // stride) if term.where is None else term.where.sum().item()
                     )
-                    terms[term.name] = term.at(features, where, mass)
-                elif term.name in slopes:
-                    terms[term.name] = (slopes[term.name] * term.sums(features, where).total).sum()
-                else:
-                    terms[term.name] = term.at(term.sums(features, where))
-        return terms
+                    value = term.pull(features, where, mass, gradient)
+                    values[term.name] = values.get(term.name, 0.0) + value
+                    continue
+                if (slope := slopes.get(term.name)) is None:
+                    values[term.name], slope = term.slope(term.sums(features, where))
+                term.pull(features, where, slope, gradient)
+
+        return pull
 
     def _targets(self, tile: Tile) -> dict[str, Tensor]:
         """The features of the photo that a tile owns, for content terms that do not keep them."""
@@ -231,28 +251,23 @@ class Objective:
             return {}
         if self.photo is None:
             raise ValueError("content terms without a target need the photo")
-        with torch.no_grad():
-            return {layer: features for _, layer, features in walk(self.encoder, self.photo, layers, [tile])}
+        return {layer: features for _, layer, features in walk(self.encoder, self.photo, layers, [tile])}
 
     def _slopes(self, image: Tensor) -> tuple[dict[str, float], dict[str, Tensor]]:
         """The style terms' values, and d value / d sums, by name: what the first pass is for."""
         styles = [term for term in self.parts if isinstance(term, Style)]
         sums: dict[str, Sums] = {}
-        with torch.no_grad():
-            for tile, layer, features in walk(self.encoder, image, {term.layer for term in styles}, self.tiles):
-                stride = self.encoder.stride(layer)
-                for term in styles:
-                    if term.layer == layer:
-                        where = None if term.where is None else tile.owned(term.where, stride)
-                        part = term.sums(features, where)
-                        sums[term.name] = sums[term.name] + part if term.name in sums else part
-        values, slopes = {}, {}
-        for term in styles:
-            total = sums[term.name].total.requires_grad_()
-            value = term.at(Sums(total, sums[term.name].mass))
-            (slopes[term.name],) = torch.autograd.grad(value, total)
-            values[term.name] = value.item()
-        return values, slopes
+        for tile, layer, features in walk(self.encoder, image, {term.layer for term in styles}, self.tiles):
+            stride = self.encoder.stride(layer)
+            for term in styles:
+                if term.layer == layer:
+                    where = None if term.where is None else tile.owned(term.where, stride)
+                    part = term.sums(features, where)
+                    sums[term.name] = sums[term.name] + part if term.name in sums else part
+        found = {term.name: term.slope(sums[term.name]) for term in styles}
+        return {name: value for name, (value, _) in found.items()}, {
+            name: slope for name, (_, slope) in found.items()
+        }
 
 
 def positions_of(features: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -42,8 +42,21 @@ class Sums:
         return self.total / self.mass
 
 
-Phi = Callable[[Tensor, Tensor | None], Sums]
 Distance = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Phi:
+    """What is averaged: sums over positions, and the way back.
+
+    Attributes:
+        sums: features, weights -> `Sums`; differentiable.
+        pull: features, weights, d value / d total, and a gradient by the features, `(n, m)`, to which theirs is
+            added where it lies, without computing the sums again.
+    """
+
+    sums: Callable[[Tensor, Tensor | None], Sums]
+    pull: Callable[[Tensor, Tensor | None, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -51,12 +64,12 @@ class Statistic:
     """What is compared, and how.
 
     Attributes:
-        sums: features, weights -> `Sums`.
+        phi: see there.
         distance_to: a target's mean -> the function that gives another mean's distance from it, a scalar
             that is zero for the target itself.
     """
 
-    sums: Phi
+    phi: Phi
     distance_to: Callable[[Tensor], Distance]
 
 
@@ -73,28 +86,23 @@ def _weighted(features: Tensor, weights: Tensor | None) -> Tensor:
 
 def gram(features: Tensor, weights: Tensor | None = None) -> Sums:
     """phi(f) = f fᵀ, `(n, n)`: the Gram matrix F Fᵀ (Gatys et al. 2016, eq. 3)."""
-    return Sums(_Gram.apply(features, weights), _mass(features, weights))  # type: ignore[no-untyped-call]
+    return Sums(_weighted(features, weights) @ features.T, _mass(features, weights))
 
 
-class _Gram(torch.autograd.Function):
-    """F W Fᵀ. Its gradient (D + Dᵀ) F W is one product; autograd, which does not know that both factors are
-    the same, would make two, each as large as the features."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weights: Tensor | None) -> Tensor:
-        ctx.save_for_backward(features, weights)
-        return _weighted(features, weights) @ features.T
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        features, weights = ctx.saved_tensors
-        # Transposed twice, so that the product has the features' own layout in memory.
-        return _weighted((features.T @ (gradient + gradient.T)).T, weights), None
+def pull_gram(features: Tensor, weights: Tensor | None, slope: Tensor, gradient: Tensor) -> None:
+    """(D + Dᵀ) F W: one product, since both factors of the sums are the same."""
+    # Transposed, so that the product has the layout that features have in memory.
+    gradient.T.addmm_(_weighted(features, weights).T, slope + slope.T)
 
 
 def mean(features: Tensor, weights: Tensor | None = None) -> Sums:
     """phi(f) = f, `(n,)`."""
     return Sums(_weighted(features, weights).sum(1), _mass(features, weights))
+
+
+def pull_mean(features: Tensor, weights: Tensor | None, slope: Tensor, gradient: Tensor) -> None:
+    """D W."""
+    gradient.add_(_weighted(slope[:, None], weights))
 
 
 def moments(features: Tensor, weights: Tensor | None = None) -> Sums:
@@ -104,57 +112,55 @@ def moments(features: Tensor, weights: Tensor | None = None) -> Sums:
     return Sums(total, _mass(features, weights))
 
 
+def pull_moments(features: Tensor, weights: Tensor | None, slope: Tensor, gradient: Tensor) -> None:
+    """(D₁ + 2 D₂ F) W."""
+    first, second = slope[:, :, None]
+    gradient.add_(_weighted(torch.addcmul(first, features, second, value=2), weights))
+
+
 def covariance(features: Tensor, weights: Tensor | None = None) -> Sums:
     """phi(f) = (f, f fᵀ), `(n, n + 1)`: the mean in column 0, second moments beside it: a Gaussian fit."""
     first, second = mean(features, weights), gram(features, weights)
     return Sums(torch.cat([first.total[:, None], second.total], 1), first.mass)
 
 
-def gaussian(frequencies: Tensor) -> Phi:
+def pull_covariance(features: Tensor, weights: Tensor | None, slope: Tensor, gradient: Tensor) -> None:
+    """That of the mean and that of the Gram matrix."""
+    pull_mean(features, weights, slope[:, 0], gradient)
+    pull_gram(features, weights, slope[:, 1:], gradient)
+
+
+def gaussian(frequencies: Tensor, block: int = 4096) -> Phi:
     """phi(f) = (cos Ωf, sin Ωf) / sqrt(d), `(2, d)`, for frequencies Ω `(d, n)`.
 
     With rows of Ω drawn from N(0, I/σ²), phi(x)·phi(y) estimates the Gaussian kernel exp(-|x - y|² / 2σ²)
-    (Rahimi & Recht, "Random features for large-scale kernel machines", 2007).
+    (Rahimi & Recht, "Random features for large-scale kernel machines", 2007). By blocks of positions: all phases at
+    once would be many times as large as the features.
     """
+    scale = 1 / math.sqrt(len(frequencies))
+
+    def phases(features: Tensor, weights: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None, slice]]:
+        for start in range(0, features.shape[1], block):
+            part = slice(start, start + block)
+            yield frequencies @ features[:, part], None if weights is None else weights[part], part
 
     def sums(features: Tensor, weights: Tensor | None = None) -> Sums:
-        total = _Waves.apply(features, weights, frequencies)  # type: ignore[no-untyped-call]
-        return Sums(total / math.sqrt(len(frequencies)), _mass(features, weights))
-
-    return sums
-
-
-class _Waves(torch.autograd.Function):
-    """Σ w (cos Ωf, sin Ωf), by blocks of positions that are computed once more for the gradient: all phases at once
-    would be many times as large as the features."""
-
-    BLOCK = 4096
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weights: Tensor | None, frequencies: Tensor) -> Tensor:
-        ctx.save_for_backward(features, weights, frequencies)
         total = features.new_zeros(2, len(frequencies))
-        for phase, weight, _ in _Waves._blocks(features, weights, frequencies):
-            total[0] += _weighted(phase.cos(), weight).sum(1)
-            total[1] += _weighted(phase.sin(), weight).sum(1)
-        return total
+        for phase, weight, _ in phases(features, weights):
+            total = total + torch.stack([_weighted(wave, weight).sum(1) for wave in (phase.cos(), phase.sin())])
+        return Sums(scale * total, _mass(features, weights))
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        features, weights, frequencies = ctx.saved_tensors
-        back = torch.empty_like(features)
-        for phase, weight, block in _Waves._blocks(features, weights, frequencies):
-            slope = phase.cos() * gradient[1, :, None] - phase.sin() * gradient[0, :, None]
-            back[:, block] = _weighted(frequencies.T @ slope, weight)
-        return back, None, None
+    def pull(features: Tensor, weights: Tensor | None, slope: Tensor, gradient: Tensor) -> None:
+        first, second = scale * slope[:, :, None]
+        for phase, weight, part in phases(features, weights):
+            change = phase.cos() * second - phase.sin() * first
+            gradient[:, part] += _weighted(frequencies.T @ change, weight)
 
-    @staticmethod
-    def _blocks(
-        features: Tensor, weights: Tensor | None, frequencies: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor | None, slice]]:
-        for start in range(0, features.shape[1], _Waves.BLOCK):
-            block = slice(start, start + _Waves.BLOCK)
-            yield frequencies @ features[:, block], None if weights is None else weights[block], block
+    return Phi(sums, pull)
+
+
+#: The sums of `moments`, which are of use beside the style, with their way back.
+MOMENTS = Phi(moments, pull_moments)
 
 
 def draw_frequencies(reference: Sums, seed: int) -> Tensor:
@@ -264,10 +270,10 @@ def _random_fourier(reference: Sums | None, seed: int) -> Statistic:
 
 #: Name -> the statistic, given a seed and, for `gaussian` only, the `moments` of the style's features at a layer.
 STATISTICS: dict[StatisticName, Callable[[Sums | None, int], Statistic]] = {
-    "gram": lambda reference, seed: Statistic(gram, squared_error),
-    "mean": lambda reference, seed: Statistic(mean, squared_error),
-    "moments": lambda reference, seed: Statistic(moments, deviation_error),
+    "gram": lambda reference, seed: Statistic(Phi(gram, pull_gram), squared_error),
+    "mean": lambda reference, seed: Statistic(Phi(mean, pull_mean), squared_error),
+    "moments": lambda reference, seed: Statistic(MOMENTS, deviation_error),
     "gaussian": _random_fourier,
-    "covariance": lambda reference, seed: Statistic(covariance, frobenius),
-    "wasserstein": lambda reference, seed: Statistic(covariance, wasserstein),
+    "covariance": lambda reference, seed: Statistic(Phi(covariance, pull_covariance), frobenius),
+    "wasserstein": lambda reference, seed: Statistic(Phi(covariance, pull_covariance), wasserstein),
 }

@@ -19,7 +19,7 @@ from impasto.encoders import Encoder
 from impasto.neighbours import Bank
 from impasto.objective import Content, Nearest, Style, Term, positions_of
 from impasto.regions import Region, Source
-from impasto.statistics import STATISTICS, Distance, Phi, StatisticName, Sums, moments
+from impasto.statistics import MOMENTS, STATISTICS, Distance, Phi, StatisticName, Sums
 from impasto.tiling import Tile, divide, walk, whole
 
 #: What of a style is matched: the mean of a statistic, or the nearest of its features at each position.
@@ -142,7 +142,7 @@ def style_terms(
         layer for layer in sorted(layers, key=encoder.depth) if regions.covers(region.where, encoder.stride(layer))
     ]
     weights = {layer: regions.positions(region.where, encoder.stride(layer)) for layer in read}
-    squares: dict[Wanted, Phi] = {(layer, "moments"): moments for layer in measured}
+    squares: dict[Wanted, Phi] = {(layer, "moments"): MOMENTS for layer in measured}
     if statistic == "nearest":
         fits = _mean_over(looks, squares)
         found = [(look.banks(read), look.source.weight) for look in looks]
@@ -152,9 +152,9 @@ def style_terms(
         ]
         return tuple(terms), _energies(fits, measured)
     # Of all statistics only the frequencies of 'gaussian' are drawn for features that were seen before.
-    known = _mean_over(looks, {(layer, "moments"): moments for layer in read}) if statistic == "gaussian" else {}
+    known = _mean_over(looks, {(layer, "moments"): MOMENTS for layer in read}) if statistic == "gaussian" else {}
     chosen = {layer: STATISTICS[statistic](known.get((layer, "moments")), seed) for layer in read}
-    fits = _mean_over(looks, squares | {(layer, "target"): chosen[layer].sums for layer in read})
+    fits = _mean_over(looks, squares | {(layer, "target"): chosen[layer].phi for layer in read})
     targets = {layer: fits[layer, "target"] for layer in read if (layer, "target") in fits}
     terms = []
     for layer in read:
@@ -162,9 +162,7 @@ def style_terms(
             target = targets[layer].mean
             distance = chosen[layer].distance_to(target)
             scale = STYLE_NORMS[norm](distance, target, encoder.layers[encoder.depth(layer)].channels)
-            terms.append(
-                Style(layer, chosen[layer].sums, distance, region.share * scale, weights[layer], region.name)
-            )
+            terms.append(Style(layer, chosen[layer].phi, distance, region.share * scale, weights[layer], region.name))
     return tuple(terms), _energies(fits, measured)
 
 
@@ -204,7 +202,7 @@ class _Look:
         sums: dict[Wanted, Sums] = {}
         for layer, features, weights in self.features({layer for layer, _ in phis}):
             for wanted in [wanted for wanted in phis if wanted[0] == layer]:
-                part = phis[wanted](features, weights)
+                part = phis[wanted].sums(features, weights)
                 sums[wanted] = sums[wanted] + part if wanted in sums else part
         return sums
 
