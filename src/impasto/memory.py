@@ -57,7 +57,7 @@ def budget(asked: int | None, device: torch.device) -> int:
 def per_pixel(encoder: Encoder, content: Collection[str], style: Collection[str], nearest: bool = False) -> float:
     """Bytes per pixel of a window that evaluating the objective and its gradient takes at its peak.
 
-    Found by going through the table as `Encoder.gradient` does. Forward, a convolution has its input, that padded, and
+    Found by going through the table as `Encoder.gradient` does. Forward, a convolution has its input, padded too, and
     its output; a layer keeps its rectified output, but for the first, which is computed again. Backward, a layer
     needs its gradient twice and once more padded, and each term on it some copies of the features.
     """

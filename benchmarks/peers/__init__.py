@@ -1,0 +1,1 @@
+"""Side by side with other programs: see `python -m benchmarks.peers --help`."""

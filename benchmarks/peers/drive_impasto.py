@@ -1,0 +1,28 @@
+"""impasto, by its iterator: CONTENT STYLE WEIGHTS FOLDER ITERATIONS EVERY."""
+
+import sys
+import time
+
+from impasto import cli
+
+start = time.monotonic()
+cli._tame_allocator()
+
+import impasto  # noqa: E402
+
+content, style, _, folder, iterations, every = sys.argv[1:]
+options = impasto.StylizeOptions(
+    size=None,
+    iterations=int(iterations),
+    padding="zeros",
+    # 5 · MSE(F, P), of which `course` is a quarter; 100/N² · MSE(G/M), of which `gatys` is a quarter times N².
+    content_norm="course",
+    content_weight=20.0,
+    style_norm="gatys",
+    style_weight=400.0,
+    style_layers={f"relu{block}_1": 1 / n**2 for block, n in enumerate((64, 128, 256, 512, 512), start=1)},
+)
+for step in impasto.iterate(content, style, options):
+    if step.scale == step.scales and (step.iteration % int(every) == 0 or step.iteration == step.iterations):
+        impasto.write(f"{folder}/{step.iteration:05}.png", step.picture)
+        print(step.iteration, time.monotonic() - start, flush=True)
