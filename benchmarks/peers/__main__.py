@@ -85,7 +85,7 @@ def write_weights(path: Path) -> None:
 def cut(picture: images.Picture, height: int, width: int) -> images.Picture:
     """A picture of exactly this size, cut around its middle, so that no program resizes it."""
     scale = max(height / picture.size[0], width / picture.size[1])
-    large = picture.resized(*(max(least, round(side * scale)) for side, least in zip(picture.size, (height, width))))
+    large = picture.resized(max(height, round(picture.size[0] * scale)), max(width, round(picture.size[1] * scale)))
     top, left = (large.size[0] - height) // 2, (large.size[1] - width) // 2
     return images.Picture(large.rgb[:, top : top + height, left : left + width])
 

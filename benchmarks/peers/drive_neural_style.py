@@ -1,4 +1,4 @@
-"""neural-style, as its command: CONTENT STYLE WEIGHTS FOLDER ITERATIONS EVERY. Weights are the judge's as they are."""
+"""neural-style, as its command: CONTENT STYLE WEIGHTS FOLDER ITERATIONS EVERY. Its weights are the judge's."""
 
 import sys
 import time
@@ -11,8 +11,7 @@ sys.argv[1:] = ["-content_image", content, "-style_image", style, "-model_file",
 sys.argv += ["-image_size", size, "-init", "image", "-tv_weight", "0", "-gpu", "c", "-backend", "mkl"]
 sys.argv += ["-num_iterations", iterations, "-save_iter", every, "-print_iter", "0"]
 sys.argv += ["-output_image", f"{folder}/out.png"]
-start = time.monotonic()
-PIL.Image.Image.save, write = (lambda image, path: note(image, path)), PIL.Image.Image.save
+start, write = time.monotonic(), PIL.Image.Image.save
 
 
 def note(image, path):
@@ -22,6 +21,8 @@ def note(image, path):
     write(image, f"{folder}/{number:05}.png")
     print(number, time.monotonic() - start, flush=True)
 
+
+PIL.Image.Image.save = note
 
 from neural_style.neural_style import main  # noqa: E402  (it reads the arguments when it is imported)
 

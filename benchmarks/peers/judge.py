@@ -1,7 +1,7 @@
 """The judge: Gatys's loss, written down once more, literally and apart from impasto.
 
-In the units that neural-style made common: pixels 0–255, 5 · MSE(F, P) at relu4_2, and 100 · MSE(G/(NM), A/(NM)) summed
-over relu1_1 … relu5_1, zeros beyond the border. Other programs' weights are converted to these, exactly.
+In the units that neural-style made common: pixels 0–255, 5 · MSE(F, P) at relu4_2, and 100 · MSE(G/(NM), A/(NM))
+summed over relu1_1 … relu5_1, zeros beyond the border. Other programs' weights are converted to these, exactly.
 """
 
 from pathlib import Path
