@@ -4,8 +4,8 @@
 
 PAIRS.txt holds the paths of a photo and a painting on each line. Peers are installed from the package index into
 environments in FOLDER. Each program repaints each photo, starting from it, at matched weights of content and style;
-its pictures on the way are judged by a loss written down apart from all of them (`judge.py`). Reported are seconds per
-evaluation, peak memory, and the seconds until each reaches the loss that the peer has after 100, 300 and 500
+its pictures on the way are judged by a loss written down apart from all of them (`judge.py`). Reported are seconds
+per evaluation, peak memory, and the seconds until each reaches the loss that the peer has after 100, 300 and 500
 iterations, start-up included. What is in FOLDER already is kept: an interrupted run can be taken up again.
 """
 

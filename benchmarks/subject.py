@@ -1,0 +1,52 @@
+"""What the benchmarks of speed measure: one evaluation of the default objective, on a photo that comes along."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from impasto import images, photos, styles, weights
+from impasto.objective import Objective
+from impasto.options import CONTENT_LAYERS, STYLE_LAYERS, StylizeOptions
+from impasto.regions import Region, Source
+from impasto.targets import content_terms, look_at, style_terms, weighed
+
+DEFAULTS = StylizeOptions()
+
+
+def subject(height: int, width: int, device: str = "cpu") -> tuple[Objective, torch.Tensor]:
+    """The objective of the defaults at this size, and the picture `(1, 3, h, w)` that it starts from."""
+    photo = images.read(photos.load("chelsea")).resized(height, width).rgb[None].to(device)
+    painting = images.read(styles.paint("swirls", min(height, 1024), min(width, 1024))).rgb.to(device)
+    encoder = weights.load("vgg19", padding=DEFAULTS.padding).up_to({**CONTENT_LAYERS, **STYLE_LAYERS}).to(device)
+    region = Region(None, (Source("swirls", painting),))
+    style, energy = style_terms(encoder, region, STYLE_LAYERS, measured=CONTENT_LAYERS)
+    content = content_terms(look_at(encoder, photo, CONTENT_LAYERS), "relative", energy)
+    terms = (*weighed(content, CONTENT_LAYERS, 1.0), *weighed(style, STYLE_LAYERS, DEFAULTS.weight_of_style))
+    return Objective(encoder, terms), photo
+
+
+def median_seconds(work: Callable[[], object], rounds: int = 5) -> float:
+    """The median time that something takes, after once for warming up."""
+    work()
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def machine() -> str:
+    """Where and with what this was measured."""
+    name = next((line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")), "unknown CPU")
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
+
+
+def _cpu_info() -> list[str]:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
