@@ -58,9 +58,9 @@ def shares(work: Callable[[], object], rounds: int = 5) -> dict[str, float]:
     originals = [(place, name, getattr(place, name)) for parts in PARTS.values() for place, name in parts]
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
+        def run(*arguments: Any, **named: Any) -> Any:
             start = time.perf_counter()
-            found = function(*arguments)
+            found = function(*arguments, **named)
             spent[part] += time.perf_counter() - start
             return found
 

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto import winograd
+
 Pooling = Literal["max", "average"]
 Padding = Literal["replicate", "zeros", "circular"]
 #: A layer's name, its activations, and the gradient by them, to which it adds.
@@ -169,28 +171,31 @@ class Encoder:
             x = self._step(layer, x, taps)
             needed = layer.name in taps or layer.kind == "relu"
             kept.append(x if needed and row != again else None)
-        gradient = torch.zeros_like(x)
+        gradient, mask = torch.zeros_like(x), None
         for row, layer in reversed(list(enumerate(rows))):
             output = kept.pop()
             if row == again:
                 output = self._step(layer, self._step(rows[0], start, taps), taps)
             if layer.name in taps:
                 pull(layer.name, output, gradient)
-            if layer.kind == "conv":
-                gradient = convolve_back(gradient, self.kernels[layer.name], self.padding)
-            elif layer.kind == "relu":
-                gradient = rectify_back(gradient, output)
-            else:
+            if layer.kind == "pool":
                 gradient = pool_back(gradient, kept[-1], self.pooling)
+            elif layer.kind == "conv":
+                gradient = convolve_back(gradient, self.kernels[layer.name], self.padding, mask)
+                mask = None
+            elif rows[row - 1].name in taps:
+                gradient = rectify_back(gradient, output)
+            else:  # the convolution does so while it reads
+                mask = output
         return gradient
 
     def _step(self, layer: Layer, x: Tensor, taps: Collection[str]) -> Tensor:
-        """What a layer makes of `x`; a ReLU does so in place, unless its convolution is looked at."""
+        """What a layer makes of `x`; a convolution at which nobody looks rectifies at once."""
         if layer.kind == "conv":
-            return convolve(x, self.kernels[layer.name], self.padding)
+            return convolve(x, self.kernels[layer.name], self.padding, rectify=layer.name not in taps)
         if layer.kind == "pool":
             return pool(x, self.pooling)
-        return x.relu() if layer.name.replace("relu", "conv") in taps else x.relu_()
+        return x.relu() if layer.name.replace("relu", "conv") in taps else x
 
     def depth(self, tap: str) -> int:
         """The row of the table that `tap` names.
@@ -245,26 +250,61 @@ class Encoder:
         )
 
 
-def convolve(x: Tensor, kernel: Kernel, padding: Padding) -> Tensor:
-    """A 3x3 convolution that keeps the size of `x`, `(1, n, h, w)`."""
+def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool = False) -> Tensor:
+    """A 3x3 convolution that keeps the size of `x`, `(1, n, h, w)`, then a ReLU if `rectify`."""
+    outputs, inputs = kernel.weight.shape[:2]
+    if winograd.suits(x, inputs, outputs) and not x.requires_grad:
+        return winograd.convolve(x, kernel.adjoint, kernel.bias, padding, rectify)
     if padding == "zeros":
-        return F.conv2d(x, kernel.weight, kernel.bias, padding=1)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=padding), kernel.weight, kernel.bias)
+        y = F.conv2d(x, kernel.weight, kernel.bias, padding=1)
+    else:
+        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=padding), kernel.weight, kernel.bias)
+    return y.relu_() if rectify else y
 
 
-def convolve_back(gradient: Tensor, kernel: Kernel, padding: Padding) -> Tensor:
-    """The gradient of what `convolve` read, given that of what it gave: a convolution with the adjoint kernel."""
+def convolve_back(gradient: Tensor, kernel: Kernel, padding: Padding, mask: Tensor | None = None) -> Tensor:
+    """The gradient of what `convolve` read, given that of what it gave: a convolution with the adjoint kernel.
+
+    Where it rectified, `mask` is what it gave; the gradient is overwritten then.
+    """
+    outputs, inputs = kernel.weight.shape[:2]
+    if winograd.suits(gradient, outputs, inputs):
+        wrap: Padding = "circular" if padding == "circular" else "zeros"
+        back = winograd.convolve(gradient, kernel.weight, None, wrap, mask=mask)
+        return back if padding != "replicate" else fold(back, gradient, kernel.adjoint, mask)
+    if mask is not None:
+        gradient = rectify_back(gradient, mask)
     if padding == "circular":
         return F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), kernel.adjoint)
-    if padding == "zeros":
-        return F.conv2d(gradient, kernel.adjoint, padding=1)
-    # What the copies of the border received belongs to the pixels they were copied from.
-    back = F.conv2d(gradient, kernel.adjoint, padding=2)
-    back[..., 1, :] += back[..., 0, :]
-    back[..., -2, :] += back[..., -1, :]
-    back[..., 1] += back[..., 0]
-    back[..., -2] += back[..., -1]
-    return back[..., 1:-1, 1:-1].contiguous(memory_format=torch.channels_last)
+    back = F.conv2d(gradient, kernel.adjoint, padding=1)
+    return back if padding != "replicate" else fold(back, gradient, kernel.adjoint)
+
+
+def fold(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The backward pass of a border that was replicated, given that of one of zeros.
+
+    What the copies beyond the border received belongs to the pixels they were copied from. It comes from the
+    outermost row or column of the gradient alone, through one row or column of the kernel.
+    """
+
+    def received(side: tuple[int | slice, ...], part: Tensor, padding: tuple[int, int]) -> Tensor:
+        strip = gradient[(..., *side)]
+        strip = strip if mask is None else strip * (mask[(..., *side)] > 0)
+        return F.conv2d(strip, part, padding=padding).flatten(2)
+
+    every = slice(None)
+    top = received((slice(0, 1), every), adjoint[:, :, 2:], (0, 2))
+    bottom = received((slice(-1, None), every), adjoint[:, :, :1], (0, 2))
+    left = received((every, slice(0, 1)), adjoint[..., 2:], (2, 0))
+    right = received((every, slice(-1, None)), adjoint[..., :1], (2, 0))
+    back[..., 0, :] += top[..., 1:-1]
+    back[..., -1, :] += bottom[..., 1:-1]
+    back[..., 0] += left[..., 1:-1]
+    back[..., -1] += right[..., 1:-1]
+    for row, ends in ((0, top), (-1, bottom)):  # the corners' copies
+        for column in (0, -1):
+            back[..., row, column] += ends[..., column]
+    return back
 
 
 def rectify_back(gradient: Tensor, rectified: Tensor) -> Tensor:

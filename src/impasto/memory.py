@@ -16,8 +16,9 @@ from impasto.optimize import HELD, Method
 #: Bytes of one number, and of one picture per pixel.
 FLOAT = 4
 PICTURE = 3 * FLOAT
-#: What an evaluation takes whatever its size, in bytes: convolutions' workspaces, Gram matrices, their gradients.
-WORKSPACE = 64 << 20
+#: What an evaluation takes whatever its size, in bytes: convolutions' workspaces and transformed kernels, Gram
+#: matrices and their gradients.
+WORKSPACE = 192 << 20
 #: Of the memory that is free, how much is used if nobody says.
 SHARE = 0.8
 #: How many times the picture's pixels windows may see in all, before rather less is remembered of earlier steps.

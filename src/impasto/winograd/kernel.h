@@ -1,0 +1,156 @@
+/* The work on one block of tiles, for one instruction set: included once for each.
+ *
+ * Before each inclusion: NAME(x), the names' suffix; VL, floats in a vector; MR, rows of the small product held in
+ * registers; NV, vectors in each of them.
+ */
+
+typedef float NAME(vec) __attribute__((vector_size(4 * VL), aligned(4)));
+#define VEC NAME(vec)
+#define LOAD(p) (*(const VEC *)(p))
+#define STORE(p, v) (*(VEC *)(p) = (v))
+
+/* One-dimensional transforms, of six values into six (input) and six into four (output): Lavin & Gray,
+ * arXiv 1509.09308, with the points 0, 1, -1, 2, -2 and infinity. */
+static inline __attribute__((always_inline)) void NAME(input6)(const VEC *d, int step, VEC *o, int ostep) {
+    VEC d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
+    VEC a = d4 - 4 * d2, b = d3 - 4 * d1, c = d4 - d2, e = 2 * (d3 - d1);
+    o[0] = 4 * d0 - 5 * d2 + d4;
+    o[ostep] = a + b;
+    o[2 * ostep] = a - b;
+    o[3 * ostep] = c + e;
+    o[4 * ostep] = c - e;
+    o[5 * ostep] = 4 * d1 - 5 * d3 + d5;
+}
+
+static inline __attribute__((always_inline)) void NAME(output4)(const VEC *m, int step, VEC *o, int ostep) {
+    VEC s12 = m[step] + m[2 * step], d12 = m[step] - m[2 * step];
+    VEC s34 = m[3 * step] + m[4 * step], d34 = m[3 * step] - m[4 * step];
+    o[0] = m[0] + s12 + s34;
+    o[ostep] = d12 + 2 * d34;
+    o[2 * ostep] = s12 + 4 * s34;
+    o[3 * ostep] = d12 + 8 * d34 + m[5 * step];
+}
+
+/* A tile's 36 pixels, transformed: v[point][tile][channel]. */
+static void NAME(tile_in)(const float *const *pixel, const float *const *mask, long channels, float *v, long point) {
+    VEC d[36], t[36];
+    for (long c = 0; c < channels; c += VL) {
+        long count = channels - c < VL ? channels - c : VL;
+        for (int i = 0; i < 36; i++) {
+            if (count == VL) {
+                d[i] = LOAD(pixel[i] + c);
+                if (mask) {
+                    VEC m = LOAD(mask[i] + c), zero = {0};
+                    d[i] = (VEC)((m > zero) & (__typeof__(m > zero))d[i]);
+                }
+            } else {
+                d[i] = (VEC){0};
+                for (long j = 0; j < count; j++) d[i][j] = !mask || mask[i][c + j] > 0 ? pixel[i][c + j] : 0;
+            }
+        }
+        for (int j = 0; j < 6; j++) NAME(input6)(d + j, 6, t + j, 6);
+        for (int i = 0; i < 6; i++) NAME(input6)(t + 6 * i, 1, d + 6 * i, 1);
+        for (int i = 0; i < 36; i++) STORE(v + i * point + c, d[i]);
+    }
+}
+
+/* A tile's 36 products back into 4x4 pixels; those at NULL lie outside. */
+static void NAME(tile_out)(const float *m, long point, long channels, const float *bias, int relu, float *const *pixel) {
+    VEC d[36], t[24], o[16];
+    for (long c = 0; c < channels; c += VL) {
+        for (int i = 0; i < 36; i++) d[i] = LOAD(m + i * point + c);
+        for (int j = 0; j < 6; j++) NAME(output4)(d + j, 6, t + j, 6);
+        for (int i = 0; i < 4; i++) NAME(output4)(t + 6 * i, 1, o + 4 * i, 1);
+        long count = channels - c < VL ? channels - c : VL;
+        VEC b = {0}, zero = {0};
+        if (bias) for (long j = 0; j < count; j++) b[j] = bias[c + j];
+        for (int i = 0; i < 16; i++) {
+            if (!pixel[i]) continue;
+            VEC r = o[i] + b;
+            if (relu) r = (VEC)((r > zero) & (__typeof__(r > zero))r);
+            if (count == VL) STORE(pixel[i] + c, r);
+            else for (long j = 0; j < count; j++) pixel[i][c + j] = r[j];
+        }
+    }
+}
+
+/* MR rows of v times NV vectors of columns of u. */
+static inline __attribute__((always_inline)) void NAME(product)(const float *v, long vstep, const float *u, long depth, float *m, long mstep) {
+    VEC acc[MR][NV];
+    for (int i = 0; i < MR; i++)
+        for (int j = 0; j < NV; j++) acc[i][j] = (VEC){0};
+    for (long c = 0; c < depth; c++) {
+        VEC b[NV];
+        for (int j = 0; j < NV; j++) b[j] = LOAD(u + c * NV * VL + j * VL);
+        for (int i = 0; i < MR; i++) {
+            float a = v[i * vstep + c];
+            for (int j = 0; j < NV; j++) acc[i][j] += a * b[j];
+        }
+    }
+    for (int i = 0; i < MR; i++)
+        for (int j = 0; j < NV; j++) STORE(m + i * mstep + j * VL, acc[i][j]);
+}
+
+static void NAME(block)(const struct job *job, long first, long count, float *scratch) {
+    long depth = job->inputs, wide = round_up(job->outputs, NV * VL), rows = round_up(count, MR);
+    long deep = round_up(depth, VL), vpoint = rows * deep, mpoint = rows * wide;
+    float *v = scratch, *m = scratch + 36 * vpoint;
+    for (long n = 0; n < count; n++) {
+        const float *pixel[36], *mask[36];
+        find_inputs(job, first + n, pixel, mask);
+        NAME(tile_in)(pixel, job->mask ? mask : 0, depth, v + n * deep, vpoint);
+    }
+    for (long n = count; n < rows; n++)
+        for (int p = 0; p < 36; p++) memset(v + p * vpoint + n * deep, 0, sizeof(float) * deep);
+    for (int p = 0; p < 36; p++)
+        for (long k = 0; k < wide; k += NV * VL) {
+            const float *u = job->kernel + p * depth * wide + k * depth;
+            for (long n = 0; n < rows; n += MR)
+                NAME(product)(v + p * vpoint + n * deep, deep, u, depth, m + p * mpoint + n * wide + k, wide);
+        }
+    for (long n = 0; n < count; n++) {
+        float *pixel[16];
+        find_outputs(job, first + n, pixel);
+        NAME(tile_out)(m + n * wide, mpoint, job->outputs, job->bias, job->relu, pixel);
+    }
+}
+
+/* Three weights into six. */
+static inline __attribute__((always_inline)) void NAME(kernel6)(const VEC *g, int step, VEC *o, int ostep) {
+    VEC even = g[0] + g[2 * step], part = g[0] / 24 + g[2 * step] / 6;
+    o[0] = g[0] / 4;
+    o[ostep] = -(even + g[step]) / 6;
+    o[2 * ostep] = (g[step] - even) / 6;
+    o[3 * ostep] = part + g[step] / 12;
+    o[4 * ostep] = part - g[step] / 12;
+    o[5 * ostep] = g[2 * step];
+}
+
+/* The transformed kernel of some input channels, from x: [inputs][3][3][outputs], turned around by half a turn. */
+static void NAME(transform)(const struct job *job, long first, long count, float *scratch) {
+    long depth = job->inputs, outputs = job->outputs, wide = round_up(outputs, NV * VL);
+    (void)scratch;
+    for (long c = first; c < first + count; c++)
+        for (long k = 0; k < wide; k += VL) {
+            VEC g[9], t[18], o[36];
+            long left = outputs - k < VL ? outputs - k : VL;
+            for (int i = 0; i < 9; i++) {
+                const float *w = job->x + (c * 9 + 8 - i) * outputs + k;
+                g[i] = (VEC){0};
+                if (left == VL) g[i] = LOAD(w);
+                else for (long j = 0; j < left; j++) g[i][j] = w[j];
+            }
+            for (int j = 0; j < 3; j++) NAME(kernel6)(g + j, 3, t + j, 3);
+            for (int i = 0; i < 6; i++) NAME(kernel6)(t + 3 * i, 1, o + 6 * i, 1);
+            float *u = job->y + k / (NV * VL) * (depth * NV * VL) + c * NV * VL + k % (NV * VL);
+            for (int i = 0; i < 36; i++) STORE(u + i * depth * wide, o[i]);
+        }
+}
+
+#undef VEC
+#undef LOAD
+#undef STORE
+#undef NAME
+#undef VL
+#undef MR
+#undef NV

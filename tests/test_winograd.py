@@ -1,0 +1,167 @@
+"""Our convolution against the direct one in double precision, and the program without it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from impasto import encoders, images, winograd
+from impasto.encoders import convolve_back, kernel
+
+pytestmark = pytest.mark.skipif(winograd.library() is None, reason="the library in C was not built")
+MODES = {"zeros": "constant", "replicate": "replicate", "circular": "circular"}
+
+
+@pytest.fixture(params=range(len(winograd.LEVELS)), ids=winograd.LEVELS)
+def level(request, monkeypatch):
+    """Every instruction set that this processor has."""
+    if request.param > winograd.level():
+        pytest.skip("this processor has no " + winograd.LEVELS[request.param])
+    monkeypatch.setattr(winograd, "level", lambda: request.param)
+
+
+def channels_last(generator, *shape):
+    return torch.randn(*shape, generator=generator).contiguous(memory_format=torch.channels_last)
+
+
+def relative(found, expected):
+    assert found.shape == expected.shape
+    return (found - expected).norm() / expected.norm().clamp_min(1e-9)
+
+
+SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 70), st.integers(1, 70))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=SHAPES,
+    seed=st.integers(0, 999),
+    padding=st.sampled_from(list(MODES)),
+    rectify=st.booleans(),
+    masked=st.booleans(),
+)
+def check(shape, seed, padding, rectify, masked):
+    height, width, inputs, outputs = shape
+    generator = torch.Generator().manual_seed(seed)
+    x, mask = (channels_last(generator, 1, inputs, height, width) for _ in range(2))
+    weight, bias = torch.randn(outputs, inputs, 3, 3, generator=generator), torch.randn(outputs, generator=generator)
+    seen = (x * (mask > 0) if masked else x).double()
+    expected = F.conv2d(F.pad(seen, (1, 1, 1, 1), mode=MODES[padding]), weight.double(), bias.double())
+    expected = expected.relu() if rectify else expected
+    found = winograd.convolve(x, kernel(weight, bias).adjoint, bias, padding, rectify, mask if masked else None)
+    assert relative(found, expected) < 1e-5
+
+
+def test_against_the_direct_method(level):
+    check()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (4, 4), (5, 8), (33, 18)])
+@pytest.mark.parametrize("padding", list(MODES))
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_way_back(shape, padding, masked, generator):
+    """The gradient of the forward pass, by autograd, in double precision."""
+    x = channels_last(generator, 1, 20, *shape).double().requires_grad_()
+    weight, bias = torch.randn(33, 20, 3, 3, generator=generator), torch.randn(33, generator=generator)
+    y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=MODES[padding]), weight.double(), bias.double())
+    y = y.relu() if masked else y
+    back = channels_last(generator, *y.shape)
+    (expected,) = torch.autograd.grad(y, x, back.double())
+    mask = y.detach().float().contiguous(memory_format=torch.channels_last) if masked else None
+    assert winograd.suits(back, 33, 20)
+    assert relative(convolve_back(back.clone(), kernel(weight, bias), padding, mask), expected) < 1e-5
+
+
+def test_threads_change_nothing(generator):
+    x, weight = channels_last(generator, 1, 64, 61, 47), torch.randn(96, 64, 3, 3, generator=generator)
+    adjoint, before = kernel(weight, torch.zeros(96)).adjoint, torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            found.append(winograd.convolve(x, adjoint, None, "zeros"))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_without_a_pool_to_share(generator, monkeypatch):
+    x, weight = channels_last(generator, 1, 32, 60, 60), torch.randn(32, 32, 3, 3, generator=generator)
+    adjoint = kernel(weight, torch.zeros(32)).adjoint
+    expected = winograd.convolve(x, adjoint, None, "replicate")
+    monkeypatch.setattr(winograd, "_pool", lambda: None)
+    assert torch.equal(winograd.convolve(x, adjoint, None, "replicate"), expected)
+
+
+def test_large_kernels_take_turns_in_one_room(generator, monkeypatch):
+    """What is not kept is transformed again, and right, whichever was there before."""
+    monkeypatch.setattr(winograd, "KEPT", 0)
+    x = channels_last(generator, 1, 24, 9, 9)
+    kernels = [kernel(torch.randn(n, 24, 3, 3, generator=generator), torch.zeros(n)) for n in (40, 16, 40)]
+    for _ in range(2):
+        for one in kernels:
+            expected = F.conv2d(x.double(), one.weight.double(), padding=1)
+            assert relative(winograd.convolve(x, one.adjoint, None, "zeros"), expected) < 1e-5
+
+
+def test_what_is_not_for_us(generator):
+    x = channels_last(generator, 1, 64, 8, 8)
+    assert winograd.suits(x, 64, 64)
+    assert not winograd.suits(x, 3, 64)
+    assert not winograd.suits(x.double(), 64, 64)
+    assert not winograd.suits(x.repeat(2, 1, 1, 1), 64, 64)
+
+
+def test_the_program_without_it(tmp_path, photo):
+    """Pictures are the same but for rounding, and `impasto info` says what convolves."""
+    images.write(tmp_path / "photo.png", images.read(photo))
+    arguments = [
+        "stylize",
+        "photo.png",
+        "mosaic",
+        "-o",
+        "out.tif",
+        "--bits",
+        "16",
+        "--size",
+        "64",
+        "--iterations",
+        "1",
+    ]
+    pictures, said = [], []
+    for switch in ("1", "0"):
+        environment = os.environ | {"IMPASTO_WINOGRAD": switch}
+        for words in (arguments, ["info"]):
+            result = subprocess.run(
+                [sys.executable, "-m", "impasto", *words],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        pictures.append(images.read(tmp_path / "out.tif").rgb)
+        said.append(result.stdout)
+    assert "Winograd" in said[0]
+    assert "PyTorch's: ours was not built, or is switched off" in said[1]
+    assert (pictures[0] - pictures[1]).abs().max() < 1e-4
+
+
+def test_a_library_that_was_not_built(monkeypatch):
+    monkeypatch.setattr(winograd.importlib.machinery, "EXTENSION_SUFFIXES", [".none"])
+    winograd.library.cache_clear()
+    try:
+        assert winograd.library() is None
+        assert encoders.convolve(
+            torch.ones(1, 16, 4, 4), kernel(torch.ones(16, 16, 3, 3), torch.ones(16)), "zeros"
+        ).shape
+    finally:
+        monkeypatch.undo()
+        winograd.library.cache_clear()
+        assert winograd.library() is not None
