@@ -1,0 +1,59 @@
+/* The convolution under AddressSanitizer and UndefinedBehaviorSanitizer: every buffer exactly as large as it must be, over
+ * random shapes, paddings, masks and instruction sets, against the direct method in double precision. See ./sanitize. */
+#include "../src/impasto/winograd/winograd.c"
+
+#include <math.h>
+#include <stdio.h>
+
+static float *buffer(long count, int filled) {
+    float *made = malloc(sizeof(float) * count);
+    for (long i = 0; i < count; i++) made[i] = filled ? (float)rand() / RAND_MAX * 2 - 1 : NAN;
+    return made;
+}
+
+static double direct(const float *x, const float *mask, const float *weights, const float *bias, long h, long w, long c,
+                     long k, long padding, long i, long j, long o) {
+    double sum = bias[o];
+    for (int a = 0; a < 3; a++)
+        for (int b = 0; b < 3; b++) {
+            long row = inside(i + a - 1, h, padding), column = inside(j + b - 1, w, padding);
+            if (row < 0 || column < 0) continue;
+            for (long n = 0; n < c; n++) {
+                long at = (row * w + column) * c + n;
+                /* weights lie as [inputs][3][3][outputs], turned around */
+                if (!mask || mask[at] > 0) sum += (double)x[at] * weights[(n * 9 + 8 - (3 * a + b)) * k + o];
+            }
+        }
+    return sum;
+}
+
+int main(void) {
+    srand(7);
+    for (int round = 0; round < 400; round++) {
+        long h = 1 + rand() % 19, w = 1 + rand() % 19, c = 1 + rand() % 37, k = 1 + rand() % 37;
+        long padding = rand() % 3, relu = rand() % 2, per = 1 + rand() % 30, threads = 1 + rand() % 3;
+        int level = rand() % (impasto_level() + 1), masked = rand() % 2;
+        long panel = impasto_panel(level), count = 36 * c * round_up(k, panel);
+        float *x = buffer(h * w * c, 1), *mask = masked ? buffer(h * w * c, 1) : NULL, *bias = buffer(k, 1);
+        float *weights = buffer(9 * c * k, 1), *kernel = buffer(count, 0), *y = buffer(h * w * k, 0);
+        float *scratch = buffer(impasto_scratch(per, c, k, threads), 0);
+        impasto_transform(weights, kernel, c, k, level, threads, NULL);
+        impasto_convolve(x, mask, kernel, bias, y, h, w, c, k, padding, relu, per, level, scratch, threads, NULL);
+        double error = 0, size = 1e-12;
+        for (long i = 0; i < h; i++)
+            for (long j = 0; j < w; j++)
+                for (long o = 0; o < k; o++) {
+                    double right = direct(x, mask, weights, bias, h, w, c, k, padding, i, j, o);
+                    if (relu && right < 0) right = 0;
+                    double wrong = y[(i * w + j) * k + o] - right;
+                    error += wrong * wrong, size += right * right;
+                }
+        if (!(sqrt(error / size) < 1e-5)) {
+            printf("round %d: %ldx%ld, %ld to %ld channels, level %d: error %g\n", round, h, w, c, k, level, sqrt(error / size));
+            return 1;
+        }
+        free(x), free(mask), free(bias), free(weights), free(kernel), free(y), free(scratch);
+    }
+    puts("400 rounds, no errors");
+    return 0;
+}
