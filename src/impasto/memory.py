@@ -79,8 +79,8 @@ def check_possible(size: tuple[int, int], device: torch.device, asked: int | Non
     To be asked before anything of its size is made.
     """
     height, width = size
-    held, _ = HELD["adam"]
-    needed, there = (held + 1) * PICTURE * height * width, budget(asked, device)
+    # The picture itself, what it is made of, and the gradient.
+    needed, there = 3 * PICTURE * height * width, budget(asked, device)
     if needed > there:
         raise BudgetError(
             f"{what} would have {width}×{height} px, which need {_amount(needed)} at least, "
@@ -97,6 +97,7 @@ def plan(
     budget: int,
     nearest: bool = False,
     extra: float = 0.0,
+    evaluations: int = 1 << 30,
 ) -> Plan:
     """The plan for one scale: as a whole where that fits, else in the largest tiles that do.
 
@@ -109,6 +110,7 @@ def plan(
         budget: bytes that may be taken beyond what the process takes already.
         nearest: whether the style is matched by nearest neighbours.
         extra: bytes per pixel of the whole picture that are taken beside, by masks say.
+        evaluations: how many there will be: of the first few, no more can be remembered.
 
     Raises:
         BudgetError: nothing fits; says what would.
@@ -121,7 +123,8 @@ def plan(
 
     def state(method: Method, history: int, keeps: bool) -> float:
         held, each = HELD[method]
-        return ((held + each * history) * PICTURE + extra + keeps * targets) * pixels + WORKSPACE
+        pictures = held + each * min(history, evaluations - 1) if evaluations > 1 else 1
+        return (pictures * PICTURE + extra + keeps * targets) * pixels + WORKSPACE
 
     whole = state(method, history, True) + rate * pixels
     if whole <= budget:
@@ -148,11 +151,11 @@ def plan(
             return min(found)[2]
     if not fallback:
         raise BudgetError(
-            f"{width}×{height} px need {_amount(least)} beside what is taken already, "
-            f"and {_amount(budget)} is what there is; give more with --memory, or make a smaller picture"
+            f"{width}×{height} px need {_amount(least)} beside what is taken already, and {_amount(budget)} is what "
+            f"there is; give {_amount(least - budget)} more with --memory, or make a smaller picture"
         )
     return min(fallback)[2]
 
 
 def _amount(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count, 0) / 1e6:.0f} MB"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{max(count, 0) / 1e6:.0f} MB"

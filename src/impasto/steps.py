@@ -111,6 +111,7 @@ class Task:
             memory.budget(options.memory, self.encoder.mean.device),
             self.nearest,
             self.extra,
+            scale.evaluations,
         )
 
 
