@@ -19,7 +19,7 @@ import pytest
 import typer
 
 from impasto import cli, files, images, record, transfer, variations, weights
-from impasto.cli import parameters
+from impasto.cli import display, parameters
 from impasto.objective import Objective
 from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
 from impasto.presets import PRESETS, preset
@@ -399,6 +399,21 @@ def test_ctrl_c_keeps_the_best_picture(picture):
     assert images.read("out.png").size == (133, 200)
     assert sorted(os.listdir()) == ["out.png", "out.png.checkpoint", "photo.png"]
     assert "impasto: interrupted" not in out + err  # for machines, the last line says it
+
+
+def test_ctrl_c_between_two_steps_keeps_the_run_too(run, picture, monkeypatch):
+    """While a step is shown, say: the run, which is waiting to be asked for more, is put away."""
+    seen = itertools.count()
+
+    def interrupted(bar, step):
+        if next(seen) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(display.StepBar, "show", interrupted)
+    code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL)
+    assert code == 130
+    assert "--resume goes on" in err
+    assert sorted(os.listdir()) == ["out.png", "out.png.checkpoint", "photo.png"]
 
 
 def test_a_picture_of_the_way_that_cannot_be_written_does_not_end_it(run, picture, monkeypatch, caplog):

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,7 +106,7 @@ def files_of(pictures: Sequence[str], options: Options) -> list[str]:
     return [*pictures, *masks, *([options.init] if hasattr(options, "init") else [])]
 
 
-def render(steps: Iterable[Step], output: Output, settings: dict[str, Any]) -> int:
+def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> int:
     """Go through the steps, show them, and write the last one's picture, whatever happens; the exit code."""
     from impasto import images, plots
 
@@ -134,7 +134,9 @@ def render(steps: Iterable[Step], output: Output, settings: dict[str, Any]) -> i
     except (Exception, KeyboardInterrupt) as error:
         if not curve:
             raise
-        failure = error  # hours may lie behind it: first the picture
+        failure = error  # hours may lie behind it: first the run, where it is not over yet, then the picture
+        if isinstance(steps, Generator):
+            steps.close()
     assert step is not None  # there is one at least
     written = _write(path, step.picture, output.bits, settings)
     if checkpoints is not None and failure is None and written == path:
