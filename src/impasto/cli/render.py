@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 import tempfile
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -116,11 +121,13 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> i
     saved = 0
     path, checkpoints = output.output, output.checkpoints
     try:
-        with StepBar(shown=not (output.quiet or output.as_json)).running() as bar:
+        with StepBar(shown=not (output.quiet or output.as_json)).running() as bar, _remembering_ctrl_c() as asked:
             for step in steps:
                 if not curve:
                     images.check_space(path, step.size, output.bits)
                 bar.show(step)
+                if asked.is_set() and curve:
+                    raise KeyboardInterrupt
                 curve.append((step.evaluations, step.scale, step.loss, step.losses))
                 if output.as_json:
                     out.print(json.dumps(_report(step)), markup=False)
@@ -161,6 +168,26 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> i
     if failure is not None:
         raise failure
     return 0 if written == path else 1
+
+
+@contextmanager
+def _remembering_ctrl_c() -> Iterator[Event]:
+    """Whether Ctrl-C was pressed: raised in a finaliser, as it may be, it would be swallowed."""
+    pressed = Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield pressed
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _write(path: Path, picture: Picture, bits: int, settings: dict[str, Any]) -> Path:
