@@ -92,8 +92,8 @@ class Keeper:
 
     def __init__(self, where: Checkpoints | None, options: Options, pictures: Mapping[str, str]) -> None:
         self._where, self._saved, self._evaluations = where, 0.0, -1
-        self._settings = settings_of(options, pictures)
         if where is not None:
+            self._settings = settings_of(options, pictures)
             check_writable(where.path)
 
     def resume(self, device: torch.device) -> Checkpoint | None:

@@ -271,16 +271,17 @@ def convolve_back(gradient: Tensor, kernel: Kernel, padding: Padding, mask: Tens
     if winograd.suits(gradient, outputs, inputs):
         wrap: Padding = "circular" if padding == "circular" else "zeros"
         back = winograd.convolve(gradient, kernel.weight, None, wrap, mask=mask)
-        return back if padding != "replicate" else fold(back, gradient, kernel.adjoint, mask)
-    if mask is not None:
-        gradient = rectify_back(gradient, mask)
-    if padding == "circular":
-        return F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), kernel.adjoint)
-    back = F.conv2d(gradient, kernel.adjoint, padding=1)
-    return back if padding != "replicate" else fold(back, gradient, kernel.adjoint)
+    else:
+        if mask is not None:
+            gradient, mask = rectify_back(gradient, mask), None
+        if padding == "circular":
+            back = F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), kernel.adjoint)
+        else:
+            back = F.conv2d(gradient, kernel.adjoint, padding=1)
+    return fold(back, gradient, kernel.adjoint, mask) if padding == "replicate" else back
 
 
-def fold(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | None = None) -> Tensor:
+def fold(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | None) -> Tensor:
     """The backward pass of a border that was replicated, given that of one of zeros.
 
     What the copies beyond the border received belongs to the pixels they were copied from. It comes from the
