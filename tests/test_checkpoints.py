@@ -328,7 +328,7 @@ def _run_in_child(folder, arguments, log):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_twenty_times(tmp_path, photo):
-    """`kill -9` at random moments: never more than an interval is lost, no file is half-written, and the last run
+    """`kill -9` at random moments: never more than an interval and a step is lost, no file is half-written, and the last run
     ends in the file of one that was never interrupted."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["impasto.cli", "impasto.transfer", "impasto.plots", "impasto.record"])
@@ -367,15 +367,15 @@ def test_killed_twenty_times(tmp_path, photo):
         process.kill()
         process.join()
         killed += 1
-        *_, last, _ = log.read_text().split("\n")  # the last line may be half
-        step = json.loads(last)
+        *lines, _ = log.read_bytes()[before:].split(b"\n")  # the last may be half
         if checkpoint.exists():
             saved, seconds = evaluations(checkpoint)
             assert saved >= reached
             reached = saved
         else:
             seconds = 0
-        assert step["seconds"] - seconds < every
+        # Of the steps after the interval, the first writes the next checkpoint (and may be killed over it).
+        assert sum(json.loads(line)["seconds"] > seconds + every + 0.001 for line in lines) <= 1
         assert (tmp_path / "out.png").read_text() == "mine"
     assert killed == 20
     assert reached > 20
