@@ -328,8 +328,8 @@ def _run_in_child(folder, arguments, log):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_twenty_times(tmp_path, photo):
-    """`kill -9` at random moments: never more than an interval and a step is lost, no file is half-written, and the last run
-    ends in the file of one that was never interrupted."""
+    """`kill -9` at random moments: never more than an interval and a step is lost, no file is half-written, and
+    the last run ends in the file of one that was never interrupted."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["impasto.cli", "impasto.transfer", "impasto.plots", "impasto.record"])
     PIL.Image.fromarray(photo).save(tmp_path / "photo.png")

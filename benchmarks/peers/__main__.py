@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -144,15 +145,21 @@ def judge(folder: Path, vgg: Path, peers: list[str]) -> dict[str, dict[str, floa
             if str(mark) in theirs["times"]:
                 goal = loss(peer, mark)
                 reached = next((number for number in counts if loss("impasto", number) <= goal), None)
-                figures[peer] |= {f"{mark} loss": goal, f"{mark} seconds": theirs["times"][str(mark)]}
-                figures[peer][f"{mark} ours"] = ours["times"][str(reached)] if reached else float("inf")
+                figures[peer] |= {f"{mark} loss": goal, f"{mark} seconds": seconds_until(theirs["times"], mark)}
+                figures[peer][f"{mark} ours"] = seconds_until(ours["times"], reached) if reached else float("inf")
     return figures
 
 
 def pace(times: dict[str, float]) -> float:
-    """Seconds per evaluation, between the first and the last picture."""
-    counts = sorted(int(number) for number in times if int(number))
-    return (times[str(counts[-1])] - times[str(counts[0])]) / (counts[-1] - counts[0])
+    """Seconds per evaluation: the median of those between one picture and the next."""
+    marks = sorted((int(number), seconds) for number, seconds in times.items())
+    return statistics.median((later - sooner) / (n - m) for (m, sooner), (n, later) in pairwise(marks))
+
+
+def seconds_until(times: dict[str, float], mark: int) -> float:
+    """Start-up and `mark` evaluations at the median pace: what else the machine did meanwhile is left out."""
+    first = min(int(number) for number in times)
+    return times[str(first)] + (mark - first) * pace(times)
 
 
 def report(found: list[dict[str, dict[str, float]]], peers: list[str]) -> None:
