@@ -208,6 +208,24 @@ def _from_file(path: Path, what: str) -> Picture:
     return _decode(image, str(path))
 
 
+def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width that a file says its picture has, in pixels, as it lies in the file: nothing is decoded.
+
+    Raises:
+        PictureError: no such file, or no picture.
+    """
+    try:
+        image = _open(path)
+        return image.height, image.width
+    except pyvips.Error as error:
+        reason = _reason(error)
+    try:
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(path) as rare:
+            return rare.height, rare.width
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+        raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from None
+
+
 def _open(path: str | os.PathLike[str]) -> Any:
     # libvips would take "[…]" at a name's end for options: a source has no name to misread.
     return pyvips.Image.new_from_source(pyvips.Source.new_from_file(os.fspath(path)), "", fail_on="error")

@@ -37,7 +37,14 @@ def plot_losses(path: str | os.PathLike[str], curve: Sequence[tuple[int, int, fl
         curve: (evaluations in all, scale, loss, terms) of every step.
     """
     path = check_plot(path)
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = loss_figure(curve)
+    with draft_of(path) as draft:
+        figure.savefig(draft, dpi=120)
+
+
+def loss_figure(curve: Sequence[tuple[int, int, float, Mapping[str, float]]], width: float = 9) -> Figure:
+    """What `plot_losses` draws, so many inches wide."""
+    figure = Figure(figsize=(width, width * 5 / 9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="evaluations", ylabel="loss", yscale="log")
     evaluations = [row[0] for row in curve]
@@ -49,5 +56,4 @@ def plot_losses(path: str | os.PathLike[str], curve: Sequence[tuple[int, int, fl
             axes.axvline(after[0], color="grey", linestyle=":", linewidth=1)
     figure.legend(fontsize="small", loc="outside right upper", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    with draft_of(path) as draft:
-        figure.savefig(draft, dpi=120)
+    return figure

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from impasto.cli import pictures, presets, sheet, stylize, weights
+from impasto.cli import pictures, presets, sheet, stylize, web, weights
 from impasto.cli.display import err
 from impasto.errors import ImpastoError
 
@@ -27,6 +27,7 @@ sheet.register(app)
 pictures.register(app)
 presets.register(app)
 weights.register(app)
+web.register(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,335 @@
+"""The page: its layout, and what happens where. Everything that is painted is painted by `jobs`."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from impasto import plots
+from impasto.errors import ImpastoError
+from impasto.options import StylizeOptions
+from impasto.presets import PRESETS, options_of
+from impasto.web import form
+from impasto.web.gallery import Style
+from impasto.web.jobs import Limits, Order, Progress, Result, Studio, ready_weights
+from impasto.web.visitors import HEADER, Visitor, Visitors
+
+#: Colours to draw masks with -> what goes there; `keep` is the photo itself.
+BRUSHES = {"#e63946": "keep", "#2a9d8f": "1", "#457b9d": "2", "#f4a261": "3", "#9d4edd": "4"}
+#: The style that is chosen where the visitor's own painting is.
+OWN = "your own painting"
+
+#: Words of the page.
+TITLE = "# impasto\nYour photo, repainted in the manner of a painting. Nothing leaves {where}."
+MASKS = (
+    "Paint over the photo: **red** stays as it is, **green** gets the first style, **blue** the second, "
+    "**orange** the third, **violet** the fourth. Styles without a colour share the rest."
+)
+
+
+def upload(label: str, **given: Any) -> gr.Image:
+    """A picture that a visitor gives: handed on as the file that it is, so that our own reader reads it."""
+    component = gr.Image(label=label, type="filepath", image_mode=None, buttons=[], **given)
+    component.preprocess = lambda payload: payload and payload.path
+    return component
+
+
+def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blocks:
+    """The page, over these styles."""
+    limits = studio.limits
+    by_name = {style.name: style for style in styles}
+    stops: dict[str, threading.Event] = {}
+
+    def visitor_of(request: gr.Request) -> Visitor:
+        return visitors[request.headers[HEADER]]
+
+    with gr.Blocks(title="impasto", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        chosen = gr.State(styles[0].name)
+        gr.Markdown(TITLE.format(where="this machine"), elem_id="title")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=320):
+                photo = upload(label="Photo", sources=["upload", "webcam", "clipboard"], height=280, elem_id="photo")
+                gallery = gr.Gallery(
+                    [(str(style.thumbnail), style.name) for style in styles],
+                    label="Style",
+                    columns=4,
+                    height=320,
+                    allow_preview=False,
+                    selected_index=0,
+                    object_fit="cover",
+                    buttons=[],
+                    interactive=False,
+                    elem_id="styles",
+                )
+                with gr.Accordion("…or a painting of your own", open=False):
+                    own = upload(label="Painting", sources=["upload", "clipboard"], height=200, elem_id="own")
+                says = gr.Markdown(_says(styles[0].name), elem_id="chosen")
+                strength = gr.Slider(
+                    0, 3, 1, step=0.05, label="Strength", info="0 keeps the photo, 1 is a balance, 2 leaves little."
+                )
+                size = gr.Slider(
+                    128,
+                    limits.size,
+                    min(512, limits.size),
+                    step=16,
+                    label="Size",
+                    info="Long side, in pixels. Twice the size takes four times as long.",
+                )
+                with gr.Row():
+                    go = gr.Button("Paint", variant="primary", elem_id="paint")
+                    halt = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False)
+                with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                    preset = gr.Dropdown(
+                        list(PRESETS), value="default", label="Preset", info="Fills in what follows."
+                    )
+                    with gr.Accordion("Several styles", open=False):
+                        blend = gr.Dropdown(
+                            [style.name for style in styles],
+                            multiselect=True,
+                            max_choices=limits.styles - 1,
+                            label="Blend with",
+                            info="Further styles; their shares are the Style weights below.",
+                        )
+                        paintings = gr.File(
+                            label="Further paintings of your own", file_count="multiple", file_types=["image"]
+                        )
+                        style_masks = gr.File(
+                            label="Masks over the styles: read only where they are white, in the styles' order",
+                            file_count="multiple",
+                            file_types=["image"],
+                        )
+                    with gr.Accordion("Masks over the photo", open=False):
+                        gr.Markdown(MASKS)
+                        drawn = gr.ImageMask(
+                            label="Masks",
+                            sources=[],
+                            layers=False,
+                            transforms=[],
+                            brush=gr.Brush(default_size=40, colors=list(BRUSHES), color_mode="fixed"),
+                            type="numpy",
+                            buttons=[],
+                            elem_id="masks",
+                        )
+                    start = upload(label="Start from this picture", sources=["upload"], height=160)
+                    fields = form.build(
+                        {"weights": ready_weights, "init": lambda: ["content", "noise", "mixed", "style"]}
+                    )
+            with gr.Column(scale=6, min_width=320):
+                status = gr.HTML(_status("Give a photo, choose a style, and paint."), elem_id="status")
+                live = gr.Image(
+                    label="Painting", interactive=False, height=520, elem_id="live", buttons=["fullscreen"]
+                )
+                compare = gr.ImageSlider(
+                    label="Before and after", visible=False, height=520, elem_id="compare", buttons=["fullscreen"]
+                )
+                with gr.Row():
+                    png = gr.DownloadButton("Download PNG", visible=False, elem_id="png")
+                    jpeg = gr.DownloadButton("Download JPEG", visible=False, elem_id="jpeg")
+                drawn_files = gr.File(label="The masks, for the command line", visible=False)
+                with gr.Accordion("The same on the command line", visible=False) as told:
+                    command = gr.Code(language="shell", show_label=False, interactive=False, elem_id="command")
+                with gr.Accordion("How the loss falls", open=False):
+                    losses = gr.Plot(show_label=False, elem_id="losses")
+
+        def paint(given: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+            visitor, key = visitor_of(request), str(request.session_hash)
+            if not given[photo]:
+                raise gr.Error("Give a photo first.", title="No photo")
+            stops[key] = threading.Event()
+            yield {
+                status: _status("Looking at the pictures…"),
+                halt: gr.Button(interactive=True),
+                go: gr.Button(interactive=False),
+            }
+            try:
+                names = [given[chosen], *[name for name in given[blend] or () if name != given[chosen]]]
+                files = [by_name[name].given for name in names if name in by_name]
+                if given[chosen] == OWN:
+                    files = [given[own], *files]
+                order = Order(
+                    given[photo],
+                    [*files, *(given[paintings] or ())],
+                    form.read(
+                        {"size": round(given[size]), "strength": given[strength]}
+                        | {name: given[component] for name, component in fields.items()}
+                    ),
+                    masks_of(given[drawn]),
+                    given[style_masks] or (),
+                    given[start],
+                )
+                plotted = 0
+                for told_now in studio.paint(order, visitor, stops[key]):
+                    if isinstance(told_now, Result):
+                        yield finished(told_now)
+                        continue
+                    update = {status: _progress(told_now), live: gr.Image(str(told_now.preview), visible=True)}
+                    update |= {compare: gr.ImageSlider(visible=False)}
+                    if told_now.done or told_now.step.evaluations >= plotted + 20:
+                        plotted = told_now.step.evaluations
+                        update[losses] = plots.loss_figure(told_now.curve, 7)
+                    yield update
+            except (ValueError, ImpastoError) as error:
+                yield {status: _status(str(error), bad=True)}
+                raise gr.Error(str(error), title="That cannot be painted", print_exception=False) from None
+            finally:
+                stops.pop(key, None)
+
+        def finished(result: Result) -> dict[Any, Any]:
+            first, second, *masks = map(str, result.files)
+            return {
+                live: gr.Image(visible=False),
+                compare: gr.ImageSlider((str(result.before), first), visible=True),
+                png: gr.DownloadButton(value=first, visible=True),
+                jpeg: gr.DownloadButton(value=second, visible=True),
+                drawn_files: gr.File(masks or None, visible=bool(masks)),
+                told: gr.Accordion(visible=True),
+                command: result.command,
+            }
+
+        def stop(request: gr.Request) -> dict[Any, Any]:
+            if event := stops.get(str(request.session_hash)):
+                event.set()
+            return {halt: gr.Button(interactive=False)}
+
+        def fill(name: str) -> list[Any]:
+            options = options_of(StylizeOptions, name)
+            return [options.strength, min(options.size or limits.size, limits.size), *form.show(options, fields)]
+
+        asked = {photo, own, chosen, strength, size, blend, paintings, style_masks, drawn, start, *fields.values()}
+        results = [status, live, compare, png, jpeg, drawn_files, told, command, losses, go, halt]
+        private: dict[str, Any] = {"api_visibility": "private"}
+        painting = go.click(
+            paint,
+            asked,
+            results,
+            concurrency_limit=limits.running,
+            concurrency_id="paint",
+            show_progress="minimal",
+            show_progress_on=status,
+            trigger_mode="once",
+            **private,
+        )
+        painting.then(
+            lambda: (gr.Button(interactive=True), gr.Button(interactive=False)),
+            None,
+            [go, halt],
+            queue=False,
+            **private,
+        )
+        halt.click(stop, None, [halt], queue=False, **private)
+        preset.input(fill, preset, [strength, size, *fields.values()], queue=False, **private)
+        gallery.select(choose, None, [chosen, says], queue=False, **private)
+        own.upload(lambda: (OWN, _says(OWN)), None, [chosen, says], queue=False, **private)
+        own.clear(lambda: (styles[0].name, _says(styles[0].name)), None, [chosen, says], queue=False, **private)
+        # In the browser: the photo is there already.
+        show_photo = "(photo) => photo ? ({background: photo, layers: [], composite: null}) : null"
+        photo.change(None, photo, drawn, js=show_photo, **private)
+        _program(page, by_name, studio, visitor_of, limits)
+    return page
+
+
+def choose(event: gr.SelectData) -> tuple[str, str]:
+    """What was chosen in the gallery, and what is said of it."""
+    name = str(event.value["caption"])
+    return name, _says(name)
+
+
+def _program(
+    page: gr.Blocks,
+    by_name: Mapping[str, Style],
+    studio: Studio,
+    visitor_of: Callable[[gr.Request], Visitor],
+    limits: Limits,
+) -> None:
+    """The same job for programs: `client.predict(…, api_name="/stylize")`."""
+    with gr.Row(visible=False):
+        photo, paintings = upload(label="photo"), gr.File(label="paintings", file_count="multiple")
+        names, options = gr.JSON(label="styles"), gr.JSON(label="options")
+        picture, settings = gr.File(label="picture"), gr.JSON(label="settings")
+        button = gr.Button()
+
+    def stylize(
+        photo: str | None,
+        styles: list[str] | None,
+        paintings: list[str] | None,
+        options: dict[str, Any] | None,
+        request: gr.Request,
+    ) -> tuple[str, Mapping[str, Any]]:
+        """Repaint a photo: styles by name, or paintings as files; options as the fields of `StylizeOptions`."""
+        try:
+            if not photo:
+                raise ValueError("there is no photo")
+            if unknown := [name for name in styles or () if name not in by_name]:
+                raise ValueError(f"unknown style {unknown[0]!r}; choose from {', '.join(by_name)}")
+            given = [*(by_name[name].given for name in styles or ()), *(paintings or ())]
+            if set(options or {}) - set(StylizeOptions.__dataclass_fields__):
+                unknown = sorted(set(options or {}) - set(StylizeOptions.__dataclass_fields__))
+                raise ValueError(f"unknown option {unknown[0]!r}")
+            order = Order(photo, given, StylizeOptions(**({"size": min(512, limits.size)} | (options or {}))))
+            for told in studio.paint(order, visitor_of(request), threading.Event()):
+                if isinstance(told, Result):
+                    return str(told.files[0]), told.settings
+            raise ValueError("nobody waits for this picture any more")
+        except (ValueError, TypeError, ImpastoError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    button.click(
+        stylize,
+        [photo, names, paintings, options],
+        [picture, settings],
+        api_name="stylize",
+        concurrency_limit=limits.running,
+        concurrency_id="paint",
+    )
+
+
+def masks_of(drawn: Mapping[str, Any] | None) -> dict[str, np.ndarray[Any, np.dtype[np.uint8]]]:
+    """What was drawn over the photo, as masks by what goes there: each pixel counts for the nearest brush."""
+    layers = [layer for layer in (drawn or {}).get("layers") or () if layer is not None and layer.shape[-1] == 4]
+    if not any(layer[..., 3].any() for layer in layers):
+        return {}
+    layer = layers[0]
+    colors = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in BRUSHES])
+    nearest = ((layer[..., None, :3].astype(int) - colors) ** 2).sum(-1).argmin(-1)
+    masks = {
+        goes: np.where(nearest == index, layer[..., 3], 0).astype(np.uint8)
+        for index, goes in enumerate(BRUSHES.values())
+    }
+    return {goes: mask for goes, mask in masks.items() if (mask > 127).any()}
+
+
+def _says(name: str) -> str:
+    return f"Style: **{name}**"
+
+
+def _status(text: str, share: float | None = None, bad: bool = False) -> str:
+    bar = "" if share is None else f'<progress max="1" value="{share:.3f}" aria-label="done"></progress>'
+    kind = "alert" if bad else "status"
+    return f'<div class="status{" bad" if bad else ""}" role="{kind}">{bar}<span>{html.escape(text)}</span></div>'
+
+
+def _progress(now: Progress) -> str:
+    step = now.step
+    if now.done:
+        height, width = step.size
+        return _status(f"{width}×{height} px in {_duration(step.seconds)}{', ' + now.note if now.note else ''}", 1.0)
+    share = step.seconds / max(step.seconds + step.eta, 1e-9)
+    return _status(
+        f"Size {step.scale} of {step.scales}, {step.iteration} of {step.iterations} · "
+        f"about {_duration(step.eta)} left",
+        share,
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+STYLE = Path(__file__).with_name("style.css")
