@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -124,11 +125,19 @@ def serve(
 
     Args:
         ready: called with the address, once the server answers.
+
+    Raises:
+        ValueError: a port that is taken or not allowed, a folder of styles that is none.
     """
-    with create(limits, styles, auth) as app:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ValueError(f"cannot listen on port {port} of {host}: {error.strerror}; choose another port") from None
+    with listening, create(limits, styles, auth) as app:
         server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3))
         server.ready = lambda: ready(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
-        server.run()
+        server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):

@@ -30,7 +30,7 @@ def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.compon
     for group in GROUPS:
         members = [field for field in fields if field.metadata["group"] == group]
         if members:
-            with gr.Accordion(group, open=group == "Picture"):
+            with gr.Accordion(group, open=group == "Picture", elem_id=f"group-{group.lower()}"):
                 for field in members:
                     components[field.name] = _component(field, choices.get(field.name))
     return components

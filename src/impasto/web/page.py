@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from impasto import plots
 from impasto.errors import ImpastoError
+from impasto.fields import unknown
 from impasto.options import StylizeOptions
 from impasto.presets import PRESETS, options_of
 from impasto.web import form
@@ -133,7 +134,9 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                     jpeg = gr.DownloadButton("Download JPEG", visible=False, elem_id="jpeg")
                 drawn_files = gr.File(label="The masks, for the command line", visible=False)
                 with gr.Accordion("The same on the command line", visible=False) as told:
-                    command = gr.Code(language="shell", show_label=False, interactive=False, elem_id="command")
+                    command = gr.Code(
+                        language="shell", show_label=False, interactive=False, wrap_lines=True, elem_id="command"
+                    )
                 with gr.Accordion("How the loss falls", open=False):
                     losses = gr.Plot(show_label=False, elem_id="losses")
 
@@ -255,22 +258,21 @@ def _program(
         button = gr.Button()
 
     def stylize(
-        photo: str | None,
-        styles: list[str] | None,
-        paintings: list[str] | None,
-        options: dict[str, Any] | None,
         request: gr.Request,
+        photo: str | None,
+        styles: list[str] | None = None,
+        paintings: list[str] | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[str, Mapping[str, Any]]:
         """Repaint a photo: styles by name, or paintings as files; options as the fields of `StylizeOptions`."""
         try:
             if not photo:
                 raise ValueError("there is no photo")
-            if unknown := [name for name in styles or () if name not in by_name]:
-                raise ValueError(f"unknown style {unknown[0]!r}; choose from {', '.join(by_name)}")
-            given = [*(by_name[name].given for name in styles or ()), *(paintings or ())]
-            if set(options or {}) - set(StylizeOptions.__dataclass_fields__):
-                unknown = sorted(set(options or {}) - set(StylizeOptions.__dataclass_fields__))
-                raise ValueError(f"unknown option {unknown[0]!r}")
+            given = [*(by_name[known(name, by_name, "style")].given for name in styles or ()), *(paintings or ())]
+            if not isinstance(options or {}, dict):
+                raise ValueError(f"the options are {options!r}; needed is an object of names and values")
+            for name in options or ():
+                known(name, StylizeOptions.__dataclass_fields__, "option")
             order = Order(photo, given, StylizeOptions(**({"size": min(512, limits.size)} | (options or {}))))
             for told in studio.paint(order, visitor_of(request), threading.Event()):
                 if isinstance(told, Result):
@@ -287,6 +289,17 @@ def _program(
         concurrency_limit=limits.running,
         concurrency_id="paint",
     )
+
+
+def known(name: str, names: Collection[str], what: str) -> str:
+    """The name, if it is one of these.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if name not in names:
+        raise unknown(what, name, names)
+    return name
 
 
 def masks_of(drawn: Mapping[str, Any] | None) -> dict[str, np.ndarray[Any, np.dtype[np.uint8]]]:
