@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import webbrowser
 from pathlib import Path
@@ -87,4 +88,5 @@ def web(
         if browser and os.environ.get("DISPLAY", os.name != "posix"):
             webbrowser.open(address)
 
-    serve(limits, host, port, styles, (name, password) if auth else None, ready)
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(limits, host, port, styles, (name, password) if auth else None, ready)

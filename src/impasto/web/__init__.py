@@ -23,6 +23,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import fastapi
 import gradio as gr
+import PIL.Image
 import uvicorn
 
 from impasto.web.gallery import collect
@@ -134,6 +135,7 @@ def serve(
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ValueError(f"cannot listen on port {port} of {host}: {error.strerror}; choose another port") from None
+    PIL.Image.MAX_IMAGE_PIXELS = limits.pixels  # of what is drawn, which Gradio reads
     with listening, create(limits, styles, auth) as app:
         server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3))
         server.ready = lambda: ready(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")

@@ -17,6 +17,8 @@ OWNED = ("memory", "device", "preprocessing")
 OWN = ("size", "strength", "content_mask", "style_mask")
 #: Field -> the most that a visitor may ask for.
 MOST = {"iterations": 2000, "scales": 8, "history": 50}
+#: Types of numbers, as fields name them.
+NUMBERS: dict[str, Callable[[str], float]] = {"int": int, "float": float}
 
 
 def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.components.Component]:
@@ -43,11 +45,13 @@ def _component(field: dataclasses.Field[Any], choices: Callable[[], list[str]] |
         return gr.Dropdown(choices=choices() if choices else list(metadata["choices"]), **shown)
     if kind == "bool":
         return gr.Checkbox(**shown)
-    if kind in ("int", "float") and "parse" not in metadata:
+    if str(field.type) in NUMBERS and "parse" not in metadata:
         least = metadata.get("least", metadata.get("above"))
         precision = {"precision": 0} if kind == "int" else {}
         return gr.Number(minimum=least, maximum=MOST.get(field.name), **precision, **shown)
-    return gr.Textbox(max_lines=1, max_length=2000, **shown)
+    # A field for numbers cannot be empty: where none may be given, it is one for text.
+    hint = "automatic" if default_of(field) is None else ""
+    return gr.Textbox(max_lines=1, max_length=2000, placeholder=hint, **shown)
 
 
 def label_of(field: dataclasses.Field[Any]) -> str:
@@ -75,4 +79,15 @@ def read(filled: Mapping[str, Any]) -> StylizeOptions:
     Raises:
         ValueError: a value that will not do; the field is named.
     """
-    return StylizeOptions(**{name: value for name, value in filled.items() if value not in (None, "")})
+    fields = fields_of(StylizeOptions)
+    values = {name: value for name, value in filled.items() if value not in (None, "")}
+    for name, value in values.items():
+        kind = str(fields[name].type).removesuffix(" | None")
+        if isinstance(value, str) and kind in NUMBERS and "parse" not in fields[name].metadata:
+            try:
+                values[name] = NUMBERS[kind](value)
+            except ValueError:
+                raise ValueError(f"{name} is {value!r}; needed is a number") from None
+        if name in MOST and isinstance(values[name], int) and values[name] > MOST[name]:
+            raise ValueError(f"{name} is {values[name]}; at most {MOST[name]} here")
+    return StylizeOptions(**values)

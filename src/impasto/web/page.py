@@ -41,6 +41,21 @@ def upload(label: str, **given: Any) -> gr.Image:
     return component
 
 
+def mask_editor(label: str, **given: Any) -> gr.ImageMask:
+    """An editor to draw masks with, of which only what was drawn is read: the photo below it is given elsewhere."""
+    component = gr.ImageMask(label=label, sources=[], layers=False, transforms=[], type="numpy", buttons=[], **given)
+    whole = component.preprocess
+
+    def drawn(payload: Any) -> Any:
+        for part in (payload, component.blob_storage.get(payload.id) if payload and payload.id else None):
+            if part is not None:
+                part.background = part.composite = None
+        return whole(payload)
+
+    component.preprocess = drawn
+    return component
+
+
 def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blocks:
     """The page, over these styles."""
     limits = studio.limits
@@ -107,14 +122,9 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                         )
                     with gr.Accordion("Masks over the photo", open=False):
                         gr.Markdown(MASKS)
-                        drawn = gr.ImageMask(
-                            label="Masks",
-                            sources=[],
-                            layers=False,
-                            transforms=[],
+                        drawn = mask_editor(
+                            "Masks",
                             brush=gr.Brush(default_size=40, colors=list(BRUSHES), color_mode="fixed"),
-                            type="numpy",
-                            buttons=[],
                             elem_id="masks",
                         )
                     start = upload(label="Start from this picture", sources=["upload"], height=160)
