@@ -288,23 +288,26 @@ def fold(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | None) -
     outermost row or column of the gradient alone, through one row or column of the kernel.
     """
 
-    def received(side: tuple[int | slice, ...], part: Tensor, padding: tuple[int, int]) -> Tensor:
-        strip = gradient[(..., *side)]
-        strip = strip if mask is None else strip * (mask[(..., *side)] > 0)
-        return F.conv2d(strip, part, padding=padding).flatten(2)
+    def received(side: tuple[int | slice, ...], part: Tensor) -> Tensor:
+        """What the strip at this side gives through `part`, `(in, out, 3)`: `(length + 2, in)`."""
+        strip = gradient[0][(..., *side)].T
+        strip = strip if mask is None else strip * (mask[0][(..., *side)].T > 0)
+        found = strip.new_zeros(len(strip) + 2, len(part))
+        for tap in range(3):  # products with the kernel as it lies in memory: nothing is copied
+            found[2 - tap : 2 - tap + len(strip)].addmm_(strip, part[..., tap].T)
+        return found
 
     every = slice(None)
-    top = received((slice(0, 1), every), adjoint[:, :, 2:], (0, 2))
-    bottom = received((slice(-1, None), every), adjoint[:, :, :1], (0, 2))
-    left = received((every, slice(0, 1)), adjoint[..., 2:], (2, 0))
-    right = received((every, slice(-1, None)), adjoint[..., :1], (2, 0))
-    back[..., 0, :] += top[..., 1:-1]
-    back[..., -1, :] += bottom[..., 1:-1]
-    back[..., 0] += left[..., 1:-1]
-    back[..., -1] += right[..., 1:-1]
+    top, bottom = received((0, every), adjoint[:, :, 2]), received((-1, every), adjoint[:, :, 0])
+    left, right = received((every, 0), adjoint[..., 2]), received((every, -1), adjoint[..., 0])
+    pixels = back[0].permute(1, 2, 0)
+    pixels[0] += top[1:-1]
+    pixels[-1] += bottom[1:-1]
+    pixels[:, 0] += left[1:-1]
+    pixels[:, -1] += right[1:-1]
     for row, ends in ((0, top), (-1, bottom)):  # the corners' copies
         for column in (0, -1):
-            back[..., row, column] += ends[..., column]
+            pixels[row, column] += ends[column]
     return back
 
 

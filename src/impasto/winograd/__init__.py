@@ -24,8 +24,9 @@ LEVELS = ("plain C", "AVX2", "AVX-512")
 PADDINGS = ("zeros", "replicate", "circular")
 #: Channels below which PyTorch is as fast.
 LEAST_CHANNELS = 16
-#: Kernels up to this many transformed numbers are kept; larger ones are transformed anew for every use.
-KEPT = 36 * 256 * 256
+#: Kernels up to this many transformed numbers are kept; larger ones are transformed anew for every use, for pictures of
+#: few tiles within the convolution itself.
+KEPT, FEW = 36 * 256 * 256, 200
 #: Tiles that are worked on at once, and the bytes of them that a core's cache should hold.
 BLOCKS, CACHE = (24, 48, 96), 3 << 20
 
@@ -43,17 +44,12 @@ def library() -> Any:
             except OSError:
                 continue
             long, pointer = ctypes.c_long, ctypes.c_void_p
-            found.impasto_panel.restype = found.impasto_scratch.restype = long
-            found.impasto_scratch.argtypes = [long] * 4
+            found.impasto_panel.restype = found.impasto_scratch.restype = found.impasto_scratch_panels.restype = long
+            found.impasto_scratch.argtypes = found.impasto_scratch_panels.argtypes = [long] * 4
             found.impasto_transform.argtypes = [pointer, pointer, long, long, ctypes.c_int, long, pointer]
-            found.impasto_convolve.argtypes = [
-                *[pointer] * 5,
-                *[long] * 7,
-                ctypes.c_int,
-                pointer,
-                long,
-                pointer,
-            ]
+            ends = [ctypes.c_int, pointer, long, pointer]
+            found.impasto_convolve.argtypes = [*[pointer] * 5, *[long] * 7, *ends]
+            found.impasto_convolve_panels.argtypes = [*[pointer] * 5, *[long] * 6, *ends]
             return found
     return None
 
@@ -144,32 +140,21 @@ def convolve(
         `(1, outputs, h, w)`, channels last.
     """
     _, inputs, height, width = x.shape
-    outputs, kernel = adjoint.shape[1], transform(adjoint)
+    outputs, threads = adjoint.shape[1], torch.get_num_threads()
     x = x.contiguous(memory_format=torch.channels_last)
     mask = None if mask is None else mask.contiguous(memory_format=torch.channels_last)
     y = torch.empty((1, outputs, height, width), memory_format=torch.channels_last)
-    threads = torch.get_num_threads()
     tiles = -(-height // 4) * -(-width // 4)
+    given = [None if tensor is None else tensor.data_ptr() for tensor in (x, mask, adjoint, bias, y)]
+    shape = (height, width, inputs, outputs, PADDINGS.index(padding), rectify)
+    if 36 * inputs * outputs > KEPT and tiles <= FEW:
+        scratch = _ROOMS.take("scratch", library().impasto_scratch_panels(height, width, inputs, threads))
+        library().impasto_convolve_panels(*given, *shape, level(), scratch.data_ptr(), threads, _pool())
+        return y
+    given[2] = transform(adjoint).data_ptr()
     share = -(-tiles // threads)
     block = max([size for size in BLOCKS if 4 * 36 * size * (inputs + outputs) <= CACHE] or [BLOCKS[0]])
     block = min(block, -(-share // 12) * 12)
     scratch = _ROOMS.take("scratch", library().impasto_scratch(block, inputs, outputs, threads))
-    library().impasto_convolve(
-        x.data_ptr(),
-        None if mask is None else mask.data_ptr(),
-        kernel.data_ptr(),
-        None if bias is None else bias.data_ptr(),
-        y.data_ptr(),
-        height,
-        width,
-        inputs,
-        outputs,
-        PADDINGS.index(padding),
-        rectify,
-        block,
-        level(),
-        scratch.data_ptr(),
-        threads,
-        _pool(),
-    )
+    library().impasto_convolve(*given, *shape, block, level(), scratch.data_ptr(), threads, _pool())
     return y

@@ -126,25 +126,65 @@ static inline __attribute__((always_inline)) void NAME(kernel6)(const VEC *g, in
     o[5 * ostep] = g[2 * step];
 }
 
-/* The transformed kernel of some input channels, from x: [inputs][3][3][outputs], turned around by half a turn. */
+/* One input channel's weights for VL outputs from k on, transformed: u[point]. From x: [inputs][3][3][outputs], turned
+ * around by half a turn. */
+static inline void NAME(weights)(const struct job *job, long channel, long k, float *u, long point) {
+    VEC g[9], t[18], o[36];
+    long left = job->outputs - k < VL ? job->outputs - k : VL;
+    for (int i = 0; i < 9; i++) {
+        const float *w = job->weights + (channel * 9 + 8 - i) * job->outputs + k;
+        g[i] = (VEC){0};
+        if (left == VL) g[i] = LOAD(w);
+        else for (long j = 0; j < left; j++) g[i][j] = w[j];
+    }
+    for (int j = 0; j < 3; j++) NAME(kernel6)(g + j, 3, t + j, 3);
+    for (int i = 0; i < 6; i++) NAME(kernel6)(t + 3 * i, 1, o + 6 * i, 1);
+    for (int i = 0; i < 36; i++) STORE(u + i * point, o[i]);
+}
+
+/* The transformed kernel of some input channels. */
 static void NAME(transform)(const struct job *job, long first, long count, float *scratch) {
-    long depth = job->inputs, outputs = job->outputs, wide = round_up(outputs, NV * VL);
+    long depth = job->inputs, wide = round_up(job->outputs, NV * VL);
     (void)scratch;
     for (long c = first; c < first + count; c++)
         for (long k = 0; k < wide; k += VL) {
-            VEC g[9], t[18], o[36];
-            long left = outputs - k < VL ? outputs - k : VL;
-            for (int i = 0; i < 9; i++) {
-                const float *w = job->x + (c * 9 + 8 - i) * outputs + k;
-                g[i] = (VEC){0};
-                if (left == VL) g[i] = LOAD(w);
-                else for (long j = 0; j < left; j++) g[i][j] = w[j];
-            }
-            for (int j = 0; j < 3; j++) NAME(kernel6)(g + j, 3, t + j, 3);
-            for (int i = 0; i < 6; i++) NAME(kernel6)(t + 3 * i, 1, o + 6 * i, 1);
             float *u = job->y + k / (NV * VL) * (depth * NV * VL) + c * NV * VL + k % (NV * VL);
-            for (int i = 0; i < 36; i++) STORE(u + i * depth * wide, o[i]);
+            NAME(weights)(job, c, k, u, depth * wide);
         }
+}
+
+/* Some tiles of the picture, transformed: job->v[point][tile][channel]. */
+static void NAME(tiles)(const struct job *job, long first, long count, float *scratch) {
+    long deep = round_up(job->inputs, VL), rows = round_up(job->tiles, MR), point = rows * deep;
+    (void)scratch;
+    for (long n = first; n < first + count; n++) {
+        const float *pixel[36], *mask[36];
+        find_inputs(job, n, pixel, mask);
+        NAME(tile_in)(pixel, job->mask ? mask : 0, job->inputs, job->v + n * deep, point);
+    }
+    for (long n = job->tiles; first + count == job->tiles && n < rows; n++)
+        for (int p = 0; p < 36; p++) memset(job->v + p * point + n * deep, 0, sizeof(float) * deep);
+}
+
+/* All tiles, for a panel of outputs after another. */
+static void NAME(panels)(const struct job *job, long first, long count, float *scratch) {
+    long depth = job->inputs, deep = round_up(depth, VL), rows = round_up(job->tiles, MR), wide = NV * VL;
+    float *u = scratch, *m = scratch + 36 * depth * wide;
+    for (long k = first * wide; k < (first + count) * wide; k += wide) {
+        long channels = job->outputs - k < wide ? job->outputs - k : wide;
+        for (long c = 0; c < depth; c++)
+            for (long j = 0; j < wide; j += VL) NAME(weights)(job, c, k + j, u + c * wide + j, depth * wide);
+        for (int p = 0; p < 36; p++)
+            for (long n = 0; n < rows; n += MR)
+                NAME(product)(job->v + (p * rows + n) * deep, deep, u + p * depth * wide, depth,
+                              m + (p * rows + n) * wide, wide);
+        for (long n = 0; n < job->tiles; n++) {
+            float *pixel[16];
+            find_outputs(job, n, pixel);
+            for (int i = 0; i < 16; i++) pixel[i] = pixel[i] ? pixel[i] + k : NULL;
+            NAME(tile_out)(m + n * wide, rows * wide, channels, job->bias ? job->bias + k : NULL, job->relu, pixel);
+        }
+    }
 }
 
 #undef VEC

@@ -18,9 +18,9 @@
 #endif
 
 struct job {
-    const float *x, *mask, *kernel, *bias, *zeros;
-    float *y, *scratch;
-    long height, width, inputs, outputs, padding, relu, tiles_across, tiles, per_block, blocks, scratch_each;
+    const float *x, *mask, *weights, *kernel, *bias, *zeros;
+    float *y, *v, *scratch;
+    long height, width, inputs, outputs, padding, relu, tiles_across, tiles, work, per_block, blocks, scratch_each;
     void (*block)(const struct job *, long first, long count, float *scratch);
     atomic_long next, threads_in;
 };
@@ -103,8 +103,11 @@ typedef void (*block_function)(const struct job *, long, long, float *);
 #if LEVELS == 3
 static const block_function blocks_of[] = {block_plain, block_avx2, block_avx512};
 static const block_function transforms_of[] = {transform_plain, transform_avx2, transform_avx512};
+static const block_function tiles_of[] = {tiles_plain, tiles_avx2, tiles_avx512};
+static const block_function panels_of[] = {panels_plain, panels_avx2, panels_avx512};
 #else
 static const block_function blocks_of[] = {block_plain}, transforms_of[] = {transform_plain};
+static const block_function tiles_of[] = {tiles_plain}, panels_of[] = {panels_plain};
 #endif
 
 /* Columns of the kernel that lie together in memory, for a level. */
@@ -123,7 +126,7 @@ static void work(void *given) {
     struct job *job = given;
     float *scratch = job->scratch + atomic_fetch_add(&job->threads_in, 1) * job->scratch_each;
     for (long block; (block = atomic_fetch_add(&job->next, 1)) < job->blocks;) {
-        long first = block * job->per_block, left = job->tiles - first;
+        long first = block * job->per_block, left = job->work - first;
         job->block(job, first, left < job->per_block ? left : job->per_block, scratch);
     }
 }
@@ -140,7 +143,7 @@ static void share(struct job *job, long threads, parallel run) {
     enum { MOST = 256 };
     pthread_t made[MOST];
     long count = 0;
-    job->blocks = (job->tiles + job->per_block - 1) / job->per_block;
+    job->blocks = (job->work + job->per_block - 1) / job->per_block;
     atomic_init(&job->next, 0);
     atomic_init(&job->threads_in, 0);
     if (threads > job->blocks) threads = job->blocks;
@@ -161,7 +164,9 @@ static void share(struct job *job, long threads, parallel run) {
  */
 void impasto_transform(const float *weights, float *kernel, long inputs, long outputs, int level, long threads,
                        parallel run) {
-    struct job job = {.x = weights, .y = kernel, .inputs = inputs, .outputs = outputs, .tiles = inputs, .per_block = 16};
+    struct job job = {.weights = weights, .y = kernel, .inputs = inputs, .outputs = outputs};
+    job.work = inputs;
+    job.per_block = 16;
     job.block = transforms_of[level];
     share(&job, threads, run);
 }
@@ -178,11 +183,45 @@ void impasto_convolve(const float *x, const float *mask, const float *kernel, co
     struct job job = {.x = x, .mask = mask, .kernel = kernel, .bias = bias, .y = y, .height = height, .width = width,
                       .inputs = inputs, .outputs = outputs, .padding = padding, .relu = relu, .per_block = per_block};
     job.tiles_across = (width + 3) / 4;
-    job.tiles = job.tiles_across * ((height + 3) / 4);
+    job.work = job.tiles = job.tiles_across * ((height + 3) / 4);
     job.zeros = scratch;
     memset(scratch, 0, sizeof(float) * inputs);
     job.scratch = scratch + round_up(inputs, 16);
     job.scratch_each = scratch_of(per_block, inputs, outputs);
     job.block = blocks_of[level];
+    share(&job, threads, run);
+}
+
+static long panel_scratch(long rows, long inputs) { return 36 * 32 * (inputs + rows); }
+
+/* Floats of scratch memory that a call of impasto_convolve_panels needs. */
+long impasto_scratch_panels(long height, long width, long inputs, long threads) {
+    long rows = round_up((height + 3) / 4 * ((width + 3) / 4), 12);
+    return round_up(inputs, 16) * (1 + 36 * rows) + threads * panel_scratch(rows, inputs);
+}
+
+/* The same as impasto_transform and impasto_convolve, for a large kernel and a small picture: all tiles at once, a panel
+ * of the kernel after another, transformed while it is in the cache and then forgotten.
+ *
+ * weights: as impasto_transform reads them; scratch: impasto_scratch_panels floats. */
+void impasto_convolve_panels(const float *x, const float *mask, const float *weights, const float *bias, float *y,
+                             long height, long width, long inputs, long outputs, long padding, long relu, int level,
+                             float *scratch, long threads, parallel run) {
+    struct job job = {.x = x, .mask = mask, .weights = weights, .bias = bias, .y = y, .height = height, .width = width,
+                      .inputs = inputs, .outputs = outputs, .padding = padding, .relu = relu};
+    job.tiles_across = (width + 3) / 4;
+    job.work = job.tiles = job.tiles_across * ((height + 3) / 4);
+    long rows = round_up(job.tiles, 12), panel = impasto_panel(level);
+    job.zeros = scratch;
+    memset(scratch, 0, sizeof(float) * inputs);
+    job.v = scratch + round_up(inputs, 16);
+    job.scratch = job.v + 36 * rows * round_up(inputs, 16);
+    job.scratch_each = panel_scratch(rows, inputs);
+    job.per_block = 6;
+    job.block = tiles_of[level];
+    share(&job, threads, run);
+    job.work = (outputs + panel - 1) / panel;
+    job.per_block = 1;
+    job.block = panels_of[level];
     share(&job, threads, run);
 }
