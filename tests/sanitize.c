@@ -36,9 +36,15 @@ int main(void) {
         long panel = impasto_panel(level), count = 36 * c * round_up(k, panel);
         float *x = buffer(h * w * c, 1), *mask = masked ? buffer(h * w * c, 1) : NULL, *bias = buffer(k, 1);
         float *weights = buffer(9 * c * k, 1), *kernel = buffer(count, 0), *y = buffer(h * w * k, 0);
-        float *scratch = buffer(impasto_scratch(per, c, k, threads), 0);
-        impasto_transform(weights, kernel, c, k, level, threads, NULL);
-        impasto_convolve(x, mask, kernel, bias, y, h, w, c, k, padding, relu, per, level, scratch, threads, NULL);
+        int by_panels = rand() % 2;
+        long room = by_panels ? impasto_scratch_panels(h, w, c, threads) : impasto_scratch(per, c, k, threads);
+        float *scratch = buffer(room, 0);
+        if (by_panels) {
+            impasto_convolve_panels(x, mask, weights, bias, y, h, w, c, k, padding, relu, level, scratch, threads, NULL);
+        } else {
+            impasto_transform(weights, kernel, c, k, level, threads, NULL);
+            impasto_convolve(x, mask, kernel, bias, y, h, w, c, k, padding, relu, per, level, scratch, threads, NULL);
+        }
         double error = 0, size = 1e-12;
         for (long i = 0; i < h; i++)
             for (long j = 0; j < w; j++)
