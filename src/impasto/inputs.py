@@ -11,7 +11,6 @@ import PIL.Image
 from torch import Tensor
 
 from impasto import images, photos
-from impasto import styles as built_in
 from impasto.images import Picture, PictureLike
 
 Value = TypeVar("Value")
@@ -71,11 +70,13 @@ def read_styles(
 
 
 def _read_style(style: PictureLike, pixels: float) -> Picture:
-    if isinstance(style, str) and style in built_in.STYLES and not Path(style).exists():
-        side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), LARGEST_SIDE)
-        return images.read(built_in.paint(style, side, side), style)
     if isinstance(style, (str, os.PathLike)) and not Path(style).exists() and not Path(style).suffix:
-        raise ValueError(
-            f"no such style: {os.fspath(style)!r} is neither a file nor one of {', '.join(built_in.STYLES)}"
-        )
+        from impasto import styles as built_in  # a second's third, with what draws them
+
+        if style not in built_in.STYLES:
+            raise ValueError(
+                f"no such style: {os.fspath(style)!r} is neither a file nor one of {', '.join(built_in.STYLES)}"
+            )
+        side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), LARGEST_SIDE)
+        return images.read(built_in.paint(str(style), side, side), str(style))
     return images.read(style, "the style")

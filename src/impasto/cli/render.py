@@ -95,13 +95,15 @@ class Output:
 
 def check(output: Output, given: Sequence[str]) -> None:
     """Raise an error if nothing can be written, or if it would replace one of the files given."""
-    from impasto import images, plots
+    from impasto import images
 
     images.check_output(output.output, bits=output.bits)
     for name in given:
         if output.output.exists() and Path(name).exists() and output.output.samefile(name):
             raise ValueError(f"{output.output} is one of the pictures given; write to another name")
     if output.plot is not None:
+        from impasto import plots
+
         plots.check_plot(output.plot)
 
 
@@ -113,7 +115,7 @@ def files_of(pictures: Sequence[str], options: Options) -> list[str]:
 
 def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> int:
     """Go through the steps, show them, and write the last one's picture, whatever happens; the exit code."""
-    from impasto import images, plots
+    from impasto import images
 
     curve: list[tuple[int, int, float, Mapping[str, float]]] = []
     step: Step | None = None
@@ -149,6 +151,8 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> i
     if checkpoints is not None and failure is None and written == path:
         checkpoints.discard()
     if output.plot is not None:
+        from impasto import plots
+
         plots.plot_losses(output.plot, curve)
     if output.as_json:
         done = {"event": "done", "output": str(written), "interrupted": failure is not None, "settings": settings}

@@ -24,8 +24,8 @@ LEVELS = ("plain C", "AVX2", "AVX-512")
 PADDINGS = ("zeros", "replicate", "circular")
 #: Channels below which PyTorch is as fast.
 LEAST_CHANNELS = 16
-#: Kernels up to this many transformed numbers are kept; larger ones are transformed anew for every use, for pictures of
-#: few tiles within the convolution itself.
+#: Kernels up to this many transformed numbers are kept; larger ones are transformed anew for every use, for pictures
+#: of so few tiles within the convolution itself.
 KEPT, FEW = 36 * 256 * 256, 200
 #: Tiles that are worked on at once, and the bytes of them that a core's cache should hold.
 BLOCKS, CACHE = (24, 48, 96), 3 << 20
@@ -47,9 +47,8 @@ def library() -> Any:
             found.impasto_panel.restype = found.impasto_scratch.restype = found.impasto_scratch_panels.restype = long
             found.impasto_scratch.argtypes = found.impasto_scratch_panels.argtypes = [long] * 4
             found.impasto_transform.argtypes = [pointer, pointer, long, long, ctypes.c_int, long, pointer]
-            ends = [ctypes.c_int, pointer, long, pointer]
-            found.impasto_convolve.argtypes = [*[pointer] * 5, *[long] * 7, *ends]
-            found.impasto_convolve_panels.argtypes = [*[pointer] * 5, *[long] * 6, *ends]
+            for function, count in ((found.impasto_convolve, 7), (found.impasto_convolve_panels, 6)):
+                function.argtypes = [*[pointer] * 5, *[long] * count, ctypes.c_int, pointer, long, pointer]
             return found
     return None
 
