@@ -111,7 +111,7 @@ def server(tmp_path_factory):
     yield server
     server.close()
     assert server.process.returncode == 0, server.log.read_text()
-    assert not list(server.temporary.glob("impasto-web-*"))  # nothing is left behind
+    assert not list(server.temporary.iterdir())  # nothing is left behind
     assert "Traceback" not in server.log.read_text()
 
 

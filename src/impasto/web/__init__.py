@@ -58,6 +58,7 @@ def create(
     try:
         visitors = Visitors(home, QUOTA * limits.upload)
         os.environ["GRADIO_TEMP_DIR"] = str(visitors.uploads)
+        gr.routes.DEFAULT_TEMP_DIR = str(visitors.uploads)  # it was read when Gradio was imported
         offered = collect(visitors.public, styles)
         studio = Studio(limits, frozenset(style.given for style in offered))
         gr.set_static_paths([visitors.public, visitors.painted])
@@ -84,6 +85,8 @@ def create(
             theme=_theme(),
             css_paths=[STYLE],
         )
+        mounted = [getattr(route, "app", None) for route in app.routes]
+        app.state.gradio = next(part for part in mounted if isinstance(part, gr.routes.App))
         app.add_middleware(Guard, visitors=visitors)
 
         def sweep() -> None:
@@ -139,15 +142,21 @@ def serve(
     with listening, create(limits, styles, auth) as app:
         server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3))
         server.ready = lambda: ready(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
+        server.closing = app.state.gradio.stop_event.set
         server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready."""
+    """Says when it is ready, and tells pages that are still open when it ends: they hold a connection each."""
 
     ready: Callable[[], None]
+    closing: Callable[[], None]
 
-    async def startup(self, *given: Any, **named: Any) -> None:
-        await super().startup(*given, **named)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         if self.started:
             self.ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.closing()
+        await super().shutdown(sockets)

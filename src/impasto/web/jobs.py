@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -167,18 +168,25 @@ class Studio:
         given = [order.photo, *order.styles, *order.style_masks, *([order.start] if order.start else [])]
         try:
             order = self.check(order)
-            self.running += 1
+            with self._lock:
+                self.running += 1
             try:
-                yield from self._paint(order, visitor, stop)
+                # In one thread from the first step to the last, wherever the page asks from: PyTorch keeps a pool of
+                # threads for each.
+                with ThreadPoolExecutor(1) as apart:
+                    yield from self._paint(order, visitor, stop, apart)
             finally:
-                self.running -= 1
+                with self._lock:
+                    self.running -= 1
         except (ValueError, ImpastoError) as error:
             text = str(error)
             for path in given:
                 text = text.replace(path, Path(path).name)
             raise type(error)(text) from None
 
-    def _paint(self, order: Order, visitor: Visitor, stop: Event) -> Iterator[Progress | Result]:
+    def _paint(
+        self, order: Order, visitor: Visitor, stop: Event, apart: ThreadPoolExecutor
+    ) -> Iterator[Progress | Result]:
         place = visitor.folder / secrets.token_hex(16)
         place.mkdir()
         masks = {}
@@ -193,7 +201,7 @@ class Studio:
         )
         with self._lock:
             memo: Memo = dict(self._encoders)
-        steps = impasto.iterate(order.photo, list(order.styles), options, memo)
+        steps = apart.submit(impasto.iterate, order.photo, list(order.styles), options, memo).result()
         with self._lock:  # of what the job remembers, other jobs share the networks only
             self._encoders = {
                 key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] == "encoder"
@@ -202,7 +210,8 @@ class Studio:
         previews: list[Path] = []
         shown, step, note = 0.0, None, ""
         try:
-            for step in steps:
+            while (now := apart.submit(next, steps, None).result()) is not None:
+                step = now
                 curve.append((step.evaluations, step.scale, step.loss, step.losses))
                 if visitor.absent > LEAVING:
                     return
@@ -224,8 +233,8 @@ class Studio:
             yield Progress(step, previews[-1], list(curve), True, note)
             yield self._result(order, options, step, place, list(masks.values()))
         finally:
-            if hasattr(steps, "close"):
-                steps.close()
+            if isinstance(steps, Generator):
+                apart.submit(steps.close).result()
             for path in previews[:-1]:
                 path.unlink(missing_ok=True)
 

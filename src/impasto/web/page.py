@@ -75,7 +75,6 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                     [(str(style.thumbnail), style.name) for style in styles],
                     label="Style",
                     columns=4,
-                    height=320,
                     allow_preview=False,
                     selected_index=0,
                     object_fit="cover",
