@@ -20,7 +20,8 @@ def test_names():
     assert preset("gatys2016", size=300).size == 300
     assert preset("gatys2016").content_weight / preset("gatys2016").style_weight == 1e-3
     assert preset("course").content_weight == 10
-    with pytest.raises(ValueError, match="default, gatys2016, course"):
+    assert preset("preview").size == 256
+    with pytest.raises(ValueError, match="default, preview, gatys2016, course"):
         preset("gatys")
     with pytest.raises(ValueError, match="did you mean 'strength'"):
         preset("default", strenght=2)
