@@ -1,9 +1,9 @@
 """The app, as its visitors meet it: a real server, real requests, and a real browser where one is installed."""
 
 import gc
-import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -86,10 +86,6 @@ class Server:
         while not what(self.health()):
             assert time.monotonic() < end, self.health()
             time.sleep(0.1)
-
-    def files(self):
-        """What lies in the temporary folder beside what the page shows to everyone."""
-        return [path for path in self.temporary.rglob("*") if path.is_file() and "public" not in path.parts]
 
     def close(self):
         self.process.send_signal(signal.SIGINT)
@@ -200,7 +196,7 @@ def test_a_job_with_everything(tmp_path, portrait):
     for path in (portrait, other, drawn):
         shutil.copy(path, work)
     again = subprocess.run(
-        [sys.executable, "-m", "impasto", *__import__("shlex").split(result.command)[1:], "-q"],
+        [sys.executable, "-m", "impasto", *shlex.split(result.command)[1:], "-q"],
         cwd=work,
         capture_output=True,
         text=True,
@@ -688,7 +684,3 @@ def test_without_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert cli.run(["web"]) == 2
     assert "pip install 'impasto[web]'" in capsys.readouterr().err
-
-
-def test_settings_are_json(portrait):
-    assert json.loads(json.dumps(dict(record.settings("stylize", ["a"], StylizeOptions()))))
