@@ -91,17 +91,23 @@ static inline __attribute__((always_inline)) void NAME(product)(const float *v, 
         for (int j = 0; j < NV; j++) STORE(m + i * mstep + j * VL, acc[i][j]);
 }
 
+/* Tiles first to first + count, transformed: v[point][tile][channel]; those from there on up to `rows`, zeros. */
+static void NAME(fetch)(const struct job *job, long first, long count, long rows, float *v, long point) {
+    long deep = round_up(job->inputs, VL);
+    for (long n = 0; n < count; n++) {
+        const float *pixel[36], *mask[36];
+        find_inputs(job, first + n, pixel, mask);
+        NAME(tile_in)(pixel, job->mask ? mask : 0, job->inputs, v + n * deep, point);
+    }
+    for (long n = count; n < rows; n++)
+        for (int p = 0; p < 36; p++) memset(v + p * point + n * deep, 0, sizeof(float) * deep);
+}
+
 static void NAME(block)(const struct job *job, long first, long count, float *scratch) {
     long depth = job->inputs, wide = round_up(job->outputs, NV * VL), rows = round_up(count, MR);
     long deep = round_up(depth, VL), vpoint = rows * deep, mpoint = rows * wide;
     float *v = scratch, *m = scratch + 36 * vpoint;
-    for (long n = 0; n < count; n++) {
-        const float *pixel[36], *mask[36];
-        find_inputs(job, first + n, pixel, mask);
-        NAME(tile_in)(pixel, job->mask ? mask : 0, depth, v + n * deep, vpoint);
-    }
-    for (long n = count; n < rows; n++)
-        for (int p = 0; p < 36; p++) memset(v + p * vpoint + n * deep, 0, sizeof(float) * deep);
+    NAME(fetch)(job, first, count, rows, v, vpoint);
     for (int p = 0; p < 36; p++)
         for (long k = 0; k < wide; k += NV * VL) {
             const float *u = job->kernel + p * depth * wide + k * depth;
@@ -126,8 +132,8 @@ static inline __attribute__((always_inline)) void NAME(kernel6)(const VEC *g, in
     o[5 * ostep] = g[2 * step];
 }
 
-/* One input channel's weights for VL outputs from k on, transformed: u[point]. From x: [inputs][3][3][outputs], turned
- * around by half a turn. */
+/* One input channel's weights for VL outputs from k on, transformed: u[point]. From job->weights: [inputs][3][3]
+ * [outputs], turned around by half a turn. */
 static inline void NAME(weights)(const struct job *job, long channel, long k, float *u, long point) {
     VEC g[9], t[18], o[36];
     long left = job->outputs - k < VL ? job->outputs - k : VL;
@@ -153,17 +159,12 @@ static void NAME(transform)(const struct job *job, long first, long count, float
         }
 }
 
-/* Some tiles of the picture, transformed: job->v[point][tile][channel]. */
+/* Some tiles of the picture, to where all of them lie: job->v. */
 static void NAME(tiles)(const struct job *job, long first, long count, float *scratch) {
-    long deep = round_up(job->inputs, VL), rows = round_up(job->tiles, MR), point = rows * deep;
+    long deep = round_up(job->inputs, VL), rows = round_up(job->tiles, MR);
+    long last = first + count == job->tiles;
     (void)scratch;
-    for (long n = first; n < first + count; n++) {
-        const float *pixel[36], *mask[36];
-        find_inputs(job, n, pixel, mask);
-        NAME(tile_in)(pixel, job->mask ? mask : 0, job->inputs, job->v + n * deep, point);
-    }
-    for (long n = job->tiles; first + count == job->tiles && n < rows; n++)
-        for (int p = 0; p < 36; p++) memset(job->v + p * point + n * deep, 0, sizeof(float) * deep);
+    NAME(fetch)(job, first, count, last ? rows - first : count, job->v + first * deep, rows * deep);
 }
 
 /* All tiles, for a panel of outputs after another. */
