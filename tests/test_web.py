@@ -409,6 +409,7 @@ def test_a_program_asks(client, portrait, tmp_path):
         ({"options": {"size": 4000}}, "at most 256 px"),
         ({"options": {"iteration": 5}}, "unknown option 'iteration'"),
         ({"options": {"iterations": -1}}, "iterations"),
+        ({"options": {"scales": 10**9}}, "scales is 1000000000; at most 8"),
         ({"options": {"weights": "/etc/passwd"}}, "unknown weights"),
         ({"options": {"init": "/etc/passwd"}}, "unknown init"),
         ({"options": {"style_mask": {"1": "/etc/passwd"}}}, "masks"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -57,12 +56,6 @@ def web(
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and password):
         raise ValueError("--auth is given as NAME:PASSWORD")
-    amounts = {"max_upload": max_upload, "memory": memory}
-    for option, text in amounts.items():
-        try:
-            amounts[option] = parse_bytes(text)  # type: ignore[assignment]
-        except ValueError as error:
-            raise ValueError(f"--{option.replace('_', '-')}: {error}") from None
     try:
         from impasto.web import Limits, serve
     except ModuleNotFoundError as error:
@@ -73,10 +66,10 @@ def web(
         running=concurrency,
         waiting=waiting,
         size=max_size,
-        upload=amounts["max_upload"],  # type: ignore[arg-type]
+        upload=_amount("--max-upload", max_upload) or Limits.upload,
         pixels=round(max_pixels * 1e6),
         seconds=max_seconds,
-        memory=amounts["memory"],  # type: ignore[arg-type]
+        memory=_amount("--memory", memory),
     )
     if host not in ("127.0.0.1", "localhost", "::1") and not auth:
         err.print(
@@ -86,7 +79,16 @@ def web(
     def ready(address: str) -> None:
         out.print(f"impasto is at [bold]{address}[/]; Ctrl-C ends it")
         if browser and os.environ.get("DISPLAY", os.name != "posix"):
+            import webbrowser
+
             webbrowser.open(address)
 
     with contextlib.suppress(KeyboardInterrupt):
         serve(limits, host, port, styles, (name, password) if auth else None, ready)
+
+
+def _amount(option: str, text: str | None) -> int | None:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None

@@ -10,13 +10,12 @@ import gradio as gr
 
 from impasto.fields import GROUPS, default_of, fields_of, text_of
 from impasto.options import StylizeOptions
+from impasto.web.jobs import MOST, check_most
 
 #: Fields that the server decides on.
 OWNED = ("memory", "device", "preprocessing")
 #: Fields that the page asks for in a way of its own.
 OWN = ("size", "strength", "content_mask", "style_mask")
-#: Field -> the most that a visitor may ask for.
-MOST = {"iterations": 2000, "scales": 8, "history": 50}
 #: Types of numbers, as fields name them.
 NUMBERS: dict[str, Callable[[str], float]] = {"int": int, "float": float}
 
@@ -88,6 +87,6 @@ def read(filled: Mapping[str, Any]) -> StylizeOptions:
                 values[name] = NUMBERS[kind](value)
             except ValueError:
                 raise ValueError(f"{name} is {value!r}; needed is a number") from None
-        if name in MOST and isinstance(values[name], int) and values[name] > MOST[name]:
-            raise ValueError(f"{name} is {values[name]}; at most {MOST[name]} here")
-    return StylizeOptions(**values)
+    options = StylizeOptions(**values)
+    check_most(options)
+    return options

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -18,14 +18,16 @@ import impasto
 from impasto import images, record, weights
 from impasto.errors import ImpastoError
 from impasto.inputs import Memo
-from impasto.options import StylizeOptions
+from impasto.options import Init, StylizeOptions
 from impasto.steps import Step
 from impasto.web.visitors import LEAVING, Visitor
 
 #: Seconds between two previews.
 PACE = 0.8
-#: Options whose value may name a file: on a server only these words.
-WORDS = {"init": ("content", "noise", "mixed", "style")}
+#: What a picture starts from: no names of files, on a server.
+STARTS = get_args(Init)
+#: Field -> the most that a visitor may ask for.
+MOST = {"iterations": 2000, "scales": 8, "history": 50}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,11 @@ class Order:
     style_masks: Sequence[str] = ()
     start: str | None = None
 
+    @property
+    def pictures(self) -> list[str]:
+        """Everything that is given by a name or a path."""
+        return [self.photo, *self.styles, *self.style_masks, *([self.start] if self.start else [])]
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -80,7 +87,7 @@ class Progress:
 
     Attributes:
         step: the last step.
-        preview: a JPEG of it, as large as its scale.
+        preview: a JPEG of the picture as it would be kept now.
         curve: of all steps, as `plots.loss_figure` takes it.
         done: whether this is the end.
         note: why, if it is not the usual one.
@@ -135,16 +142,16 @@ class Studio:
             raise ValueError(f"there are {len(order.styles)} styles; at most {limits.styles} can be blended here")
         if options.size is None or options.size > limits.size:
             raise ValueError(f"the size is {options.size or 'original'}; at most {limits.size} px are painted here")
-        if options.init not in WORDS["init"]:
-            raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(WORDS['init'])}")
+        check_most(options)
+        if options.init not in STARTS:
+            raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(STARTS)}")
         if options.content_mask or options.style_mask:
             raise ValueError("masks are given as pictures of their own here, not as files among the options")
         if options.weights not in ready_weights():
             raise ValueError(f"unknown weights {options.weights!r}; choose from {', '.join(ready_weights())}")
         if max(options.style_scale) > 4:
             raise ValueError(f"style_scale is {max(options.style_scale):g}; at most 4 is done here")
-        given = [order.photo, *order.styles, *order.style_masks, *([order.start] if order.start else [])]
-        for path in given:
+        for path in order.pictures:
             if path not in self._public and Path(path).exists():
                 height, width = images.size_of(path)
                 if height * width > limits.pixels:
@@ -165,7 +172,6 @@ class Studio:
             ValueError: what was asked for cannot be done; no path of the server is named.
             ImpastoError: likewise.
         """
-        given = [order.photo, *order.styles, *order.style_masks, *([order.start] if order.start else [])]
         try:
             order = self.check(order)
             with self._lock:
@@ -180,7 +186,7 @@ class Studio:
                     self.running -= 1
         except (ValueError, ImpastoError) as error:
             text = str(error)
-            for path in given:
+            for path in order.pictures:
                 text = text.replace(path, Path(path).name)
             raise type(error)(text) from None
 
@@ -265,6 +271,14 @@ def _preview(step: Step, folder: Path) -> Path:
     path = folder / f"{secrets.token_hex(16)}.jpg"
     images.write(path, step.picture)
     return path
+
+
+def check_most(options: StylizeOptions) -> None:
+    """Raise a ValueError if an option is larger than any visitor may ask for; it is named."""
+    for name, most in MOST.items():
+        value = getattr(options, name)
+        if value is not None and value > most:
+            raise ValueError(f"{name} is {value}; at most {most} here")
 
 
 def ready_weights() -> list[str]:

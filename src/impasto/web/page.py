@@ -18,7 +18,7 @@ from impasto.options import StylizeOptions
 from impasto.presets import PRESETS, options_of
 from impasto.web import form
 from impasto.web.gallery import Style
-from impasto.web.jobs import Limits, Order, Progress, Result, Studio, ready_weights
+from impasto.web.jobs import STARTS, Limits, Order, Progress, Result, Studio, ready_weights
 from impasto.web.visitors import HEADER, Visitor, Visitors
 
 #: Colours to draw masks with -> what goes there; `keep` is the photo itself.
@@ -27,7 +27,7 @@ BRUSHES = {"#e63946": "keep", "#2a9d8f": "1", "#457b9d": "2", "#f4a261": "3", "#
 OWN = "your own painting"
 
 #: Words of the page.
-TITLE = "# impasto\nYour photo, repainted in the manner of a painting. Nothing leaves {where}."
+TITLE = "# impasto\nYour photo, repainted in the manner of a painting. Nothing leaves this machine."
 MASKS = (
     "Paint over the photo: **red** stays as it is, **green** gets the first style, **blue** the second, "
     "**orange** the third, **violet** the fourth. Styles without a colour share the rest."
@@ -67,7 +67,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
 
     with gr.Blocks(title="impasto", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         chosen = gr.State(styles[0].name)
-        gr.Markdown(TITLE.format(where="this machine"), elem_id="title")
+        gr.Markdown(TITLE, elem_id="title")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 photo = upload(label="Photo", sources=["upload", "webcam", "clipboard"], height=280, elem_id="photo")
@@ -127,9 +127,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                             elem_id="masks",
                         )
                     start = upload(label="Start from this picture", sources=["upload"], height=160)
-                    fields = form.build(
-                        {"weights": ready_weights, "init": lambda: ["content", "noise", "mixed", "style"]}
-                    )
+                    fields = form.build({"weights": ready_weights, "init": lambda: list(STARTS)})
             with gr.Column(scale=6, min_width=320):
                 status = gr.HTML(_status("Give a photo, choose a style, and paint."), elem_id="status")
                 live = gr.Image(
