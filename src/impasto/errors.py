@@ -23,3 +23,7 @@ class BudgetError(ImpastoError):
 
 class CheckpointError(ImpastoError):
     """A checkpoint that is damaged, or was made with other settings."""
+
+
+class ExtraError(ImpastoError):
+    """An extra that is not installed; says which command installs it."""

@@ -28,6 +28,7 @@ from impasto.fields import (
 
 if TYPE_CHECKING:
     from impasto.encoders import Padding, Pooling
+    from impasto.fast.networks import Kind
     from impasto.optimize import Method
     from impasto.targets import ContentNorm, StyleName, StyleNorm
 
@@ -35,6 +36,7 @@ Init = Literal["content", "noise", "mixed", "style"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ColorMode = Literal["style", "luminance", "match", "both", "palette"]
 ColorMatch = Literal["covariance", "histogram"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 #: The layers that Gatys et al. 2016 read, for VGG-16 and VGG-19 alike.
 CONTENT_LAYERS = {"relu4_2": 1.0}
@@ -45,9 +47,34 @@ NEAREST_LAYERS = {"relu2_1": 0.25, "relu3_1": 0.25, "relu4_1": 0.25, "relu5_1": 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every operation that optimises a picture lets one decide."""
+    """What every operation lets one decide."""
 
     operation: ClassVar[str]
+
+    device: Device = option("auto", "Machine", "Where to compute.", choices=get_args(Device))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions(Options):
+    """What every operation that makes a picture lets one decide."""
+
+    memory: int | None = option(
+        None,
+        "Machine",
+        "Memory to take at most, such as 4GB; large pictures are computed in parts. By default most of what is free.",
+        parse=parse_bytes,
+        form=format_bytes,
+        metavar="AMOUNT",
+        least=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescentOptions(PictureOptions):
+    """What every operation that optimises a picture lets one decide."""
 
     iterations: int = option(50, "Time", "Evaluations at the last scale; smaller scales get more.", least=1)
     scales: int | None = option(
@@ -87,24 +114,11 @@ class Options:
     history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.", least=1)
     rate: float = option(0.02, "Optimiser", "Adam's step, as a part of the range from black to white.", above=0)
     seed: int = option(0, "Optimiser", "Seed of all randomness: the same seed makes the same file.", least=0)
-    memory: int | None = option(
-        None,
-        "Optimiser",
-        "Memory to take at most, such as 4GB; large pictures are computed in parts. By default most of what is free.",
-        parse=parse_bytes,
-        form=format_bytes,
-        metavar="AMOUNT",
-        least=1,
-    )
-    device: Device = option("auto", "Optimiser", "Where to compute.", choices=get_args(Device))
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyledOptions(Options):
-    """What every operation that reads a style lets one decide."""
+class PaintingOptions(PictureOptions):
+    """How paintings are read."""
 
     style_weights: tuple[float, ...] = option(
         (),
@@ -123,13 +137,6 @@ class StyledOptions(Options):
         form=format_numbers,
         metavar="X[,Y…]",
     )
-    statistic: StyleName = option(
-        "gram",
-        "Style",
-        "What of the style's features is matched: the mean of a statistic over all positions, or at each "
-        "position the nearest of the style's features.",
-        choices=("gram", "mean", "moments", "gaussian", "covariance", "wasserstein", "nearest"),
-    )
     style_mask: Mapping[str, Any] = option(
         {},
         "Regions",
@@ -140,6 +147,26 @@ class StyledOptions(Options):
         many=True,
         metavar="STYLE=FILE",
         given=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.style_scale or min(self.style_scale) <= 0:
+            raise ValueError(f"style_scale is {format_numbers(self.style_scale)!r}; every scale must be above 0")
+        if self.style_weights and not sum(self.style_weights):
+            raise ValueError("style_weights are all 0; one at least must weigh something")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyledOptions(PaintingOptions, DescentOptions):
+    """What every operation that optimises towards a style lets one decide."""
+
+    statistic: StyleName = option(
+        "gram",
+        "Style",
+        "What of the style's features is matched: the mean of a statistic over all positions, or at each "
+        "position the nearest of the style's features.",
+        choices=("gram", "mean", "moments", "gaussian", "covariance", "wasserstein", "nearest"),
     )
     style_layers: Mapping[str, float] | None = option(
         None,
@@ -162,28 +189,12 @@ class StyledOptions(Options):
             return self.style_layers
         return NEAREST_LAYERS if self.statistic == "nearest" else STYLE_LAYERS
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.style_scale or min(self.style_scale) <= 0:
-            raise ValueError(f"style_scale is {format_numbers(self.style_scale)!r}; every scale must be above 0")
-        if self.style_weights and not sum(self.style_weights):
-            raise ValueError("style_weights are all 0; one at least must weigh something")
-
 
 @dataclass(frozen=True, kw_only=True)
-class StylizeOptions(StyledOptions):
-    """How to repaint a photo. The defaults are ours; `preset` gives those of the papers."""
-
-    operation: ClassVar[str] = "stylize"
+class PhotoOptions(PictureOptions):
+    """How a photo is repainted, whichever way."""
 
     size: int | None = option(512, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
-    strength: float = option(
-        1.0,
-        "Picture",
-        "How much style: 0 keeps the photo, 1 is a balance, 2 leaves little of it. "
-        "The style's weight grows with its cube, since the eye answers to ratios.",
-        least=0,
-    )
     color: ColorMode = option(
         "style",
         "Picture",
@@ -197,16 +208,6 @@ class StylizeOptions(StyledOptions):
         "How colours are matched: mean and covariance, or the histogram of each channel.",
         choices=get_args(ColorMatch),
     )
-    init: str = option(
-        "content",
-        "Picture",
-        "Start from: content, noise, mixed (the photo under noise), style, or a picture's FILE "
-        "(which starts at full size, unless --scales says otherwise).",
-    )
-    match_colors: bool = option(
-        True, "Picture", "Start with the photo's colours matched to the style's (for content and mixed)."
-    )
-
     content_mask: Mapping[str, Any] = option(
         {},
         "Regions",
@@ -218,6 +219,30 @@ class StylizeOptions(StyledOptions):
         many=True,
         metavar="STYLE=FILE",
         given=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeOptions(PhotoOptions, StyledOptions):
+    """How to repaint a photo. The defaults are ours; `preset` gives those of the papers."""
+
+    operation: ClassVar[str] = "stylize"
+
+    strength: float = option(
+        1.0,
+        "Picture",
+        "How much style: 0 keeps the photo, 1 is a balance, 2 leaves little of it. "
+        "The style's weight grows with its cube, since the eye answers to ratios.",
+        least=0,
+    )
+    init: str = option(
+        "content",
+        "Picture",
+        "Start from: content, noise, mixed (the photo under noise), style, or a picture's FILE "
+        "(which starts at full size, unless --scales says otherwise).",
+    )
+    match_colors: bool = option(
+        True, "Picture", "Start with the photo's colours matched to the style's (for content and mixed)."
     )
 
     content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.", least=0)
@@ -245,6 +270,23 @@ class StylizeOptions(StyledOptions):
             self.weight_of_style * sum(self.layers_of_style.values())
         ):
             raise ValueError("both content and style weigh nothing: there is nothing to optimise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastOptions(PhotoOptions, PaintingOptions):
+    """How to repaint a photo with a feed-forward network, at once."""
+
+    operation: ClassVar[str] = "fast"
+
+    strength: float = option(
+        1.0,
+        "Picture",
+        "How much style: 0 is the photo, 1 what the network was trained for, 2 twice as far on.",
+        least=0,
+    )
+    model: str | None = option(
+        None, "Network", "A model of 'impasto train'; by default the one that comes along.", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,3 +353,49 @@ class ReconstructOptions(StyledOptions):
         super().__post_init__()
         if not sum(self.layers_of_content.values()) + sum(self.layers_of_style.values()):
             raise ValueError("all layers weigh 0: there is nothing to reconstruct from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Options):
+    """How to train a network of the fast way."""
+
+    operation: ClassVar[str] = "train"
+
+    network: Kind = option(
+        "compact",
+        "Network",
+        "compact learns all of its million parameters, which wants a GPU; vgg sees through VGG-19 and learns only "
+        "the way back, which two CPU cores do in two hours.",
+        choices=("compact", "vgg"),
+    )
+    steps: int = option(40_000, "Time", "Steps of the optimiser.", least=1)
+    batch: int = option(8, "Time", "Crops per step.", least=1)
+    crop: int = option(256, "Time", "Side of the crops in pixels, a multiple of 8.", least=32)
+    sample_every: int = option(500, "Time", "Paint a sheet of held-out pictures every N steps.", least=1, metavar="N")
+
+    content_weight: float = option(1.0, "Objective", "Weight of the content.", least=0)
+    style_weight: float = option(5.0, "Objective", "Weight of the Gram matrices.", least=0)
+    moments_weight: float = option(2.0, "Objective", "Weight of means and deviations.", least=0)
+    identity_weight: float = option(5.0, "Objective", "Weight of the pixels of photos in their own style.", least=0)
+    range_weight: float = option(1.0, "Objective", "Weight of what lies beyond black and white.", least=0)
+    total_variation: float = option(0.0, "Objective", "Weight of the total variation: smoothness.", least=0)
+    steady_weight: float = option(
+        50.0,
+        "Objective",
+        "Weight, in the last part, of what moving the photo a little changes but its place: for video.",
+        least=0,
+    )
+
+    rate: float = option(1e-3, "Optimiser", "Adam's step at first; it falls to a hundredth.", above=0)
+    seed: int = option(0, "Optimiser", "Seed of all randomness.", least=0)
+    precision: Precision = option(
+        "auto",
+        "Machine",
+        "What convolutions compute in: auto is bfloat16 where the processor multiplies it, else float32.",
+        choices=get_args(Precision),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop % 8:
+            raise ValueError(f"crop is {self.crop}; needed is a multiple of 8, such as {self.crop // 8 * 8}")

@@ -14,13 +14,13 @@ import tomlkit.items
 from impasto.errors import PresetError
 from impasto.fields import GROUPS, default_of, fields_of, unknown
 from impasto.files import check_writable, draft_of
-from impasto.options import Options, ReconstructOptions, StylizeOptions, TextureOptions
+from impasto.options import FastOptions, Options, ReconstructOptions, StylizeOptions, TextureOptions, TrainOptions
 
 Kind = TypeVar("Kind", bound=Options)
 
 #: Operation -> its options.
 KINDS: dict[str, type[Options]] = {
-    kind.operation: kind for kind in (StylizeOptions, TextureOptions, ReconstructOptions)
+    kind.operation: kind for kind in (StylizeOptions, FastOptions, TextureOptions, ReconstructOptions, TrainOptions)
 }
 
 #: Name -> what it sets, over the defaults of `StylizeOptions`.

@@ -20,7 +20,7 @@ from impasto.images import Picture
 from impasto.memory import Plan
 from impasto.objective import Evaluation, Objective, Term
 from impasto.optimize import METHODS, State, is_finite
-from impasto.options import Options
+from impasto.options import DescentOptions
 from impasto.schedule import Scale
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Task:
     extra: float = 0.0
     pictures: Mapping[str, str] = field(default_factory=dict)
 
-    def plan(self, scale: Scale, options: Options) -> Plan:
+    def plan(self, scale: Scale, options: DescentOptions) -> Plan:
         """How a scale is computed in the memory there is.
 
         Raises:
@@ -117,7 +117,7 @@ class Task:
 
 def descend(
     task: Task,
-    options: Options,
+    options: DescentOptions,
     scales: Sequence[Scale],
     image: Tensor,
     clock: Clock,
@@ -152,7 +152,7 @@ def descend(
 
 def _descend(
     task: Task,
-    options: Options,
+    options: DescentOptions,
     scales: Sequence[tuple[Scale, Plan]],
     image: Tensor,
     clock: Clock,
@@ -258,6 +258,11 @@ class _Careful:
             )
             del self._objective
             self._objective = self._task.objective_at(self._scale, self._plan)
+
+
+def only_step(image: Tensor, finish: Callable[[Tensor], Picture], seconds: float) -> Step:
+    """The step of an operation that is done at once, with the picture `(3, h, w)` that it made."""
+    return Step(image, 1, 1, 1, 1, 1, 0.0, {}, seconds, 0.0, (image.shape[-2], image.shape[-1]), "", finish)
 
 
 def noise(height: int, width: int, seed: int, spread: float = 0.02) -> Tensor:

@@ -33,6 +33,10 @@ class Span:
         """The length of the window."""
         return self.seen_to - self.seen_from
 
+    def window(self, stride: int) -> slice:
+        """The seen positions of a layer, counted in the whole picture."""
+        return slice(self.seen_from // stride, self.seen_to // stride)
+
     def owned(self, stride: int) -> slice:
         """The owned positions of a layer, counted in the whole picture."""
         return slice(self.start // stride, self.stop // stride)
@@ -64,12 +68,10 @@ class Tile:
         """Of the window."""
         return self.rows.seen * self.columns.seen
 
-    def window(self, picture: Tensor) -> Tensor:
-        """What is seen of a picture `(…, h, w)`."""
+    def window(self, picture: Tensor, stride: int = 1) -> Tensor:
+        """What is seen of a picture `(…, h, w)`, or of a layer of it that does not go on at the opposite border."""
         if not self.wraps:
-            return picture[
-                ..., self.rows.seen_from : self.rows.seen_to, self.columns.seen_from : self.columns.seen_to
-            ]
+            return picture[..., self.rows.window(stride), self.columns.window(stride)]
         rows = self.rows.indices(picture.shape[-2], picture.device)
         return picture[..., rows, :][..., self.columns.indices(picture.shape[-1], picture.device)]
 
@@ -120,20 +122,24 @@ def divide(encoder: Encoder, taps: Collection[str], height: int, width: int, mos
     """
     if height * width <= most:
         return ()
-    stride, reach = encoder.least_size(taps), halo(encoder, taps)
-    wraps = encoder.padding == "circular"
+    stride, wraps = encoder.least_size(taps), encoder.padding == "circular"
     if wraps and (height % stride or width % stride):
         raise ValueError(
             f"the picture is {width}×{height} px and tiles; to be computed in parts both sides must be multiples "
             f"of {stride}, such as {round(width / stride) * stride}×{round(height / stride) * stride}"
         )
+    return grid(height, width, most, stride, halo(encoder, taps), wraps)
+
+
+def grid(height: int, width: int, most: int, stride: int, reach: int, wraps: bool = False) -> tuple[Tile, ...]:
+    """The tiles of `divide`: of sides that are multiples of `stride`, each of which sees `reach` pixels beyond."""
     rows, columns = (
         [_spans(length, count, reach, stride, wraps) for count in _counts(length // stride)]
         for length in (height, width)
     )
-    grids = itertools.product(_measured(rows), _measured(columns))
+    choices = itertools.product(_measured(rows), _measured(columns))
     # By how far the windows are too large, then by how many pixels they see in all.
-    best = min(grids, key=lambda grid: (max(0, grid[0][0] * grid[1][0] - most), grid[0][1] * grid[1][1]))
+    best = min(choices, key=lambda choice: (max(0, choice[0][0] * choice[1][0] - most), choice[0][1] * choice[1][1]))
     return tuple(Tile(row, column, wraps) for row in best[0][2] for column in best[1][2])
 
 

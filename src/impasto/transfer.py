@@ -11,18 +11,19 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from impasto import color, images, masks, memory, regions, schedule, weights
+from impasto import color, images, regions, schedule, weights
 from impasto.checkpoints import Checkpoints, hashes
 from impasto.devices import choose_device
 from impasto.encoders import Encoder
 from impasto.images import Picture, PictureLike
-from impasto.inputs import Memo, identity, read_content, read_styles, remembered
+from impasto.inputs import Memo, identity, remembered
 from impasto.memory import FLOAT, PICTURE, Plan
 from impasto.objective import Nearest, Objective, Style, View
 from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
+from impasto.scene import Scene, arrange, palette
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, descend, noise
+from impasto.steps import Clock, Step, Task, descend, noise, only_step
 from impasto.targets import Sight, content_terms, look_at, style_terms, weighed
 from impasto.tiling import divide
 
@@ -68,16 +69,10 @@ def iterate(
     started = time.monotonic()
     options, known = options or StylizeOptions(), {} if memo is None else memo
     device = choose_device(options.device)
-    original = remembered(known, ("content", identity(content)), lambda: read_content(content))
-    size = original.size if options.size is None else images.fit(original.size, options.size)
-    memory.check_possible(size, device, options.memory)
-    largest = size[0] * size[1] * max(options.style_scale) ** 2
-    photo = original.resized(*size)
-    paintings = read_styles(styles, largest, known)
-    parts, keep = masks.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
+    scene = arrange(content, styles, options, device, known)
+    size, parts = scene.size, scene.parts
     if options.color == "palette":
-        painted = photo.rgb.lerp(color.recolor(photo.rgb, parts, options.color_match), min(options.strength, 1.0))
-        return iter([_only_step(_finish(photo, painted, keep), time.monotonic() - started)])
+        return iter([only_step(palette(scene, options), scene.finish, time.monotonic() - started)])
 
     scales = schedule.plan(*size, options.iterations, _scale_count(options))
     network = (options.weights, options.pooling, options.padding, options.preprocessing)
@@ -87,23 +82,10 @@ def iterate(
     encoder.check_size(*size, taps, "the result")
     regions.check_regions(parts, encoder, style_layers, scales, options)
 
-    if options.color in ("match", "both"):
-        parts = tuple(color.in_colors_of(photo.rgb, part, options.color_match) for part in parts)
-    seen = photo.rgb
-    if options.color in ("luminance", "both"):
-        seen = color.luminance(seen)
-        parts = tuple(part.repainted(lambda source: color.luminance(source.image)) for part in parts)
-    start = _start(options, seen, parts)
+    start = _start(options, scene.seen, parts)
     encoder = encoder.up_to(taps).to(device)
-    pictures = (identity(content), *(identity(painting) for _, painting in paintings))
-    objective_at = _objectives(encoder, options, seen, parts, keep, memo, pictures)
-
-    def finish(image: Tensor) -> Picture:
-        painted = images.resize(image, *size)
-        if options.color in ("luminance", "both"):
-            painted = color.with_colors_of(painted, photo.rgb)
-        return _finish(photo, painted, keep)
-
+    pictures = (identity(content), *(identity(painting) for _, painting in scene.paintings))
+    objective_at = _objectives(encoder, options, scene, memo, pictures)
     content_layers = options.content_layers if options.content_weight else {}
     nearest = options.statistic == "nearest"
     task = Task(
@@ -112,34 +94,28 @@ def iterate(
         style_layers,
         nearest,
         objective_at,
-        finish,
+        scene.finish,
         size,
-        extra=_extra(options, parts, keep),
-        pictures=_hashes(options, original, paintings, parts, keep, start) if checkpoints else {},
+        extra=_extra(scene),
+        pictures=_hashes(options, scene, start) if checkpoints else {},
     )
     clock = Clock(started, options.time_budget, scales)
     return descend(task, options, scales, start.to(device), clock, checkpoints)
 
 
-def _extra(options: StylizeOptions, parts: Sequence[Region], keep: Tensor | None) -> float:
+def _extra(scene: Scene) -> float:
     """Bytes per pixel of the picture that masks take, at every layer, and views of the canvas."""
-    masks = sum(part.where is not None for part in parts) + (keep is not None)
-    views = (options.color in ("luminance", "both")) + (keep is not None)
+    masks = sum(part.where is not None for part in scene.parts) + (scene.keep is not None)
+    views = scene.luminous + (scene.keep is not None)
     return masks * 2.5 * FLOAT + views * 2 * PICTURE
 
 
-def _hashes(
-    options: StylizeOptions,
-    original: Picture,
-    paintings: Sequence[tuple[str, Picture]],
-    parts: Sequence[Region],
-    keep: Tensor | None,
-    start: Tensor,
-) -> dict[str, str]:
+def _hashes(options: StylizeOptions, scene: Scene, start: Tensor) -> dict[str, str]:
     """What a run is given, by names for people."""
-    given = {"content": original.rgb, "alpha of the content": original.alpha, "mask 'keep'": keep}
-    given |= {f"style {number}": painting.rgb for number, (_, painting) in enumerate(paintings, start=1)}
-    for part in parts:
+    original = scene.original
+    given = {"content": original.rgb, "alpha of the content": original.alpha, "mask 'keep'": scene.keep}
+    given |= {f"style {number}": painting.rgb for number, (_, painting) in enumerate(scene.paintings, start=1)}
+    for part in scene.parts:
         given |= {f"mask of {part.name}": part.where}
         given |= {f"mask over {source.name}": source.where for source in part.sources}
     return hashes(given | ({} if options.init in get_args(Init) else {"start": start}))
@@ -151,20 +127,13 @@ _STYLE_BY = (*_SEEN_BY, "statistic", "style_norm", "style_scale", "style_weights
 
 
 def _objectives(
-    encoder: Encoder,
-    options: StylizeOptions,
-    photo: Tensor,
-    parts: Sequence[Region],
-    keep: Tensor | None,
-    memo: Memo | None,
-    pictures: Hashable,
+    encoder: Encoder, options: StylizeOptions, scene: Scene, memo: Memo | None, pictures: Hashable
 ) -> Callable[[Scale, Plan], Objective]:
     """Makes the objective of a scale, computed as planned.
 
-    `photo`, `(3, h, w)`, and `keep`, `(h, w)`, are at the final size.
     What only the targets depend on is computed once for all runs that share `memo`.
     """
-    device = encoder.mean.device
+    device, photo, parts, keep = encoder.mean.device, scene.seen, scene.parts, scene.keep
     content_layers = {layer: w for layer, w in options.content_layers.items() if w * options.content_weight}
     style_layers = {layer: w for layer, w in options.layers_of_style.items() if w * options.weight_of_style}
     seed = options.seed if options.statistic == "gaussian" else 0
@@ -204,7 +173,7 @@ def _objectives(
             ),
             options.total_variation,
             View(
-                options.color in ("luminance", "both"),
+                scene.luminous,
                 small[None],
                 None if keep is None else images.resize(keep[None], *size)[0].to(device),
             ),
@@ -258,13 +227,3 @@ def _cover(picture: Tensor, height: int, width: int) -> Tensor:
     )
     top, left = (larger.shape[-2] - height) // 2, (larger.shape[-1] - width) // 2
     return larger[:, top : top + height, left : left + width]
-
-
-def _finish(photo: Picture, painted: Tensor, keep: Tensor | None) -> Picture:
-    """The painted picture, `(3, h, w)`, with the photo where it is kept, and the photo's alpha."""
-    return Picture(painted if keep is None else painted.lerp(photo.rgb, keep), photo.alpha)
-
-
-def _only_step(picture: Picture, seconds: float) -> Step:
-    """The step of an operation that is done at once."""
-    return Step(picture.rgb, 1, 1, 1, 1, 1, 0.0, {}, seconds, 0.0, picture.size, "", lambda image: picture)

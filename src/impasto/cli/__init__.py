@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from impasto.cli import pictures, presets, sheet, stylize, web, weights
+from impasto.cli import fast, pictures, presets, sheet, stylize, train, web, weights
 from impasto.cli.display import err
 from impasto.errors import ImpastoError
 
@@ -23,10 +23,12 @@ app = typer.Typer(
     add_completion=False,
 )
 stylize.register(app)
+fast.register(app)
 sheet.register(app)
 pictures.register(app)
 presets.register(app)
 weights.register(app)
+train.register(app)
 web.register(app)
 
 

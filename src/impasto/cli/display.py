@@ -28,7 +28,9 @@ def set_up_logging(quiet: bool) -> None:
 
 
 def duration(seconds: float) -> str:
-    """`75` -> `1:15`, `3700` -> `1:01:40`."""
+    """`0.7` -> `0.7 s`, `75` -> `1:15`, `3700` -> `1:01:40`."""
+    if 0 < seconds < 9.95:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -66,7 +68,9 @@ class StepBar:
         self._progress.update(
             self._task,
             description=f"scale {step.scale}/{step.scales} {width}×{height}, "
-            f"iteration {step.iteration}/{step.iterations}",
+            f"iteration {step.iteration}/{step.iterations}"
+            if step.losses
+            else f"{width}×{height}, tile {step.iteration}/{step.iterations}",
             completed=step.seconds / max(step.seconds + step.eta, 1e-9),
             left=f"{duration(step.eta)} left",
             losses="  ".join(f"{kind} {value:.4g}" for kind, value in sums.items()),

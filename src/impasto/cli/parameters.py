@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -29,12 +30,14 @@ _OUTPUT = {
 }
 
 
-def with_options(kind: type[Options], **defaults: Any) -> Callable[[Command], Command]:
+def with_options(
+    kind: type[Options], fixed: Mapping[str, Any] = MappingProxyType({}), **defaults: Any
+) -> Callable[[Command], Command]:
     """Give a command an option for every field of the dataclass `kind`, and `--preset`.
 
     The command receives what they make together as its argument `options`: the preset's values, and over them
     those that were given on the command line. `defaults` replace the dataclass's own. A command that has an
-    argument `output` is given the options of `Output` too.
+    argument `output` is given the options of `Output` too, but for those that are `fixed`.
     """
     fields = fields_of(kind)
 
@@ -49,13 +52,13 @@ def with_options(kind: type[Options], **defaults: Any) -> Callable[[Command], Co
             if name == "default":
                 changes = {**defaults, **changes}
             if writes:
-                given["output"] = render.Output(**{part: given.pop(part) for part in _OUTPUT})
+                given["output"] = render.Output(**{part: given.pop(part, fixed.get(part)) for part in _OUTPUT})
             return command(options=options_of(kind, name, **changes), **given)
 
         own = [p for p in signature.values() if p.name != "options" and not (writes and p.name == "output")]
         parameters = [
             *own,
-            *(_output_parameters() if writes else []),
+            *([p for p in _output_parameters() if p.name not in fixed] if writes else []),
             _preset_parameter(kind),
             *(_parameter(field, defaults) for field in fields.values()),
         ]

@@ -163,10 +163,8 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> i
         err.print(f"impasto: interrupted; the best picture so far is in {written}{further}", markup=False)
     elif not output.quiet:
         height, width = step.size
-        out.print(
-            f"{written}  {width}×{height} px, {step.evaluations} evaluations in {duration(step.seconds)}",
-            markup=False,
-        )
+        work = f"{step.evaluations} evaluations in " if step.losses else ""
+        out.print(f"{written}  {width}×{height} px, {work}{duration(step.seconds)}", markup=False)
     if isinstance(failure, KeyboardInterrupt):
         return 130
     if failure is not None:

@@ -1,0 +1,187 @@
+"""`impasto train` and `impasto export`: networks of the fast way, made and given away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.progress import track
+from rich.table import Table
+
+from impasto.cli.display import duration, err, out, set_up_logging
+from impasto.cli.parameters import with_options
+from impasto.options import TrainOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from impasto.fast.crops import Folder
+    from impasto.fast.training import Progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command(no_args_is_help=True)(with_options(TrainOptions)(train))
+    app.command(no_args_is_help=True)(export)
+
+
+def train(
+    photos: Annotated[Path, typer.Option(help="Folder of photos to paint.", rich_help_panel="Pictures")],
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for the model, samples and checkpoints.", rich_help_panel="Output"
+        ),
+    ],
+    options: TrainOptions,
+    paintings: Annotated[
+        Path | None,
+        typer.Option(help="Folder of paintings: the model then takes any.", rich_help_panel="Pictures"),
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(help="One painting: the model then knows it, and no other.", rich_help_panel="Pictures"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.", rich_help_panel="Output")
+    ] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option(help="Seconds between checkpoints.", min=1, metavar="S", rich_help_panel="Output")
+    ] = 300,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per step.", rich_help_panel="Output")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")
+    ] = False,
+) -> int:
+    """Train a network of the fast way: for any painting (--paintings), or for one (--style).
+
+    The folder fills with a model to use at any time ('impasto fast --model'), sheets of held-out pictures, and the
+    losses. Ctrl-C keeps all of it, and --resume goes on as though nothing had been.
+    """
+    set_up_logging(quiet)
+    if (paintings is None) == (style is None):
+        raise ValueError("give either --paintings, a folder of many, or --style, one painting")
+
+    from impasto import images
+    from impasto.devices import choose_device
+    from impasto.fast import training
+    from impasto.inputs import read_styles
+
+    device = choose_device(options.device)
+    shown = not (quiet or as_json)
+    manner: Folder | torch.Tensor
+    if style is not None:
+        ((_, painting),) = read_styles(style, (2 * options.crop) ** 2, {})
+        height, width = images.fit_area(
+            painting.size, min(painting.size[0] * painting.size[1], (2 * options.crop) ** 2)
+        )
+        manner = painting.resized(max(8, height // 8 * 8), max(8, width // 8 * 8)).rgb[None].to(device)
+    else:
+        assert paintings is not None
+        manner = _read(paintings, options, device, shown)
+    run = training.Run(options, _read(photos, options, device, shown), manner, device)
+    steps = training.train(run, folder, resume, checkpoint_every)
+    try:
+        with _table(shown) as show:
+            for progress in steps:
+                show(progress)
+                if as_json:
+                    out.print(json.dumps(_report(progress)), markup=False)
+    except KeyboardInterrupt:
+        steps.close()  # type: ignore[attr-defined]
+        err.print(f"impasto: interrupted at step {run.step}; the same command with --resume goes on", markup=False)
+        return 130
+    if shown:
+        out.print(f"{folder / 'model.safetensors'}  {run.step} steps", markup=False)
+    return 0
+
+
+def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool) -> Folder:
+    """A folder's pictures, with a bar."""
+    from impasto.errors import PictureError
+    from impasto.fast import crops
+
+    files = crops.files_in(folder)
+    pairs = crops.load(files, 2 * options.crop, device)
+    hidden = not (shown and err.is_terminal)
+    bar = track(pairs, f"reading {folder}", len(files), console=err, transient=True, disable=hidden)
+    read = [(path.name, picture) for path, picture in bar if picture is not None]
+    if not read:
+        raise PictureError(f"none of the {len(files)} files in {folder} is a picture that can be read")
+    return crops.Folder([picture for _, picture in read], [name for name, _ in read])
+
+
+@contextmanager
+def _table(shown: bool) -> Iterator[Any]:
+    """A live table of the losses, on training and on held-out pictures."""
+    means: dict[str, float] = {}
+    held_out: dict[str, float] = {}
+
+    def draw(progress: Progress) -> Table:
+        pace = progress.seconds / max(1, progress.step - first[0] + 1)
+        table = Table(
+            title=f"step {progress.step}/{progress.steps}, {pace:.2f} s each, {duration(progress.eta)} left",
+            title_justify="left",
+        )
+        for column in ("", "training", "held out"):
+            table.add_column(column, justify="left" if not column else "right")
+        for name, value in means.items():
+            table.add_row(name, f"{value:.4f}", f"{held_out[name]:.4f}" if name in held_out else "")
+        return table
+
+    first: list[int] = []
+    with Live(console=err, refresh_per_second=2, transient=True) as live:
+
+        def show(progress: Progress) -> None:
+            first.append(progress.step)
+            for name, value in progress.losses.items():
+                means[name] = value if name not in means else 0.98 * means[name] + 0.02 * value
+            held_out.update(progress.held_out)
+            if shown and err.is_terminal:
+                live.update(draw(progress))
+            elif shown and progress.held_out:
+                left = f"{duration(progress.eta)} left"
+                err.print(f"step {progress.step}/{progress.steps}  total {means['total']:.4f}  {left}")
+
+        yield show
+
+
+def _report(progress: Progress) -> dict[str, Any]:
+    """A step for machines."""
+    return {
+        "event": "step",
+        "step": progress.step,
+        "steps": progress.steps,
+        "losses": dict(progress.losses),
+        "held_out": dict(progress.held_out),
+        "seconds": round(progress.seconds, 3),
+        "eta": round(progress.eta, 3),
+    }
+
+
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the graph here: .onnx.")],
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="A model of 'impasto train'; by default the one that comes along.", show_default=False),
+    ] = None,
+) -> None:
+    """Write a model as an ONNX graph, for programs without PyTorch and for browsers.
+
+    Its inputs are a photo, a painting (unless the model knows its own) and the strength; pictures are float32,
+    1×3×height×width, sRGB in [0, 1], of any size whose sides are multiples of 8. Needs the extra 'export'.
+    """
+    set_up_logging(False)
+    from impasto.fast import models
+    from impasto.fast.export import export as write
+
+    with err.status("exporting"):
+        largest = write(models.load(model), output)
+    out.print(f"{output}  differs from PyTorch by {largest:.1e} at most", markup=False)

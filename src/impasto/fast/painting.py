@@ -1,0 +1,307 @@
+"""Painting with a trained network: a photo of any size, in tiles where it is large, with all that regions allow."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impasto import images, memory, regions
+from impasto.devices import choose_device
+from impasto.errors import BudgetError
+from impasto.fast import models
+from impasto.fast.exchange import Transport, sums, transport
+from impasto.fast.models import Model
+from impasto.fast.networks import Blend, Code, Network, Stage, blended
+from impasto.images import Picture, PictureLike
+from impasto.inputs import Memo, remembered
+from impasto.options import FastOptions
+from impasto.regions import Region, Source
+from impasto.scene import Scene, arrange, palette
+from impasto.schedule import Scale
+from impasto.steps import Step, only_step
+from impasto.tiling import Tile, grid, whole
+
+#: Pixels of a window, at most, if memory asks for no smaller ones, and at least.
+WINDOW, LEAST = 1 << 20, 1 << 15
+#: Bytes that a stage takes per pixel of its window, and that features and pictures take per pixel of the whole.
+TAKEN, HELD = 1100, 220
+#: The photo is looked at in so many pixels, for what weaker strengths keep of it.
+LOOK = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A region, and what is painted there.
+
+    Attributes:
+        where: `(h, w)` in [0, 1]; None for the whole picture.
+        vector: `(1, CODE)`.
+        styles: what statistics are exchanged for; what the weights lack to 1 stays the photo's.
+    """
+
+    where: Tensor | None
+    vector: Tensor
+    styles: Blend
+
+
+def stylize(
+    content: PictureLike, styles: PictureLike | Sequence[PictureLike] = (), options: FastOptions | None = None
+) -> Picture:
+    """`content` repainted in the manner of `styles`, by one pass of a network.
+
+    Args:
+        content, styles: as for `impasto.stylize`; no styles for a model that knows but one.
+        options: see `FastOptions`.
+
+    Returns:
+        The picture, `options.size` pixels on its long side, with the content's alpha.
+
+    Raises:
+        ValueError: arguments that do not fit.
+        PictureError, WeightsError: a file that is missing or damaged.
+        BudgetError: a picture for which there is not enough memory.
+    """
+    (last,) = deque(iterate(content, styles, options), maxlen=1)
+    return last.picture
+
+
+def iterate(
+    content: PictureLike,
+    styles: PictureLike | Sequence[PictureLike] = (),
+    options: FastOptions | None = None,
+    memo: Memo | None = None,
+) -> Iterator[Step]:
+    """The steps of `stylize`, a tile each; what is not painted yet is as in the photo.
+
+    Arguments and errors are those of `stylize`; what is wrong with them is raised before the first step. Runs that
+    share a dictionary `memo` share the model and the paintings' codes.
+    """
+    started = time.monotonic()
+    options, known = options or FastOptions(), {} if memo is None else memo
+    device = choose_device(options.device)
+    model = loaded(options, device, known)
+    if model.code is not None:
+        if not _is_empty(styles):
+            raise ValueError(f"the model {options.model} knows one painting, its own; give no style with it")
+        styles = Picture(torch.zeros(3, 8, 8))
+    elif _is_empty(styles):
+        raise ValueError("no style was given; needed is one at least")
+    scene = arrange(content, styles, options, device, known)
+    if options.color == "palette":
+        return iter([only_step(palette(scene, options), scene.finish, time.monotonic() - started)])
+    paintings = [_parts(model, scene, options.strength, options, device, known)]
+    if options.strength < 1:
+        paintings.insert(0, _parts(model, scene, 0.0, options, device, known))
+    return _steps(model.network, scene, paintings, options, device, started)
+
+
+def loaded(options: FastOptions, device: torch.device, memo: Memo) -> Model:
+    """The model that the options name."""
+    path = None if options.model is None else Path(options.model)
+    return remembered(memo, ("model", options.model, device), lambda: models.load(path, device))
+
+
+def _is_empty(styles: PictureLike | Sequence[PictureLike]) -> bool:
+    return isinstance(styles, (list, tuple)) and not styles
+
+
+# -- what is to be painted -----------------------------------------------------------------------------------
+
+
+def _parts(
+    model: Model, scene: Scene, strength: float, options: FastOptions, device: torch.device, memo: Memo
+) -> list[Part]:
+    """What is painted where, at the size of the photo, padded."""
+    network, (height, width) = model.network, scene.size
+    mine: list[tuple[Code, float]] = []
+    if strength != 1:
+        small = images.resize(scene.seen, *images.fit_area(scene.size, min(LOOK, height * width)))
+        mine = [(code_of(network, Source("the photo", small.to(device))), 1 - strength)]
+    parts = []
+    for region in scene.parts:
+        codes = _codes(model, region, Scale(height, width, 1), options, device, memo) if strength else []
+        styles = [(code, weight * strength) for code, weight in codes]
+        where = None if region.where is None else _padded(region.where[None].to(device), network.multiple)[0]
+        parts.append(Part(where, blended([*styles, *mine]), styles))
+    return parts
+
+
+def _codes(
+    model: Model, region: Region, scale: Scale, options: FastOptions, device: torch.device, memo: Memo
+) -> list[tuple[Code, float]]:
+    if model.code is not None:
+        return [(model.code, 1.0)]
+    found = []
+    for source in region.sources:
+        for factor in options.style_scale:
+            size = source.size_at(scale, factor)
+
+            def look(source: Source = source, size: tuple[int, int] = size) -> Code:
+                least = model.network.multiple
+                if min(size) < least:
+                    raise ValueError(
+                        f"the style {source.name} is {size[1]}×{size[0]} px there; needed are {least}×{least}"
+                    )
+                return code_of(model.network, source.resized(*size).to(device), _window(options, device, size))
+
+            key = ("code", id(source.image), id(source.where), size, options.model, device)
+            # What is remembered by its identity is kept, so that nothing else can take it.
+            code, _ = remembered(memo, key, lambda look=look, source=source: (look(), source))  # type: ignore[misc]
+            found.append((code, source.weight / len(options.style_scale)))
+    return found
+
+
+def code_of(network: Network, source: Source, window: int = WINDOW) -> Code:
+    """The code of a painting, or of the part of one, looked at in windows of so many pixels."""
+    multiple = network.multiple
+    image = _padded(source.image, multiple)
+    where = None if source.where is None else _padded(source.where[None], multiple)[0]
+    found = []
+    with torch.no_grad():
+        for tile in _tiles(image.shape[-2], image.shape[-1], window, multiple, network.reach):
+            seen = network.look(tile.window(image)[None])
+            inside = [tile.inside(part, stride) for part, stride in zip(seen, network.strides, strict=True)]
+            weights = [
+                None if (mask := regions.positions(where, stride)) is None else tile.owned(mask, stride)
+                for stride in network.strides
+            ]
+            found.append(network.sums(inside, weights))
+        total = [reduce(lambda a, b: a + b, level) for level in zip(*found, strict=True)]
+        return network.read(total)
+
+
+def _padded(bands: Tensor, multiple: int) -> Tensor:
+    """`(c, h, w)` with its last row and column again until both sides are multiples."""
+    height, width = bands.shape[-2:]
+    return F.pad(bands[None], (0, -width % multiple, 0, -height % multiple), mode="replicate")[0]
+
+
+# -- painting it -----------------------------------------------------------------------------------------------
+
+
+def _window(options: FastOptions, device: torch.device, size: tuple[int, int]) -> int:
+    """Pixels of a window that fits into the memory there is, beside pictures of this size.
+
+    Raises:
+        BudgetError: none does.
+    """
+    pixels = size[0] * size[1]
+    left = memory.budget(options.memory, device) - HELD * pixels
+    if left < TAKEN * min(LEAST, pixels):
+        needed = (HELD * pixels + TAKEN * LEAST) / 1e9
+        raise BudgetError(
+            f"{size[1]}×{size[0]} px take about {needed:.2f} GB beside what is taken already; "
+            "give more with --memory, or make it smaller"
+        )
+    return max(LEAST, min(WINDOW, int(left / TAKEN)))
+
+
+def _tiles(height: int, width: int, window: int, stride: int, reach: int) -> tuple[Tile, ...]:
+    return (whole(height, width),) if height * width <= window else grid(height, width, window, stride, reach)
+
+
+def _steps(
+    network: Network,
+    scene: Scene,
+    paintings: Sequence[Sequence[Part]],
+    options: FastOptions,
+    device: torch.device,
+    started: float,
+) -> Iterator[Step]:
+    """The steps through one painting; or through two, of which the first is the photo in its own style.
+
+    What the network loses even of a photo that stays itself is given back then: at strength 0 it is the photo.
+    """
+    photo = _padded(scene.seen, network.multiple).to(device)
+    size = (photo.shape[-2], photo.shape[-1])
+    window = _window(options, device, size)
+    total = len(paintings) * sum(len(_tiles(*size, window, network.multiple, stage.reach)) for stage in network.chain)
+    done, lost = 0, None
+    for parts in paintings:
+        canvas = photo
+        for canvas in paint(network, photo, parts, window):
+            done += 1
+            if done < total:
+                yield _step(canvas, scene, done, total, started)
+        if len(paintings) > 1 and lost is None:
+            lost = photo - canvas
+    yield _step(canvas if lost is None else canvas + (1 - options.strength) * lost, scene, total, total, started)
+
+
+def _step(canvas: Tensor, scene: Scene, done: int, total: int, started: float) -> Step:
+    height, width = scene.size
+    seconds = time.monotonic() - started
+    image = canvas[:, :height, :width].clamp(0, 1)
+    return Step(
+        image,
+        done,
+        total,
+        1,
+        1,
+        done,
+        0.0,
+        {},
+        seconds,
+        seconds / done * (total - done),
+        scene.size,
+        "",
+        scene.finish,
+    )
+
+
+def paint(network: Network, photo: Tensor, parts: Sequence[Part], window: int = WINDOW) -> Iterator[Tensor]:
+    """The picture, `(3, h, w)`, not clipped, after every tile; what is not painted yet is as in the photo.
+
+    Stage by stage, and each in windows: of what a stage gives all is kept, so that statistics are those of the whole.
+
+    Args:
+        photo: `(3, h, w)`, sRGB in [0, 1], its sides multiples of `network.multiple`.
+        parts: at its size. Where they overlap, each has its share.
+    """
+    chain, x, size = network.chain, photo[None], (photo.shape[-2], photo.shape[-1])
+    for index, stage in enumerate(chain):
+        last = stage is chain[-1]
+        y = photo.clone()[None] if last else None
+        with torch.no_grad():
+            maps = [] if index == 0 else [_map(network, x, part, index - 1) for part in parts]
+        for tile in _tiles(*size, window, network.multiple, stage.reach):
+            with torch.no_grad():
+                seen = tile.window(x, stage.before)
+                painted = _through(stage, [mapped(seen) for mapped in maps] or [seen] * len(parts), parts, tile)
+                if y is None:
+                    y = painted.new_empty(1, painted.shape[1], *(side // stage.after for side in size))
+                tile.owned(y, stage.after).copy_(tile.inside(painted, stage.after))
+            yield y[0] if last else photo
+        assert y is not None
+        x = y
+
+
+def _map(network: Network, x: Tensor, part: Part, index: int) -> Transport:
+    """What moves the features of a part to where its styles have theirs."""
+    mask = regions.positions(part.where, network.chain[index].after)
+    own = sums(x.flatten(2), network.exchange, None if mask is None else mask.flatten())
+    return transport(own.fit, [(code.fits[index], weight) for code, weight in part.styles])
+
+
+def _through(stage: Stage, moved: Sequence[Tensor], parts: Sequence[Part], tile: Tile) -> Tensor:
+    """What a stage makes of a window: of each part what its styles say, blended by the masks."""
+    painted: list[tuple[Tensor, Tensor]] = []
+    for part, x in zip(parts, moved, strict=True) if len(parts) > 1 and stage.listens else ():
+        mask = regions.positions(part.where, stage.after)
+        assert mask is not None  # several parts are told apart by their masks
+        seen = tile.window(mask, stage.after)
+        if seen.any():
+            painted.append((stage(x, part.vector) * seen, seen))
+    if not painted:  # there is one part only, or all of the window is kept as it is
+        only: Tensor = stage(moved[0], parts[0].vector)
+        return only
+    total = torch.stack([part for part, _ in painted]).sum(0)
+    return total / torch.stack([mask for _, mask in painted]).sum(0).clamp_min(1e-6)
