@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from impasto.optimize import Method
     from impasto.targets import ContentNorm, StyleName, StyleNorm
 
-Init = Literal["content", "noise", "mixed", "style"]
+Init = Literal["content", "noise", "mixed", "style", "fast"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ColorMode = Literal["style", "luminance", "match", "both", "palette"]
 ColorMatch = Literal["covariance", "histogram"]
@@ -238,8 +238,8 @@ class StylizeOptions(PhotoOptions, StyledOptions):
     init: str = option(
         "content",
         "Picture",
-        "Start from: content, noise, mixed (the photo under noise), style, or a picture's FILE "
-        "(which starts at full size, unless --scales says otherwise).",
+        "Start from: content, noise, mixed (the photo under noise), style; or from a draft at full size, unless "
+        "--scales says otherwise: fast (what 'impasto fast' makes of it), or a picture's FILE.",
     )
     match_colors: bool = option(
         True, "Picture", "Start with the photo's colours matched to the style's (for content and mixed)."

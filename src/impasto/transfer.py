@@ -15,11 +15,12 @@ from impasto import color, images, regions, schedule, weights
 from impasto.checkpoints import Checkpoints, hashes
 from impasto.devices import choose_device
 from impasto.encoders import Encoder
+from impasto.fast import painting
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity, remembered
 from impasto.memory import FLOAT, PICTURE, Plan
 from impasto.objective import Nearest, Objective, Style, View
-from impasto.options import Init, StyledOptions, StylizeOptions
+from impasto.options import FastOptions, Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
 from impasto.scene import Scene, arrange, palette
 from impasto.schedule import Scale
@@ -82,7 +83,7 @@ def iterate(
     encoder.check_size(*size, taps, "the result")
     regions.check_regions(parts, encoder, style_layers, scales, options)
 
-    start = _start(options, scene.seen, parts)
+    start = _start(options, scene, device)
     encoder = encoder.up_to(taps).to(device)
     pictures = (identity(content), *(identity(painting) for _, painting in scene.paintings))
     objective_at = _objectives(encoder, options, scene, memo, pictures)
@@ -195,11 +196,13 @@ def frozen(options: StyledOptions, names: Sequence[str]) -> tuple[Hashable, ...]
 
 def _scale_count(options: StylizeOptions) -> int | None:
     """A draft to start from is worth something only if its details survive: it starts at full size."""
-    return 1 if options.scales is None and options.init not in get_args(Init) else options.scales
+    draft = options.init == "fast" or options.init not in get_args(Init)
+    return 1 if options.scales is None and draft else options.scales
 
 
-def _start(options: StylizeOptions, photo: Tensor, parts: Sequence[Region]) -> Tensor:
+def _start(options: StylizeOptions, scene: Scene, device: torch.device) -> Tensor:
     """The picture that the optimiser starts from, `(3, h, w)`, at the final size."""
+    photo, parts = scene.seen, scene.parts
     generator = torch.Generator().manual_seed(options.seed)
     starts: dict[str, Callable[[], Tensor]] = {
         "content": lambda: color.recolor(photo, parts, options.color_match) if options.match_colors else photo,
@@ -209,6 +212,9 @@ def _start(options: StylizeOptions, photo: Tensor, parts: Sequence[Region]) -> T
             0, 1
         ),
         "style": lambda: _cover(parts[0].sources[0].image, photo.shape[-2], photo.shape[-1]) if parts else photo,
+        "fast": lambda: painting.draft(
+            scene, FastOptions(memory=options.memory, style_scale=options.style_scale), device
+        ),
     }
     if options.init in starts:
         return starts[options.init]()

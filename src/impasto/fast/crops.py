@@ -98,7 +98,7 @@ def crop(picture: Tensor, side: int, zoom: float, generator: torch.Generator) ->
     square = square.flip(-1) if flip else square
     if length == side:
         return square
-    return F.interpolate(square[None], (side, side), mode="bilinear", antialias=length > side)[0]
+    return F.interpolate(square[None], (side, side), mode="bilinear", antialias=length > side)[0].clamp(0, 1)
 
 
 def batch(folder: Folder, count: int, side: int, generator: torch.Generator) -> Tensor:

@@ -1,14 +1,15 @@
 """Statistics in exchange: features of a photo moved so that their distribution is that of a painting's.
 
 At one layer both are fitted by Gaussians, with a variance for each channel (`moments`) or a full covariance
-(`covariance`), and the photo's features go through the affine map that turns the one into the other. Of all maps
-that do, the optimal transport between the two moves features least, and so keeps most of the content:
+(`covariance`), and the photo's features go through an affine map that turns the one into the other:
 
-    f ↦ T (f − μ) + μ',   T = Σ^-½ (Σ^½ Σ' Σ^½)^½ Σ^-½
+    f ↦ T (f − μ) + μ',   T = Σ'^½ Σ^-½
 
-(Olkin & Pukelsheim 1982; Mroueh, "Wasserstein style transfer", arXiv 1905.12828). For `moments` that is σ'/σ per
-channel: adaptive instance normalisation (Huang & Belongie, arXiv 1703.06868). Maps blend linearly, and the map to the
-photo's own statistics is the identity: strength and several styles are weights of one sum.
+which whitens and colours (Li et al., "Universal style transfer via feature transforms", arXiv 1705.08086), with the
+symmetric roots, which move features least. For `moments` that is σ'/σ per channel: adaptive instance normalisation
+(Huang & Belongie, arXiv 1703.06868). Maps blend linearly, and the map to the photo's own statistics is the identity:
+strength and several styles are weights of one sum. (The optimal transport Σ^-½ (Σ^½ Σ' Σ^½)^½ Σ^-½ moves them less
+still, but squares the condition of what a root is taken of, which single precision does not bear.)
 
 Shapes: features are `(b, n, m)`, channels by positions, of a batch of pictures.
 """
@@ -24,8 +25,8 @@ from torch import Tensor
 
 Exchange = Literal["moments", "covariance"]
 
-#: The part of the mean variance by which every variance is raised: where the photo has nothing, not even the noise
-#: that it has is to be amplified beyond the inverse root of this.
+#: The part of the mean variance by which every variance is raised: where the photo has nothing, the noise that it has
+#: is not to be amplified beyond the inverse root of this.
 FLOOR = 3e-3
 #: Newton's steps to a matrix's root: enough for the condition that the floor leaves.
 STEPS = 14
@@ -93,7 +94,7 @@ class Transport:
 
 def sums(features: Tensor, exchange: Exchange, weights: Tensor | None = None) -> Sums:
     """The sums over positions of features `(b, n, m)`, weighted by `(m,)` if given."""
-    features = features.float()
+    features = features if features.dtype == torch.float64 else features.float()
     weighted = features if weights is None else features * weights
     ones = features.new_ones(len(features))  # not a tensor of the number: an exported graph would keep this one
     mass = ones * (features.shape[2] if weights is None else weights.sum())
@@ -105,33 +106,37 @@ def transport(own: Fit, styles: Sequence[tuple[Fit, float]]) -> Transport:
     """The map from a photo's fit to those of styles, blended by their weights; what these lack to 1 is identity."""
     left = 1 - sum(weight for _, weight in styles)
     if own.spread.ndim == 2:
-        floor = FLOOR * own.spread.mean(1, keepdim=True) + 1e-12
-        maps = [((style.spread / (own.spread + floor)).sqrt(), weight) for style, weight in styles]
+        maps = [((raised(style.spread) / raised(own.spread)).sqrt(), weight) for style, weight in styles]
         matrix = sum((weight * part for part, weight in maps), left * torch.ones_like(own.spread))
         moved = matrix * own.mean
     else:
-        root, inverse = roots(own.spread)
+        _, inverse = roots(own.spread)
         identity = torch.eye(own.mean.shape[1], dtype=own.mean.dtype, device=own.mean.device)
-        matrix = left * identity.expand_as(own.spread)
-        for style, weight in styles:
-            middle, _ = roots(root @ style.spread @ root)
-            matrix = matrix + weight * (inverse @ middle @ inverse)
+        maps = [(roots(style.spread)[0] @ inverse, weight) for style, weight in styles]
+        matrix = sum((weight * part for part, weight in maps), left * identity.expand_as(own.spread))
         moved = (matrix @ own.mean[..., None])[..., 0]
     mean = sum((weight * style.mean for style, weight in styles), left * own.mean)
     return Transport(matrix, mean - moved)
 
 
+def raised(spread: Tensor) -> Tensor:
+    """Variances `(b, n)` or covariances `(b, n, n)` with the floor under them."""
+    if spread.ndim == 2:
+        return spread + FLOOR * spread.mean(1, keepdim=True) + 1e-12
+    size = spread.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-12
+    return spread + FLOOR * size * torch.eye(spread.shape[-1], dtype=spread.dtype, device=spread.device)
+
+
 def roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The square root of positive semi-definite matrices `(b, n, n)`, raised by the floor, and its inverse.
+    """The square root of positive semi-definite matrices `(b, n, n)`, with the floor under them, and its inverse.
 
     By the coupled iteration of Newton and Schulz (Higham, "Functions of matrices", 2008, eq. 6.35): products only,
     which run everywhere, an exported graph included, where eigenvectors do not.
     """
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    size = matrix.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-12
-    raised = matrix + FLOOR * size * identity
-    norm = raised.square().sum((1, 2), keepdim=True).sqrt()
-    y, z = raised / norm, identity.expand_as(matrix)
+    higher = raised(matrix)
+    norm = higher.square().sum((1, 2), keepdim=True).sqrt()
+    y, z = higher / norm, identity.expand_as(matrix)
     for _ in range(STEPS):
         t = 1.5 * identity - 0.5 * (z @ y)
         y, z = y @ t, t @ z

@@ -103,6 +103,14 @@ def iterate(
     return _steps(model.network, scene, paintings, options, device, started)
 
 
+def draft(scene: Scene, options: FastOptions, device: torch.device) -> Tensor:
+    """What the network that comes along makes of a scene, `(3, h, w)`: for the slow way to start from."""
+    model = loaded(options, device, {})
+    parts = _parts(model, scene, 1.0, options, device, {})
+    (last,) = deque(_steps(model.network, scene, [parts], options, device, time.monotonic()), maxlen=1)
+    return last.image.cpu()
+
+
 def loaded(options: FastOptions, device: torch.device, memo: Memo) -> Model:
     """The model that the options name."""
     path = None if options.model is None else Path(options.model)
@@ -145,11 +153,6 @@ def _codes(
             size = source.size_at(scale, factor)
 
             def look(source: Source = source, size: tuple[int, int] = size) -> Code:
-                least = model.network.multiple
-                if min(size) < least:
-                    raise ValueError(
-                        f"the style {source.name} is {size[1]}×{size[0]} px there; needed are {least}×{least}"
-                    )
                 return code_of(model.network, source.resized(*size).to(device), _window(options, device, size))
 
             key = ("code", id(source.image), id(source.where), size, options.model, device)

@@ -1,0 +1,54 @@
+"""ONNX graphs: what onnxruntime makes of them is what PyTorch makes of the model."""
+
+import builtins
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from impasto import images
+from impasto.errors import ExtraError
+from impasto.fast.export import Graph, export
+
+
+def test_gives_what_the_model_gives_at_other_sizes(model, photo, painting, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    assert export(model, path) < 1e-4
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    assert [put.name for put in session.get_inputs()] == ["photo", "painting"]
+    for size in ((64, 96), (33, 47), (100, 40)):
+        given = [images.read(photo).resized(*size).rgb[None], images.read(painting).rgb[None]]
+        (found,) = session.run(None, {"photo": given[0].numpy(), "painting": given[1].numpy()})
+        with torch.no_grad():
+            wanted = Graph(model)(*given).numpy()
+        assert found.shape == (1, 3, *size)
+        assert np.abs(found - wanted).max() < 2e-4
+
+
+def test_a_model_of_one_painting_needs_none(model, painting, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    code = model.network.code(images.read(painting).resized(64, 88).rgb[None])
+    export(dataclasses.replace(model, code=code), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes())
+    assert [put.name for put in session.get_inputs()] == ["photo"]
+
+
+def test_a_wrong_name(model, tmp_path):
+    with pytest.raises(ValueError, match="its suffix must be .onnx"):
+        export(model, tmp_path / "model.pt")
+
+
+def test_without_the_extra(model, tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *args, **kwargs):
+        if name.startswith("onnx"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ExtraError, match=r"pip install 'impasto\[export\]'"):
+        export(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
