@@ -21,7 +21,7 @@ import typer
 from impasto import cli, files, images, record, transfer, variations, weights
 from impasto.cli import display, parameters
 from impasto.objective import Objective
-from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
+from impasto.options import FastOptions, ReconstructOptions, StylizeOptions, TextureOptions
 from impasto.presets import PRESETS, preset
 
 SMALL = ["--size", "64", "--iterations", "3"]
@@ -46,7 +46,7 @@ def run(capsys):
 def test_stylize_writes_the_picture_and_its_settings(run, picture, tmp_path):
     code, out, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--seed", "4")
     assert (code, err) == (0, "")
-    assert re.fullmatch(r"out\.png  64×43 px, \d+ evaluations in \d+:\d\d\n", out)
+    assert re.fullmatch(r"out\.png  64×43 px, \d+ evaluations in [\d.]+ s\n", out)
     assert images.read("out.png").size == (43, 64)
     assert sorted(os.listdir()) == ["out.png", "photo.png"]
     code, out, _ = run("info", "out.png")
@@ -101,6 +101,7 @@ def test_textures_and_reconstructions_survive_the_command_line():
             cli.stylize.texture,
             TextureOptions(size=(300, 200), seamless=True, style_mask={"1": "m.png"}),
         ),
+        (FastOptions, cli.fast.fast, FastOptions(strength=1.5, model="m.safetensors", memory="2GB")),
         (
             ReconstructOptions,
             cli.stylize.reconstruct,
@@ -137,6 +138,121 @@ def test_json(run, picture):
 
 def test_quiet(run, picture):
     assert run("stylize", picture, "facets", "-o", "out.png", *SMALL, "-q") == (0, "", "")
+
+
+def test_fast(run, picture):
+    code, out, err = run("fast", picture, "mosaic", "-o", "out.png", "--size", "64", "--strength", "0.7")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"out\.png  64×43 px, [\d.]+ s\n", out)
+    before = images.read("out.png").rgb
+    command = run("info", "out.png")[1].splitlines()[-1]
+    assert command == "impasto fast photo.png mosaic -o out.png --size 64 --strength 0.7"
+    assert run(*shlex.split(command)[1:])[0] == 0
+    assert (images.read("out.png").rgb == before).all()
+
+
+def test_fast_leaves_another_runs_checkpoint_alone(run, picture):
+    Path("out.png.checkpoint").write_bytes(b"of a long run")
+    assert run("fast", picture, "mosaic", "-o", "out.png", "--size", "32")[0] == 0
+    assert Path("out.png.checkpoint").read_bytes() == b"of a long run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["photo.png", "-o", "out.png"], "no style was given"),
+        (["photo.png", "mosaic", "-o", "photo.png"], "another name"),
+        (["photo.png", "mosaic", "-o", "out.png", "--model", "none.safetensors"], "no such model"),
+        (["photo.png", "mosaic", "-o", "out.png", "--model", "photo.png"], "cannot read the model photo.png"),
+        (["photo.png", "mosaic", "-o", "out.png", "--memory", "1MB"], "--memory"),
+        (["photo.png", "mosaic", "-o", "out.png", "--content-mask", "sky=photo.png"], "choose from 1 (mosaic)"),
+    ],
+)
+def test_mistakes_with_fast(run, picture, arguments, message):
+    code, out, err = run("fast", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert os.listdir() == ["photo.png"]
+
+
+def test_the_slow_way_starts_from_the_fast(run, picture):
+    assert run("fast", picture, "mosaic", "-o", "fast.png", "--size", "64")[0] == 0
+    assert (
+        run("stylize", picture, "mosaic", "-o", "out.png", "--size", "64", "--init", "fast", "--iterations", "1")[0]
+        == 0
+    )
+    fast, out = (images.read(name).rgb for name in ("fast.png", "out.png"))
+    assert (fast - out).abs().mean() < 0.01
+
+
+@pytest.fixture
+def pictures_to_train_on(tmp_path, photo, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "paintings"):
+        Path(folder).mkdir()
+        for number in range(3):
+            PIL.Image.fromarray(np.roll(photo, 9 * number, 1)).save(f"{folder}/{number}.png")
+    return ["--photos", "photos", "--network", "compact", "--batch", "1", "--crop", "32", "--precision", "float32"]
+
+
+def test_train_and_what_comes_of_it(run, pictures_to_train_on):
+    many = ["train", *pictures_to_train_on, "--paintings", "paintings", "-o", "run", "--steps", "2"]
+    code, out, _ = run(*many)
+    assert code == 0
+    assert "model.safetensors  2 steps" in out
+    assert (
+        run("fast", "photos/0.png", "mosaic", "-o", "out.png", "--size", "40", "--model", "run/model.safetensors")[0]
+        == 0
+    )
+    code, _, err = run(*many)
+    assert code == 2
+    assert "--resume" in err
+    one = ["train", *pictures_to_train_on, "--style", "mosaic", "-o", "one", "--steps", "1", "--json"]
+    code, out, _ = run(*one)
+    assert code == 0
+    assert json.loads(out.splitlines()[0])["step"] == 1
+    assert run("fast", "photos/0.png", "-o", "one.png", "--size", "40", "--model", "one/model.safetensors")[0] == 0
+
+
+def test_mistakes_with_train(run, pictures_to_train_on):
+    for arguments, message in (
+        (["--paintings", "paintings", "--style", "mosaic"], "either --paintings"),
+        ([], "either --paintings"),
+        (["--paintings", "nowhere"], "no such folder: nowhere"),
+        (["--style", "mosaik"], "swirls, mosaic"),
+        (["--style", "mosaic", "--crop", "33"], "multiple of 8"),
+    ):
+        code, _, err = run("train", *pictures_to_train_on, *arguments, "-o", "run")
+        assert code == 2
+        assert message in err
+    assert not Path("run").exists()
+
+
+def test_training_is_interrupted_and_goes_on(pictures_to_train_on):
+    command = [sys.executable, "-m", "impasto", "train", *pictures_to_train_on]
+    command += ["--paintings", "paintings", "-o", "run", "--steps", "5000", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(3):
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    step = int(re.search(r"interrupted at step (\d+); the same command with --resume goes on", err)[1])
+    assert Path("run/model.safetensors").exists()
+    process = subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert json.loads(process.stdout.readline())["step"] == step + 1
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+
+
+def test_export(run, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("export", "-o", "model.onnx")
+    assert (code, err) == (0, "")
+    assert re.search(r"model\.onnx  differs from PyTorch by \d\.\de-0\d at most", out)
+    assert run("export", "-o", "model.txt")[0] == 2
 
 
 def test_demo(run, tmp_path, monkeypatch):
@@ -180,7 +296,15 @@ def test_weights(run):
 
 
 def test_help(run):
-    for arguments in (["--help"], ["stylize", "--help"], ["weights", "--help"], ["demo", "--help"]):
+    for arguments in (
+        ["--help"],
+        ["stylize", "--help"],
+        ["weights", "--help"],
+        ["demo", "--help"],
+        ["fast", "--help"],
+        ["train", "--help"],
+        ["export", "--help"],
+    ):
         code, out, _ = run(*arguments)
         assert code == 0
         assert "Usage" in out

@@ -24,7 +24,7 @@ from gradio_client import Client, handle_file
 
 from impasto import cli, images, record
 from impasto.fields import fields_of, text_of
-from impasto.options import StylizeOptions
+from impasto.options import FastOptions, StylizeOptions
 from impasto.presets import PRESETS, options_of
 from impasto.web import form, gallery, visitors
 from impasto.web.jobs import Limits, Order, Result, Studio
@@ -209,6 +209,33 @@ def test_a_job_with_everything(tmp_path, portrait):
     )
 
 
+def test_at_once(tmp_path, portrait):
+    visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
+    visitor.folder.mkdir()
+    order = Order(str(portrait), ["mosaic"], FastOptions(size=128))
+    *seen, result = Studio(Limits(), frozenset(["mosaic"])).paint(order, visitor, threading.Event())
+    assert not any(told.sketch for told in seen)
+    assert seen[-1].done
+    assert images.read(result.files[0]).size == (85, 128)
+    assert result.command.startswith("impasto fast ")
+    assert result.settings["operation"] == "fast"
+
+
+def test_the_slow_way_begins_with_a_sketch(tmp_path, portrait):
+    visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
+    visitor.folder.mkdir()
+    order = Order(str(portrait), ["mosaic"], StylizeOptions(**QUICK))
+    stop = threading.Event()
+    stop.set()  # before anything is painted: the picture is of the slow way all the same
+    first, *rest, result = Studio(Limits(), frozenset(["mosaic"])).paint(order, visitor, stop)
+    assert first.sketch
+    assert not first.curve
+    assert not any(told.sketch for told in rest)
+    assert rest[-1].done
+    assert rest[-1].step.losses
+    assert result.settings["operation"] == "stylize"
+
+
 def refused(order, limits=None):
     with pytest.raises(ValueError, match=".+") as caught:
         Studio(limits or Limits(), frozenset(["mosaic"])).check(order)
@@ -225,6 +252,8 @@ def test_what_a_server_does_not_do(portrait):
     assert "init" in refused(Order(photo, ["mosaic"], StylizeOptions(init="/etc/passwd")))
     assert "weights" in refused(Order(photo, ["mosaic"], StylizeOptions(weights="/etc/passwd")))
     assert "masks" in refused(Order(photo, ["mosaic"], StylizeOptions(content_mask={"1": "/etc/passwd"})))
+    assert "models" in refused(Order(photo, ["mosaic"], FastOptions(model="/etc/passwd")))
+    assert "at most 1024 px" in refused(Order(photo, ["mosaic"], FastOptions(size=2048)))
     assert "style_scale" in refused(Order(photo, ["mosaic"], StylizeOptions(style_scale=(50.0,))))
 
 
@@ -401,9 +430,19 @@ def test_a_program_asks(client, portrait, tmp_path):
     assert images.read(own).size == (85, 128)
 
 
+def test_a_program_asks_for_it_at_once(client, portrait):
+    picture, settings = client.predict(
+        photo=handle_file(portrait), styles=["mosaic"], options={"size": 96}, fast=True, api_name="/stylize"
+    )
+    assert images.read(picture).size == (64, 96)
+    assert settings["operation"] == "fast"
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        ({"fast": True}, "unknown option 'iterations'"),
+        ({"fast": True, "options": {"model": "/etc/passwd"}}, "models"),
         ({"styles": []}, "choose a style"),
         ({"styles": ["nothing"]}, "unknown style 'nothing'"),
         ({"options": {"size": 4000}}, "at most 256 px"),

@@ -9,10 +9,19 @@ Names are loaded when they are first used: importing impasto is cheap and does n
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from impasto import fast
     from impasto.checkpoints import Checkpoints
-    from impasto.errors import BudgetError, CheckpointError, ImpastoError, PictureError, PresetError, WeightsError
+    from impasto.errors import (
+        BudgetError,
+        CheckpointError,
+        ExtraError,
+        ImpastoError,
+        PictureError,
+        PresetError,
+        WeightsError,
+    )
     from impasto.images import Picture, read, write
-    from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
+    from impasto.options import FastOptions, ReconstructOptions, StylizeOptions, TextureOptions, TrainOptions
     from impasto.presets import PRESETS, preset
     from impasto.reconstructions import iterate_reconstruction, reconstruct
     from impasto.steps import Step
@@ -24,9 +33,17 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "checkpoints": ("Checkpoints",),
-    "errors": ("BudgetError", "CheckpointError", "ImpastoError", "PictureError", "PresetError", "WeightsError"),
+    "errors": (
+        "BudgetError",
+        "CheckpointError",
+        "ExtraError",
+        "ImpastoError",
+        "PictureError",
+        "PresetError",
+        "WeightsError",
+    ),
     "images": ("Picture", "read", "write"),
-    "options": ("ReconstructOptions", "StylizeOptions", "TextureOptions"),
+    "options": ("FastOptions", "ReconstructOptions", "StylizeOptions", "TextureOptions", "TrainOptions"),
     "presets": ("PRESETS", "preset"),
     "reconstructions": ("iterate_reconstruction", "reconstruct"),
     "steps": ("Step",),
@@ -40,6 +57,8 @@ __all__ = [
     "BudgetError",
     "CheckpointError",
     "Checkpoints",
+    "ExtraError",
+    "FastOptions",
     "ImpastoError",
     "Picture",
     "PictureError",
@@ -48,7 +67,9 @@ __all__ = [
     "Step",
     "StylizeOptions",
     "TextureOptions",
+    "TrainOptions",
     "WeightsError",
+    "fast",
     "iterate",
     "iterate_reconstruction",
     "iterate_texture",
@@ -66,6 +87,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
+    if name == "fast":
+        return import_module("impasto.fast")
     for room, names in _ROOMS.items():
         if name in names:
             return getattr(import_module(f"impasto.{room}"), name)

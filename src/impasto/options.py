@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from impasto.fields import (
@@ -223,6 +223,23 @@ class PhotoOptions(PictureOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FastOptions(PhotoOptions, PaintingOptions):
+    """How to repaint a photo with a feed-forward network, at once."""
+
+    operation: ClassVar[str] = "fast"
+
+    strength: float = option(
+        1.0,
+        "Picture",
+        "How much style: 0 is the photo, 1 what the network was trained for, 2 twice as far on.",
+        least=0,
+    )
+    model: str | None = option(
+        None, "Network", "A model of 'impasto train'; by default the one that comes along.", metavar="FILE"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class StylizeOptions(PhotoOptions, StyledOptions):
     """How to repaint a photo. The defaults are ours; `preset` gives those of the papers."""
 
@@ -240,6 +257,7 @@ class StylizeOptions(PhotoOptions, StyledOptions):
         "Picture",
         "Start from: content, noise, mixed (the photo under noise), style; or from a draft at full size, unless "
         "--scales says otherwise: fast (what 'impasto fast' makes of it), or a picture's FILE.",
+        also=("--start",),
     )
     match_colors: bool = option(
         True, "Picture", "Start with the photo's colours matched to the style's (for content and mixed)."
@@ -262,6 +280,12 @@ class StylizeOptions(PhotoOptions, StyledOptions):
         """beta, the dial included."""
         return self.style_weight * self.strength * self.strength * self.strength
 
+    @property
+    def fast(self) -> FastOptions:
+        """The options of the fast way that come nearest."""
+        shared = {field.name for field in fields(FastOptions)} & {field.name for field in fields(self)}
+        return FastOptions(**{name: getattr(self, name) for name in shared})
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not math.isfinite(self.weight_of_style):
@@ -270,23 +294,6 @@ class StylizeOptions(PhotoOptions, StyledOptions):
             self.weight_of_style * sum(self.layers_of_style.values())
         ):
             raise ValueError("both content and style weigh nothing: there is nothing to optimise")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FastOptions(PhotoOptions, PaintingOptions):
-    """How to repaint a photo with a feed-forward network, at once."""
-
-    operation: ClassVar[str] = "fast"
-
-    strength: float = option(
-        1.0,
-        "Picture",
-        "How much style: 0 is the photo, 1 what the network was trained for, 2 twice as far on.",
-        least=0,
-    )
-    model: str | None = option(
-        None, "Network", "A model of 'impasto train'; by default the one that comes along.", metavar="FILE"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

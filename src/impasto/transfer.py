@@ -20,7 +20,7 @@ from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity, remembered
 from impasto.memory import FLOAT, PICTURE, Plan
 from impasto.objective import Nearest, Objective, Style, View
-from impasto.options import FastOptions, Init, StyledOptions, StylizeOptions
+from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
 from impasto.scene import Scene, arrange, palette
 from impasto.schedule import Scale
@@ -212,9 +212,7 @@ def _start(options: StylizeOptions, scene: Scene, device: torch.device) -> Tenso
             0, 1
         ),
         "style": lambda: _cover(parts[0].sources[0].image, photo.shape[-2], photo.shape[-1]) if parts else photo,
-        "fast": lambda: painting.draft(
-            scene, FastOptions(memory=options.memory, style_scale=options.style_scale), device
-        ),
+        "fast": lambda: painting.draft(scene, options.fast, device),
     }
     if options.init in starts:
         return starts[options.init]()

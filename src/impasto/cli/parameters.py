@@ -112,6 +112,7 @@ def _parameter(field: dataclasses.Field[Any], defaults: dict[str, Any]) -> inspe
         shown = "on" if default else "off"
     option = typer.Option(
         flag,
+        *metadata.get("also", ()),
         help=metadata["help"] + (f" [dim]\\[{shown}][/]" if shown not in (None, {}, ()) else ""),
         rich_help_panel=metadata["group"],
         show_default=False,

@@ -97,17 +97,12 @@ def iterate(
     scene = arrange(content, styles, options, device, known)
     if options.color == "palette":
         return iter([only_step(palette(scene, options), scene.finish, time.monotonic() - started)])
-    paintings = [_parts(model, scene, options.strength, options, device, known)]
-    if options.strength < 1:
-        paintings.insert(0, _parts(model, scene, 0.0, options, device, known))
-    return _steps(model.network, scene, paintings, options, device, started)
+    return _scene_steps(model, scene, options, device, known, started)
 
 
 def draft(scene: Scene, options: FastOptions, device: torch.device) -> Tensor:
     """What the network that comes along makes of a scene, `(3, h, w)`: for the slow way to start from."""
-    model = loaded(options, device, {})
-    parts = _parts(model, scene, 1.0, options, device, {})
-    (last,) = deque(_steps(model.network, scene, [parts], options, device, time.monotonic()), maxlen=1)
+    (last,) = deque(_scene_steps(loaded(options, device, {}), scene, options, device, {}, time.monotonic()), maxlen=1)
     return last.image.cpu()
 
 
@@ -119,6 +114,16 @@ def loaded(options: FastOptions, device: torch.device, memo: Memo) -> Model:
 
 def _is_empty(styles: PictureLike | Sequence[PictureLike]) -> bool:
     return isinstance(styles, (list, tuple)) and not styles
+
+
+def _scene_steps(
+    model: Model, scene: Scene, options: FastOptions, device: torch.device, memo: Memo, started: float
+) -> Iterator[Step]:
+    """The steps of a scene."""
+    paintings = [_parts(model, scene, options.strength, options, device, memo)]
+    if options.strength < 1:
+        paintings.insert(0, _parts(model, scene, 0.0, options, device, memo))
+    return _steps(model.network, scene, paintings, options, device, started)
 
 
 # -- what is to be painted -----------------------------------------------------------------------------------

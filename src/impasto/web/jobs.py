@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
+from collections import deque
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -15,10 +17,10 @@ from typing import Any, get_args
 import numpy as np
 
 import impasto
-from impasto import images, record, weights
+from impasto import fast, images, record, weights
 from impasto.errors import ImpastoError
 from impasto.inputs import Memo
-from impasto.options import Init, StylizeOptions
+from impasto.options import FastOptions, Init, StylizeOptions
 from impasto.steps import Step
 from impasto.web.visitors import LEAVING, Visitor
 
@@ -62,7 +64,7 @@ class Order:
     Attributes:
         photo: the path of a file.
         styles: built-in names and paths of files.
-        options: without masks and start from files, which are:
+        options: of the slow way or the fast one, without masks and start from files, which are:
         masks: style's number or `keep` -> mask, `(h, w)` in 0–255, white where.
         style_masks: paths of masks over the styles, in their order.
         start: the path of a picture to start from; None for what the options say.
@@ -70,7 +72,7 @@ class Order:
 
     photo: str
     styles: Sequence[str]
-    options: StylizeOptions
+    options: StylizeOptions | FastOptions
     masks: Mapping[str, np.ndarray[Any, np.dtype[np.uint8]]] = field(default_factory=dict)
     style_masks: Sequence[str] = ()
     start: str | None = None
@@ -91,6 +93,7 @@ class Progress:
         curve: of all steps, as `plots.loss_figure` takes it.
         done: whether this is the end.
         note: why, if it is not the usual one.
+        sketch: whether it is only a sketch, of the fast way, that the picture will replace.
     """
 
     step: Step
@@ -98,6 +101,7 @@ class Progress:
     curve: Sequence[tuple[int, int, float, Mapping[str, float]]]
     done: bool = False
     note: str = ""
+    sketch: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class Studio:
         self.limits = limits
         self.running = 0
         self._public = public
-        self._encoders: dict[Hashable, Any] = {}
+        self._networks: dict[Hashable, Any] = {}
         self._lock = Lock()
 
     def check(self, order: Order) -> Order:
@@ -143,12 +147,12 @@ class Studio:
         if options.size is None or options.size > limits.size:
             raise ValueError(f"the size is {options.size or 'original'}; at most {limits.size} px are painted here")
         check_most(options)
-        if options.init not in STARTS:
-            raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(STARTS)}")
+        if isinstance(options, StylizeOptions):
+            _check_slow(options)
+        elif options.model is not None:
+            raise ValueError("models of one's own are not taken here")
         if options.content_mask or options.style_mask:
             raise ValueError("masks are given as pictures of their own here, not as files among the options")
-        if options.weights not in ready_weights():
-            raise ValueError(f"unknown weights {options.weights!r}; choose from {', '.join(ready_weights())}")
         if max(options.style_scale) > 4:
             raise ValueError(f"style_scale is {max(options.style_scale):g}; at most 4 is done here")
         for path in order.pictures:
@@ -203,14 +207,15 @@ class Studio:
             order.options,
             content_mask={key: str(path) for key, path in masks.items()},
             style_mask={str(number): path for number, path in enumerate(order.style_masks, start=1)},
-            init=order.start or order.options.init,
         )
         with self._lock:
-            memo: Memo = dict(self._encoders)
-        steps = apart.submit(impasto.iterate, order.photo, list(order.styles), options, memo).result()
+            memo: Memo = dict(self._networks)
+        if isinstance(options, StylizeOptions):
+            options = dataclasses.replace(options, init=order.start or options.init)
+        steps = apart.submit(_steps, order, options, memo).result()
         with self._lock:  # of what the job remembers, other jobs share the networks only
-            self._encoders = {
-                key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] == "encoder"
+            self._networks = {
+                key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] in ("encoder", "model")
             }
         curve: list[tuple[int, int, float, Mapping[str, float]]] = []
         previews: list[Path] = []
@@ -218,10 +223,12 @@ class Studio:
         try:
             while (now := apart.submit(next, steps, None).result()) is not None:
                 step = now
-                curve.append((step.evaluations, step.scale, step.loss, step.losses))
+                if step.losses:
+                    curve.append((step.evaluations, step.scale, step.loss, step.losses))
+                sketch = isinstance(options, StylizeOptions) and not curve and options.color != "palette"
                 if visitor.absent > LEAVING:
                     return
-                if stop.is_set():
+                if stop.is_set() and not sketch:
                     note = "stopped"
                     break
                 if step.seconds > self.limits.seconds:
@@ -230,7 +237,7 @@ class Studio:
                 if time.monotonic() - shown >= PACE:
                     shown = time.monotonic()
                     previews.append(_preview(step, visitor.folder))
-                    yield Progress(step, previews[-1], list(curve))
+                    yield Progress(step, previews[-1], list(curve), sketch=sketch)
                     for old in previews[:-3]:  # the page may still be fetching the last ones
                         old.unlink(missing_ok=True)
                     del previews[:-3]
@@ -245,7 +252,12 @@ class Studio:
                 path.unlink(missing_ok=True)
 
     def _result(
-        self, order: Order, options: StylizeOptions, step: Step, place: Path, masks: Sequence[Path]
+        self,
+        order: Order,
+        options: StylizeOptions | FastOptions,
+        step: Step,
+        place: Path,
+        masks: Sequence[Path],
     ) -> Result:
         picture = step.picture
         pictures = [Path(path).name for path in (order.photo, *order.styles)]
@@ -254,10 +266,11 @@ class Studio:
             options,
             content_mask={key: Path(path).name for key, path in options.content_mask.items()},
             style_mask={key: Path(path).name for key, path in options.style_mask.items()},
-            init=Path(options.init).name,
             memory=None,
         )
-        settings = record.settings("stylize", pictures, plain)
+        if isinstance(plain, StylizeOptions):
+            plain = dataclasses.replace(plain, init=Path(plain.init).name)
+        settings = record.settings(plain.operation, pictures, plain)
         stem = f"{Path(order.photo).stem}-impasto"
         files = [place / f"{stem}.png", place / f"{stem}.jpg"]
         for path in files:
@@ -273,10 +286,38 @@ def _preview(step: Step, folder: Path) -> Path:
     return path
 
 
-def check_most(options: StylizeOptions) -> None:
+def _steps(order: Order, options: StylizeOptions | FastOptions, memo: Memo) -> Iterator[Step]:
+    """The steps of a job; of the slow way, after a sketch of the fast one. What is wrong with it is said at once."""
+    given = (order.photo, list(order.styles))
+    if isinstance(options, FastOptions):
+        return fast.iterate(*given, options, memo)
+    steps = impasto.iterate(*given, options, memo)
+    sketch: Iterator[Step] = iter(())
+    if options.color != "palette":
+        with suppress(ImpastoError, ValueError):  # the slow way may do all the same
+            sketch = fast.iterate(*given, options.fast, memo)
+    return _one_after_another(sketch, steps)
+
+
+def _one_after_another(sketch: Iterator[Step], steps: Iterator[Step]) -> Iterator[Step]:
+    """The last step of the sketch, then all others."""
+    with suppress(ImpastoError):
+        yield from deque(sketch, maxlen=1)
+    yield from steps
+
+
+def _check_slow(options: StylizeOptions) -> None:
+    """Raise a ValueError if a start or weights are none of those that a visitor may name."""
+    if options.init not in STARTS:
+        raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(STARTS)}")
+    if options.weights not in ready_weights():
+        raise ValueError(f"unknown weights {options.weights!r}; choose from {', '.join(ready_weights())}")
+
+
+def check_most(options: StylizeOptions | FastOptions) -> None:
     """Raise a ValueError if an option is larger than any visitor may ask for; it is named."""
     for name, most in MOST.items():
-        value = getattr(options, name)
+        value = getattr(options, name, None)
         if value is not None and value > most:
             raise ValueError(f"{name} is {value}; at most {most} here")
 

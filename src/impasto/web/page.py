@@ -14,7 +14,7 @@ import numpy as np
 from impasto import plots
 from impasto.errors import ImpastoError
 from impasto.fields import unknown
-from impasto.options import StylizeOptions
+from impasto.options import FastOptions, StylizeOptions
 from impasto.presets import PRESETS, options_of
 from impasto.web import form
 from impasto.web.gallery import Style
@@ -25,6 +25,9 @@ from impasto.web.visitors import HEADER, Visitor, Visitors
 BRUSHES = {"#e63946": "keep", "#2a9d8f": "1", "#457b9d": "2", "#f4a261": "3", "#9d4edd": "4"}
 #: The style that is chosen where the visitor's own painting is.
 OWN = "your own painting"
+
+#: What the two ways are called -> the operation.
+WAYS = {"At once": "fast", "Slowly, stroke by stroke": "stylize"}
 
 #: Words of the page.
 TITLE = "# impasto\nYour photo, repainted in the manner of a painting. Nothing leaves this machine."
@@ -96,6 +99,13 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                     label="Size",
                     info="Long side, in pixels. Twice the size takes four times as long.",
                 )
+                way = gr.Radio(
+                    list(WAYS.items()),
+                    value="stylize",
+                    label="How",
+                    info="At once is one pass of a network. Slowly paints more of the strokes, after a sketch.",
+                    elem_id="way",
+                )
                 with gr.Row():
                     go = gr.Button("Paint", variant="primary", elem_id="paint")
                     halt = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False)
@@ -162,13 +172,14 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                 files = [by_name[name].given for name in names if name in by_name]
                 if given[chosen] == OWN:
                     files = [given[own], *files]
+                options = form.read(
+                    {"size": round(given[size]), "strength": given[strength]}
+                    | {name: given[component] for name, component in fields.items()}
+                )
                 order = Order(
                     given[photo],
                     [*files, *(given[paintings] or ())],
-                    form.read(
-                        {"size": round(given[size]), "strength": given[strength]}
-                        | {name: given[component] for name, component in fields.items()}
-                    ),
+                    options.fast if given[way] == "fast" else options,
                     masks_of(given[drawn]),
                     given[style_masks] or (),
                     given[start],
@@ -211,7 +222,20 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
             options = options_of(StylizeOptions, name)
             return [options.strength, min(options.size or limits.size, limits.size), *form.show(options, fields)]
 
-        asked = {photo, own, chosen, strength, size, blend, paintings, style_masks, drawn, start, *fields.values()}
+        asked = {
+            photo,
+            own,
+            chosen,
+            strength,
+            size,
+            way,
+            blend,
+            paintings,
+            style_masks,
+            drawn,
+            start,
+            *fields.values(),
+        }
         results = [status, live, compare, png, jpeg, drawn_files, told, command, losses, go, halt]
         private: dict[str, Any] = {"api_visibility": "private"}
         painting = go.click(
@@ -260,7 +284,7 @@ def _program(
     """The same job for programs: `client.predict(…, api_name="/stylize")`."""
     with gr.Row(visible=False):
         photo, paintings = upload(label="photo"), gr.File(label="paintings", file_count="multiple")
-        names, options = gr.JSON(label="styles"), gr.JSON(label="options")
+        names, options, fast = gr.JSON(label="styles"), gr.JSON(label="options"), gr.Checkbox(label="fast")
         picture, settings = gr.File(label="picture"), gr.JSON(label="settings")
         button = gr.Button()
 
@@ -270,8 +294,11 @@ def _program(
         styles: list[str] | None = None,
         paintings: list[str] | None = None,
         options: dict[str, Any] | None = None,
+        fast: bool = False,
     ) -> tuple[str, Mapping[str, Any]]:
-        """Repaint a photo: styles by name, or paintings as files; options as the fields of `StylizeOptions`."""
+        """Repaint a photo: styles by name, or paintings as files; options as the fields of `StylizeOptions`, or for
+        the fast way of `FastOptions`."""
+        kind: type[StylizeOptions | FastOptions] = FastOptions if fast else StylizeOptions
         try:
             if not photo:
                 raise ValueError("there is no photo")
@@ -279,8 +306,8 @@ def _program(
             if not isinstance(options or {}, dict):
                 raise ValueError(f"the options are {options!r}; needed is an object of names and values")
             for name in options or ():
-                known(name, StylizeOptions.__dataclass_fields__, "option")
-            order = Order(photo, given, StylizeOptions(**({"size": min(512, limits.size)} | (options or {}))))
+                known(name, kind.__dataclass_fields__, "option")
+            order = Order(photo, given, kind(**({"size": min(512, limits.size)} | (options or {}))))
             for told in studio.paint(order, visitor_of(request), threading.Event()):
                 if isinstance(told, Result):
                     return str(told.files[0]), told.settings
@@ -290,7 +317,7 @@ def _program(
 
     button.click(
         stylize,
-        [photo, names, paintings, options],
+        [photo, names, paintings, options, fast],
         [picture, settings],
         api_name="stylize",
         concurrency_limit=limits.running,
@@ -339,6 +366,8 @@ def _progress(now: Progress) -> str:
     if now.done:
         height, width = step.size
         return _status(f"{width}×{height} px in {_duration(step.seconds)}{', ' + now.note if now.note else ''}", 1.0)
+    if now.sketch:
+        return _status("A sketch of what it will look like; the strokes come now…")
     share = step.seconds / max(step.seconds + step.eta, 1e-9)
     return _status(
         f"Size {step.scale} of {step.scales}, {step.iteration} of {step.iterations} · "
