@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 #: The groups of options, in the order in which they are shown.
-GROUPS = ("Picture", "Style", "Regions", "Time", "Objective", "Network", "Optimiser", "Machine")
+GROUPS = ("Picture", "Video", "Style", "Regions", "Time", "Objective", "Network", "Optimiser", "Machine")
 
 
 def option(default: Any, group: str, about: str, **extra: Any) -> Any:
@@ -26,7 +26,7 @@ def option(default: Any, group: str, about: str, **extra: Any) -> Any:
         about: the help text, a sentence or two.
         extra: `choices`; `parse`, which makes the value of text or of other types; `form`, which makes text of the
             value again; `many`, for options that may be repeated; `least` or `above`, bounds of a number;
-            `metavar`; `also`, further flags of the command line; `given`, for what belongs to the pictures of one run and not to a preset.
+            `metavar`; `also`, further flags; `given`, for what belongs to the pictures of a run and not to a preset.
     """
     metadata = {"group": group, "help": about, **extra}
     if isinstance(default, dict):

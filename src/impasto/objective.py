@@ -156,6 +156,30 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
+class Anchor:
+    """weight * the mean over pixels and channels of trust * (canvas - image)²: what a frame of a clip is kept near.
+
+    Ruder et al. (arXiv 1604.08610, eq. 7).
+
+    Attributes:
+        image: `(1, 3, h, w)`, sRGB in [0, 1].
+        trust: `(h, w)` in [0, 1].
+    """
+
+    image: Tensor
+    trust: Tensor
+    weight: float
+
+    def add(self, canvas: Tensor, gradient: Tensor) -> float:
+        """The term's value at a canvas `(1, 3, h, w)`; its gradient is added to `gradient`."""
+        factor = self.weight / canvas.numel()
+        error = canvas - self.image
+        pull = error * self.trust
+        gradient.add_(pull, alpha=2 * factor)
+        return factor * (pull * error).sum().item()
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The objective at one picture.
 
@@ -184,6 +208,7 @@ class Objective:
         view: what of the canvas is judged.
         tiles: how the picture is divided; empty for not at all.
         photo: `(1, 3, h, w)`, for content terms that keep no target.
+        anchor: what the canvas is kept near, if anything.
     """
 
     encoder: Encoder
@@ -192,6 +217,7 @@ class Objective:
     view: View = View()
     tiles: Sequence[Tile] = ()
     photo: Tensor | None = None
+    anchor: Anchor | None = None
 
     @property
     def taps(self) -> frozenset[str]:
@@ -213,7 +239,10 @@ class Objective:
         # In the order of the terms, whichever pass they came from.
         order = [name for term in self.parts if (name := term.name) in values]
         values = {name: values[name] for name in [*order, *values]}
-        return Evaluation(sum(values.values()), values, self.view.back(gradient))
+        gradient = self.view.back(gradient)
+        if self.anchor is not None:
+            values["temporal"] = self.anchor.add(canvas, gradient)
+        return Evaluation(sum(values.values()), values, gradient)
 
     def _pull(
         self, tile: Tile, size: tuple[int, int], values: dict[str, float], slopes: Mapping[str, Tensor]

@@ -281,7 +281,7 @@ class StylizeOptions(PhotoOptions, StyledOptions):
         return self.style_weight * self.strength * self.strength * self.strength
 
     @property
-    def fast(self) -> FastOptions:
+    def fast_options(self) -> FastOptions:
         """The options of the fast way that come nearest."""
         shared = {field.name for field in fields(FastOptions)} & {field.name for field in fields(self)}
         return FastOptions(**{name: getattr(self, name) for name in shared})
@@ -406,3 +406,52 @@ class TrainOptions(Options):
         super().__post_init__()
         if self.crop % 8:
             raise ValueError(f"crop is {self.crop}; needed is a multiple of 8, such as {self.crop // 8 * 8}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions(StylizeOptions):
+    """How to repaint a clip (Ruder, Dosovitskiy & Brox, arXiv 1604.08610)."""
+
+    operation: ClassVar[str] = "video"
+
+    size: int | None = option(384, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
+    fast: bool = option(False, "Video", "One pass of a network per frame: a hundred times as fast, fewer strokes.")
+    later: int = option(20, "Video", "Evaluations of every frame after the first of a scene.", least=1)
+    temporal_weight: float = option(
+        200.0, "Video", "How strongly a frame is kept near the one before, where that can be followed.", least=0
+    )
+    long_term: int = option(
+        1,
+        "Video",
+        "Compare with frames up to N before: 4 brings back what was hidden for a moment.",
+        least=1,
+        metavar="N",
+    )
+    smoothing: float = option(
+        0.8, "Video", "With --fast: the part of the frame before in each, where it can be followed, 0 to 1.", least=0
+    )
+    flow: str | None = option(
+        None,
+        "Video",
+        "Take the optical flow from FOLDER, as forward_1_2.flo and backward_2_1.flo, instead of computing it.",
+        metavar="FOLDER",
+        given=True,
+    )
+    frame_rate: float | None = option(
+        None, "Video", "Frames a second, of a folder of pictures; 25 by default.", above=0, given=True
+    )
+    crf: int = option(18, "Video", "The encoder's quality: 0 is the best, 51 the smallest file.", least=0)
+
+    @property
+    def stylize_options(self) -> StylizeOptions:
+        """Those of a single frame."""
+        return StylizeOptions(**{field.name: getattr(self, field.name) for field in fields(StylizeOptions)})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.smoothing > 1:
+            raise ValueError(f"smoothing is {self.smoothing:g}; it must be at most 1")
+        if self.crf > 63:
+            raise ValueError(f"crf is {self.crf}; it must be at most 63")
+        if self.color == "palette":
+            raise ValueError("palette recolours single pictures; for a clip choose another color")

@@ -14,13 +14,22 @@ import tomlkit.items
 from impasto.errors import PresetError
 from impasto.fields import GROUPS, default_of, fields_of, unknown
 from impasto.files import check_writable, draft_of
-from impasto.options import FastOptions, Options, ReconstructOptions, StylizeOptions, TextureOptions, TrainOptions
+from impasto.options import (
+    FastOptions,
+    Options,
+    ReconstructOptions,
+    StylizeOptions,
+    TextureOptions,
+    TrainOptions,
+    VideoOptions,
+)
 
 Kind = TypeVar("Kind", bound=Options)
 
 #: Operation -> its options.
 KINDS: dict[str, type[Options]] = {
-    kind.operation: kind for kind in (StylizeOptions, FastOptions, TextureOptions, ReconstructOptions, TrainOptions)
+    kind.operation: kind
+    for kind in (StylizeOptions, FastOptions, VideoOptions, TextureOptions, ReconstructOptions, TrainOptions)
 }
 
 #: Name -> what it sets, over the defaults of `StylizeOptions`.

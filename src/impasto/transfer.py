@@ -19,7 +19,7 @@ from impasto.fast import painting
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity, remembered
 from impasto.memory import FLOAT, PICTURE, Plan
-from impasto.objective import Nearest, Objective, Style, View
+from impasto.objective import Anchor, Nearest, Objective, Style, View
 from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
 from impasto.scene import Scene, arrange, palette
@@ -60,12 +60,14 @@ def iterate(
     options: StylizeOptions | None = None,
     memo: Memo | None = None,
     checkpoints: Checkpoints | None = None,
+    anchor: Anchor | None = None,
 ) -> Iterator[Step]:
     """The steps of `stylize`, as they come; to cancel, stop asking.
 
     Arguments and errors are those of `stylize`. What is wrong with them is raised here, before the first step. Runs
     on the same pictures may share a dictionary `memo`, and with it what they would all compute alike. With
     `checkpoints` the run is put away from time to time, and can be resumed; once the picture is safe, `discard` them.
+    An `anchor`, of the result's size, is where it starts from, and what the last scale is kept near.
     """
     started = time.monotonic()
     options, known = options or StylizeOptions(), {} if memo is None else memo
@@ -83,10 +85,9 @@ def iterate(
     encoder.check_size(*size, taps, "the result")
     regions.check_regions(parts, encoder, style_layers, scales, options)
 
-    start = _start(options, scene, device)
+    start = _start(options, scene, device) if anchor is None else anchor.image[0]
     encoder = encoder.up_to(taps).to(device)
-    pictures = (identity(content), *(identity(painting) for _, painting in scene.paintings))
-    objective_at = _objectives(encoder, options, scene, memo, pictures)
+    objective_at = _objectives(encoder, options, scene, memo, identity(content), anchor)
     content_layers = options.content_layers if options.content_weight else {}
     nearest = options.statistic == "nearest"
     task = Task(
@@ -128,7 +129,12 @@ _STYLE_BY = (*_SEEN_BY, "statistic", "style_norm", "style_scale", "style_weights
 
 
 def _objectives(
-    encoder: Encoder, options: StylizeOptions, scene: Scene, memo: Memo | None, pictures: Hashable
+    encoder: Encoder,
+    options: StylizeOptions,
+    scene: Scene,
+    memo: Memo | None,
+    content: Hashable,
+    anchor: Anchor | None,
 ) -> Callable[[Scale, Plan], Objective]:
     """Makes the objective of a scale, computed as planned.
 
@@ -139,8 +145,11 @@ def _objectives(
     style_layers = {layer: w for layer, w in options.layers_of_style.items() if w * options.weight_of_style}
     seed = options.seed if options.statistic == "gaussian" else 0
     layers = (tuple(content_layers), tuple(style_layers))
-    seen_by = (pictures, tuple(photo.shape), device, layers, *frozen(options, _SEEN_BY))
-    style_by = (*seen_by, seed, *frozen(options, _STYLE_BY))
+    shape, paintings = tuple(photo.shape), tuple(identity(painting) for _, painting in scene.paintings)
+    seen_by = (content, shape, device, layers, *frozen(options, _SEEN_BY))
+    # The photo has a say in what the style is only through its colours, and through where it is transparent.
+    said = content if options.color in ("match", "both") or scene.photo.alpha is not None else None
+    style_by = (said, paintings, shape, device, layers, seed, *frozen(options, _STYLE_BY))
 
     def at(scale: Scale, plan: Plan) -> Objective:
         size = (scale.height, scale.width)
@@ -180,6 +189,7 @@ def _objectives(
             ),
             tiles,
             small[None],
+            anchor if size == shape[1:] else None,
         )
 
     return at
@@ -212,7 +222,7 @@ def _start(options: StylizeOptions, scene: Scene, device: torch.device) -> Tenso
             0, 1
         ),
         "style": lambda: _cover(parts[0].sources[0].image, photo.shape[-2], photo.shape[-1]) if parts else photo,
-        "fast": lambda: painting.draft(scene, options.fast, device),
+        "fast": lambda: painting.draft(scene, options.fast_options, device),
     }
     if options.init in starts:
         return starts[options.init]()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from impasto.cli import fast, pictures, presets, sheet, stylize, train, web, weights
+from impasto.cli import fast, pictures, presets, sheet, stylize, train, video, web, weights
 from impasto.cli.display import err
 from impasto.errors import ImpastoError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 stylize.register(app)
 fast.register(app)
+video.register(app)
 sheet.register(app)
 pictures.register(app)
 presets.register(app)

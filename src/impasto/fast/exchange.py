@@ -49,6 +49,10 @@ class Sums:
     def __add__(self, other: Sums) -> Sums:
         return Sums(self.first + other.first, self.second + other.second, self.mass + other.mass)
 
+    def faded(self, share: float) -> Sums:
+        """The same, counting for so much of what it did."""
+        return Sums(share * self.first, share * self.second, share * self.mass)
+
     @property
     def fit(self) -> Fit:
         """The Gaussian with these sums' mean and variances."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto import images, memory, regions
+from impasto import color, images, memory, regions
 from impasto.devices import choose_device
 from impasto.errors import BudgetError
 from impasto.fast import models
-from impasto.fast.exchange import Transport, sums, transport
+from impasto.fast.exchange import Sums, Transport, sums, transport
 from impasto.fast.models import Model
 from impasto.fast.networks import Blend, Code, Network, Stage, blended
 from impasto.images import Picture, PictureLike
@@ -35,6 +36,12 @@ WINDOW, LEAST = 1 << 20, 1 << 15
 TAKEN, HELD = 1100, 220
 #: The photo is looked at in so many pixels, for what weaker strengths keep of it.
 LOOK = 1 << 18
+
+
+#: Of the statistics of earlier frames, what counts in the next one.
+MEMORY = 0.9
+#: (stage, part) -> the sums over the frames so far.
+Running = dict[tuple[int, int], Sums]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,13 +127,28 @@ def _scene_steps(
     model: Model, scene: Scene, options: FastOptions, device: torch.device, memo: Memo, started: float
 ) -> Iterator[Step]:
     """The steps of a scene."""
-    paintings = [_parts(model, scene, options.strength, options, device, memo)]
-    if options.strength < 1:
-        paintings.insert(0, _parts(model, scene, 0.0, options, device, memo))
-    return _steps(model.network, scene, paintings, options, device, started)
+    paintings = _paintings(model, scene, options, device, memo)
+    window = _window(options, device, scene.size)
+
+    def steps() -> Iterator[Step]:
+        seen = scene.seen.to(device)
+        for canvas, done, total in _canvases(model.network, seen, paintings, options.strength, window):
+            seconds = time.monotonic() - started
+            eta, none = seconds / done * (total - done), dict[str, float]()
+            yield Step(canvas, done, total, 1, 1, done, 0.0, none, seconds, eta, scene.size, "", scene.finish)
+
+    return steps()
 
 
 # -- what is to be painted -----------------------------------------------------------------------------------
+
+
+def _paintings(
+    model: Model, scene: Scene, options: FastOptions, device: torch.device, memo: Memo
+) -> list[list[Part]]:
+    """What is painted one after another: for strengths below 1, the photo in its own style first."""
+    strengths = (0.0, options.strength) if options.strength < 1 else (options.strength,)
+    return [_parts(model, scene, strength, options, device, memo) for strength in strengths]
 
 
 def _parts(
@@ -216,56 +238,70 @@ def _tiles(height: int, width: int, window: int, stride: int, reach: int) -> tup
     return (whole(height, width),) if height * width <= window else grid(height, width, window, stride, reach)
 
 
-def _steps(
+def _canvases(
     network: Network,
-    scene: Scene,
+    seen: Tensor,
     paintings: Sequence[Sequence[Part]],
-    options: FastOptions,
-    device: torch.device,
-    started: float,
-) -> Iterator[Step]:
-    """The steps through one painting; or through two, of which the first is the photo in its own style.
+    strength: float,
+    window: int,
+    running: Running | None = None,
+) -> Iterator[tuple[Tensor, int, int]]:
+    """The way through one painting; or through two, of which the first is the photo in its own style.
 
     What the network loses even of a photo that stays itself is given back then: at strength 0 it is the photo.
+
+    Args:
+        seen: `(3, h, w)`, on the device to compute on.
+        running: see `paint`.
+
+    Returns:
+        (canvas, tiles done, tiles in all), the canvas `(3, h, w)` in [0, 1].
     """
-    photo = _padded(scene.seen, network.multiple).to(device)
+    height, width = seen.shape[-2:]
+    photo = _padded(seen, network.multiple)
     size = (photo.shape[-2], photo.shape[-1])
-    window = _window(options, device, size)
     total = len(paintings) * sum(len(_tiles(*size, window, network.multiple, stage.reach)) for stage in network.chain)
-    done, lost = 0, None
-    for parts in paintings:
-        canvas = photo
-        for canvas in paint(network, photo, parts, window):
+    done, lost, canvas = 0, None, photo
+    for number, parts in enumerate(paintings, start=1):
+        for canvas in paint(network, photo, parts, window, running):
             done += 1
             if done < total:
-                yield _step(canvas, scene, done, total, started)
-        if len(paintings) > 1 and lost is None:
+                yield canvas[:, :height, :width].clamp(0, 1), done, total
+        if number < len(paintings):
             lost = photo - canvas
-    yield _step(canvas if lost is None else canvas + (1 - options.strength) * lost, scene, total, total, started)
+    canvas = canvas if lost is None else canvas + (1 - strength) * lost
+    yield canvas[:, :height, :width].clamp(0, 1), total, total
 
 
-def _step(canvas: Tensor, scene: Scene, done: int, total: int, started: float) -> Step:
-    height, width = scene.size
-    seconds = time.monotonic() - started
-    image = canvas[:, :height, :width].clamp(0, 1)
-    return Step(
-        image,
-        done,
-        total,
-        1,
-        1,
-        done,
-        0.0,
-        {},
-        seconds,
-        seconds / done * (total - done),
-        scene.size,
-        "",
-        scene.finish,
-    )
+class Painter:
+    """Paints frame after frame of one scene: paintings are looked at once, and statistics of frames accumulate."""
+
+    def __init__(self, scene: Scene, options: FastOptions, device: torch.device, memo: Memo) -> None:
+        self._scene, self._strength, self._device = scene, options.strength, device
+        self._network = loaded(options, device, memo).network
+        self._paintings = _paintings(loaded(options, device, memo), scene, options, device, memo)
+        self._window = _window(options, device, scene.size)
+        self._running: Running = {}
+
+    def paint(self, photo: Tensor) -> Tensor:
+        """A frame `(3, h, w)`, painted; what of it is finished is not in its colours yet."""
+        seen = (color.luminance(photo) if self._scene.luminous else photo).to(self._device)
+        found = _canvases(self._network, seen, self._paintings, self._strength, self._window, self._running)
+        ((canvas, _, _),) = deque(found, maxlen=1)
+        return canvas
+
+    def finish(self, canvas: Tensor, photo: Tensor) -> Picture:
+        """The picture of a frame that was painted."""
+        return dataclasses.replace(self._scene, photo=Picture(photo)).finish(canvas)
 
 
-def paint(network: Network, photo: Tensor, parts: Sequence[Part], window: int = WINDOW) -> Iterator[Tensor]:
+def paint(
+    network: Network,
+    photo: Tensor,
+    parts: Sequence[Part],
+    window: int = WINDOW,
+    running: Running | None = None,
+) -> Iterator[Tensor]:
     """The picture, `(3, h, w)`, not clipped, after every tile; what is not painted yet is as in the photo.
 
     Stage by stage, and each in windows: of what a stage gives all is kept, so that statistics are those of the whole.
@@ -273,13 +309,14 @@ def paint(network: Network, photo: Tensor, parts: Sequence[Part], window: int = 
     Args:
         photo: `(3, h, w)`, sRGB in [0, 1], its sides multiples of `network.multiple`.
         parts: at its size. Where they overlap, each has its share.
+        running: of the frames of a clip, their statistics so far: one frame alone would make them waver.
     """
     chain, x, size = network.chain, photo[None], (photo.shape[-2], photo.shape[-1])
     for index, stage in enumerate(chain):
         last = stage is chain[-1]
         y = photo.clone()[None] if last else None
         with torch.no_grad():
-            maps = [] if index == 0 else [_map(network, x, part, index - 1) for part in parts]
+            maps = [_map(network, x, part, index - 1, running) for part in parts] if index else []
         for tile in _tiles(*size, window, network.multiple, stage.reach):
             with torch.no_grad():
                 seen = tile.window(x, stage.before)
@@ -292,10 +329,15 @@ def paint(network: Network, photo: Tensor, parts: Sequence[Part], window: int = 
         x = y
 
 
-def _map(network: Network, x: Tensor, part: Part, index: int) -> Transport:
+def _map(network: Network, x: Tensor, part: Part, index: int, running: Running | None) -> Transport:
     """What moves the features of a part to where its styles have theirs."""
     mask = regions.positions(part.where, network.chain[index].after)
     own = sums(x.flatten(2), network.exchange, None if mask is None else mask.flatten())
+    if running is not None:
+        key = (index, id(part))
+        if key in running:
+            own = running[key].faded(MEMORY) + own
+        running[key] = own
     return transport(own.fit, [(code.fits[index], weight) for code, weight in part.styles])
 
 

@@ -295,7 +295,7 @@ def _steps(order: Order, options: StylizeOptions | FastOptions, memo: Memo) -> I
     sketch: Iterator[Step] = iter(())
     if options.color != "palette":
         with suppress(ImpastoError, ValueError):  # the slow way may do all the same
-            sketch = fast.iterate(*given, options.fast, memo)
+            sketch = fast.iterate(*given, options.fast_options, memo)
     return _one_after_another(sketch, steps)
 
 

@@ -179,7 +179,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                 order = Order(
                     given[photo],
                     [*files, *(given[paintings] or ())],
-                    options.fast if given[way] == "fast" else options,
+                    options.fast_options if given[way] == "fast" else options,
                     masks_of(given[drawn]),
                     given[style_masks] or (),
                     given[start],

@@ -1,0 +1,325 @@
+"""Moving pictures in files: the only room that touches them. PyAV reads and writes them.
+
+A frame is as a player would show it, upright and in RGB; its time is kept as the file has it. Folders of pictures
+are clips, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import torch
+from torch import Tensor
+
+from impasto import images
+from impasto.errors import PictureError
+from impasto.fast.crops import SUFFIXES
+from impasto.files import check_writable, draft_of
+
+log = logging.getLogger(__name__)
+
+#: Suffix -> (encoder, the sound that it holds as it is, None for any).
+FORMATS: dict[str, tuple[str, frozenset[str] | None]] = {
+    ".mp4": ("libx264", frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})),
+    ".m4v": ("libx264", frozenset({"aac", "mp3", "ac3", "eac3", "alac"})),
+    ".mov": ("libx264", None),
+    ".mkv": ("libx264", None),
+    ".webm": ("libvpx-vp9", frozenset({"opus", "vorbis"})),
+    ".gif": ("gif", frozenset()),
+}
+#: Frames a second of a folder of pictures, if nobody says.
+RATE = Fraction(25)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What there is to know of a clip before its frames are read.
+
+    Attributes:
+        path: of the file, or of the folder of pictures.
+        size: height and width of its frames as shown, in pixels of the file.
+        frames: how many there are, as far as the file tells; 0 where it does not.
+        time_base: seconds that one unit of a frame's time stands for.
+        rate: frames a second, on average.
+        aspect: how many times a pixel is as wide as high.
+        colors: matrix, primaries, transfer and range, as FFmpeg numbers them; 2 where the file does not say.
+        sounds: codecs of its sound.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    frames: int
+    time_base: Fraction
+    rate: Fraction
+    aspect: Fraction = Fraction(1)
+    colors: tuple[int, int, int, int] = (2, 2, 2, 0)
+    sounds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame.
+
+    Attributes:
+        image: `(3, h, w)`, sRGB in [0, 1].
+        time: in units of the clip's time base.
+        duration: likewise; 0 where the file does not say.
+    """
+
+    image: Tensor
+    time: int
+    duration: int
+
+
+def open_clip(path: Path, rate: Fraction | None = None) -> Clip:
+    """What a file, or a folder of pictures, says of itself.
+
+    Args:
+        rate: frames a second of a folder of pictures.
+
+    Raises:
+        PictureError: no such file, no moving pictures in it, or a damaged file.
+    """
+    if path.is_dir():
+        return _open_folder(path, rate or RATE)
+    if not path.is_file():
+        raise PictureError(f"no such file: {path}")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise PictureError(f"{path} has no moving pictures in it, only sound")
+            stream = container.streams.video[0]
+            first = next(container.decode(stream), None)
+            if first is None:
+                raise PictureError(f"{path} has no frame that can be read")
+            return _clip_of(path, container, stream, first)
+    except av.error.FFmpegError as error:
+        raise PictureError(f"cannot read {path}: not a clip, or damaged ({error.strerror})") from None
+
+
+def _clip_of(path: Path, container: Any, stream: Any, first: Any) -> Clip:
+    context, turned = stream.codec_context, _quarter_turns(first) % 2
+    rate = Fraction(stream.average_rate or stream.guessed_rate or RATE)
+    seconds = (
+        stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
+    )
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    return Clip(
+        path,
+        (first.width, first.height) if turned else (first.height, first.width),
+        stream.frames or round(seconds * rate),
+        Fraction(stream.time_base),
+        rate,
+        1 / aspect if turned else aspect,
+        (int(context.colorspace), int(context.color_primaries), int(context.color_trc), int(context.color_range)),
+        tuple(sound.codec_context.name for sound in container.streams.audio),
+    )
+
+
+def _open_folder(path: Path, rate: Fraction) -> Clip:
+    files = pictures_in(path)
+    return Clip(path, images.read(files[0]).size, len(files), 1 / rate, rate)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """A folder's pictures in the order of their numbers.
+
+    Raises:
+        PictureError: there are none.
+    """
+    files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise PictureError(f"no pictures in {folder}")
+    return sorted(files, key=lambda path: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", path.name)])
+
+
+def frames(clip: Clip) -> Iterator[Frame]:
+    """The frames of a clip, one after another. Where the file is damaged they end, which is logged."""
+    if clip.path.is_dir():
+        for index, path in enumerate(pictures_in(clip.path)):
+            yield Frame(images.read(path).rgb, index, 1)
+        return
+    count = 0
+    try:
+        with av.open(str(clip.path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            last = -1
+            for frame in container.decode(stream):
+                rgb = np.rot90(_rgb(frame), _quarter_turns(frame))
+                time = frame.pts if frame.pts is not None else last + 1
+                if time <= last:
+                    log.warning("frame %d of %s is out of order and was left out", count, clip.path)
+                    continue
+                image = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 255
+                last, count = time, count + 1
+                yield Frame(image, time, frame.duration or 0)
+    except av.error.FFmpegError as error:
+        log.warning(
+            "%s is damaged after frame %d (%s): what comes after is left out", clip.path, count, error.strerror
+        )
+    if clip.frames - count > max(2, clip.frames // 50):
+        log.warning("%s has %d of the %d frames that it claims: it may be cut short", clip.path, count, clip.frames)
+
+
+def _quarter_turns(frame: Any) -> int:
+    """By how many quarters a player turns the frame counterclockwise."""
+    return round(frame.rotation / 90) % 4
+
+
+def _rgb(frame: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    rgb: np.ndarray[Any, np.dtype[np.uint8]] = frame.to_ndarray(format="rgb24")
+    return rgb
+
+
+# -- writing -------------------------------------------------------------------------------------------------
+
+
+def check_output(path: Path) -> None:
+    """Raise an error if no clip can be written there.
+
+    Raises:
+        ValueError: a suffix that names no format that we write.
+        PictureError: no such folder, or no permission.
+    """
+    if path.suffix and path.suffix.lower() not in FORMATS:
+        raise ValueError(
+            f"cannot write {path.name!r}: its suffix must be one of {', '.join(FORMATS)}, or none for a folder of "
+            "pictures"
+        )
+    if path.suffix:
+        check_writable(path)
+
+
+def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf: int = 18) -> None:
+    """Write a clip: whole, or not at all.
+
+    Args:
+        path: its suffix names the format; none is a folder of PNG files.
+        pictures: (file, time, duration) of every frame, in units of the clip's time base.
+        clip: what it was made from: times, pixel aspect, colour tags and sound are its.
+        crf: the encoder's quality, 0 the best.
+
+    Raises:
+        PictureError: nothing can be written there, the disk full say.
+    """
+    if not path.suffix:
+        path.mkdir(parents=True, exist_ok=True)
+        for number, (file, _, _) in enumerate(pictures, start=1):
+            images.write(path / f"{number:06}.png", images.read(file))
+        return
+    try:
+        with draft_of(path) as draft:
+            (_write_gif if path.suffix.lower() == ".gif" else _write)(draft, list(pictures), clip, crf)
+    except av.error.FFmpegError as error:
+        raise PictureError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _write(path: Path, pictures: list[tuple[Path, int, int]], clip: Clip, crf: int) -> None:
+    codec, holds = FORMATS[path.suffix.lower()]
+    height, width = images.size_of(pictures[0][0])
+    matrix, primaries, transfer, span = clip.colors
+    with av.open(str(path), "w") as out:
+        stream: Any = out.add_stream(codec, rate=clip.rate)
+        even = height % 2 == 0 and width % 2 == 0
+        if not even and codec == "libx264":
+            log.warning("%d×%d px are odd: written as yuv444p, which not every player shows", width, height)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p" if even or codec != "libx264" else "yuv444p"
+        context = stream.codec_context
+        context.time_base = clip.time_base
+        context.sample_aspect_ratio = clip.aspect
+        context.colorspace, context.color_primaries, context.color_trc = matrix, primaries, transfer
+        context.color_range = span
+        context.options = {"crf": str(crf), **({"b": "0"} if codec == "libvpx-vp9" else {"preset": "medium"})}
+        sound = _Sound(out, clip, holds)
+        for file, time, duration in pictures:
+            frame: Any = av.VideoFrame.from_ndarray(np.asarray(images.read(file).to_pil().convert("RGB")), "rgb24")
+            frame = frame.reformat(format=stream.pix_fmt, **_matrix(matrix, span))
+            frame.pts, frame.time_base = time, clip.time_base
+            if duration:
+                frame.duration = duration
+            sound.up_to(time * clip.time_base)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        _, time, duration = pictures[-1]
+        sound.up_to((time + (duration or 1 / (clip.rate * clip.time_base))) * clip.time_base)
+        sound.close()
+
+
+def _matrix(matrix: int, span: int) -> dict[str, Any]:
+    """How RGB becomes luminance and chroma: as the file that it came from had it."""
+    names = {1: "ITU709", 5: "ITU624", 6: "SMPTE170M"}
+    return {
+        **({"dst_colorspace": names[matrix]} if matrix in names else {}),
+        **({"dst_color_range": "JPEG"} if span == 2 else {}),
+    }
+
+
+class _Sound:
+    """The sound of a clip on its way into another: packet by packet as it is, where the format holds it."""
+
+    def __init__(self, out: Any, clip: Clip, holds: frozenset[str] | None) -> None:
+        self._out, self._next = out, None
+        self._streams: dict[int, tuple[Any, Any]] = {}
+        self._packets: Iterator[Any] = iter(())
+        if not clip.sounds or clip.path.is_dir():
+            return
+        self._from: Any = av.open(str(clip.path))
+        for source in self._from.streams.audio:
+            name = source.codec_context.name
+            if holds is None or name in holds:
+                self._streams[source.index] = (out.add_stream_from_template(source), None)
+            else:
+                log.warning("this format does not hold %s sound: it is written anew, as Opus", name)
+                encoder = out.add_stream("libopus", rate=48000)
+                self._streams[source.index] = (encoder, av.AudioResampler(format="s16", layout="stereo", rate=48000))
+        self._packets = self._from.demux(*self._from.streams.audio)
+
+    def up_to(self, seconds: Fraction | float) -> None:
+        """Hand on what sounds before that time."""
+        while True:
+            packet = self._next or next(self._packets, None)
+            self._next = None
+            if packet is None:
+                return
+            if packet.dts is None:  # the end of a stream
+                continue
+            if packet.pts is not None and packet.pts * packet.time_base >= seconds:
+                self._next = packet
+                return
+            stream, resampler = self._streams[packet.stream.index]
+            if resampler is None:
+                packet.stream = stream
+                self._out.mux(packet)
+            else:
+                for frame in packet.decode():
+                    for part in resampler.resample(frame):
+                        self._out.mux(stream.encode(part))
+
+    def close(self) -> None:
+        """Hand on what encoders hold back."""
+        for stream, resampler in self._streams.values():
+            if resampler is not None:
+                self._out.mux(stream.encode(None))
+        if hasattr(self, "_from"):
+            self._from.close()
+
+
+def _write_gif(path: Path, pictures: list[tuple[Path, int, int]], clip: Clip, crf: int) -> None:
+    times = [time for _, time, _ in pictures]
+    last = pictures[-1][2] or 1 / (clip.rate * clip.time_base)
+    ends = [*times[1:], times[-1] + last]
+    durations = [max(20, round(1000 * (end - time) * clip.time_base)) for time, end in zip(times, ends, strict=True)]
+    shown = (images.read(file).to_pil().convert("RGB").quantize(256) for file, _, _ in pictures)
+    first = next(shown)
+    first.save(path, "GIF", save_all=True, append_images=shown, duration=durations, loop=0, disposal=1)

@@ -1,0 +1,322 @@
+"""A clip repainted frame by frame, each held to the one before along the optical flow, so that nothing flickers.
+
+Ruder, Dosovitskiy and Brox, "Artistic style transfer for videos" (arXiv 1604.08610): every frame starts from the one
+before, moved to where things are now, and is kept near it wherever that can be followed. Where it cannot, behind
+what has moved away, it is painted anew. With the fast way a frame is one pass of a network, and what can be followed
+is blended with the frame before.
+
+Finished frames lie in a folder beside the clip until it is written: a run that was interrupted goes on there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impasto import color, images
+from impasto.devices import choose_device
+from impasto.errors import CheckpointError
+from impasto.fast import painting as feedforward
+from impasto.images import Picture, PictureLike
+from impasto.inputs import Memo, read_styles
+from impasto.objective import Anchor
+from impasto.options import VideoOptions
+from impasto.scene import arrange
+from impasto.transfer import iterate as iterate_picture
+from impasto.video import clips, flow
+from impasto.video.clips import Clip, Frame
+from impasto.video.flow import Field
+
+log = logging.getLogger(__name__)
+
+#: What a run remembers from frame to frame: what depends on the paintings and the network alone.
+KEPT = ("encoder", "style", "styles", "model")
+#: Options that say where and how it is written, not what is painted.
+FREE = ("memory", "device", "crf")
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A finished frame.
+
+    Attributes:
+        number: from 1; `frames`: how many there are, as far as the file tells.
+        scene: from 1.
+        picture: as it will be in the clip.
+        followed: the part of it that could be followed from the frame before.
+        seconds: since this session began; `eta`: seconds left.
+    """
+
+    number: int
+    frames: int
+    scene: int
+    picture: Picture
+    followed: float
+    seconds: float
+    eta: float
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """A frame that was painted before.
+
+    Attributes:
+        number: from 1.
+        photo: `(3, h, w)`, at the result's size.
+        canvas: what was optimised, likewise.
+    """
+
+    number: int
+    photo: Tensor
+    canvas: Tensor
+
+
+class Work:
+    """The folder in which the finished frames of a clip lie.
+
+    Attributes:
+        done: for each finished frame of the pass, its time and duration, and whether it begins a scene.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
+        self.folder, self._log = folder, folder / "frames.jsonl"
+        self.done: list[tuple[int, int, bool]] = []
+        known, stored = json.loads(json.dumps(settings)), folder / "settings.json"
+        if resume and stored.exists():
+            before = json.loads(stored.read_text())
+            changed = [name for name in known if before.get(name) != known[name]]
+            if changed:
+                raise CheckpointError(
+                    f"{folder} is of a run with other settings ({', '.join(changed)}); give the same, or begin anew "
+                    "without --resume"
+                )
+            self._find()
+            return
+        if resume:
+            log.warning("there is no %s to resume: beginning anew", folder)
+        elif folder.exists():
+            log.warning("%s is of an interrupted run; it is replaced", folder)
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        stored.write_text(json.dumps(known))
+
+    def _find(self) -> None:
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        for line in lines:
+            try:
+                moment, duration, cut = json.loads(line)
+            except (ValueError, TypeError):
+                break
+            if not self.path(len(self.done) + 1).exists():
+                break
+            self.done.append((moment, duration, cut))
+        kept = [json.dumps(entry) + "\n" for entry in self.done]
+        self._log.write_text("".join(kept))
+
+    def path(self, number: int) -> Path:
+        """Of a frame's picture."""
+        return self.folder / f"{number:08}.png"
+
+    def add(self, picture: Picture, frame: Frame, cut: bool) -> None:
+        """Put a finished frame away."""
+        images.write(self.path(len(self.done) + 1), picture)
+        self.done.append((frame.time, frame.duration, cut))
+        with open(self._log, "a", encoding="utf-8") as file:
+            file.write(json.dumps(self.done[-1]) + "\n")
+
+    def pictures(self) -> list[tuple[Path, int, int]]:
+        """(file, time, duration) of all that are finished."""
+        return [(self.path(number), moment, length) for number, (moment, length, _) in enumerate(self.done, start=1)]
+
+
+def work_of(output: Path) -> Path:
+    """The folder of a clip's finished frames."""
+    return output.with_name(output.name + ".frames")
+
+
+def iterate(
+    clip: Path | Clip,
+    styles: PictureLike | Sequence[PictureLike],
+    output: Path,
+    options: VideoOptions | None = None,
+    resume: bool = False,
+) -> Iterator[Shot]:
+    """Repaint a clip, and write it to `output` when all frames are done: the frames, as they are finished.
+
+    Who stops asking before, finds what is finished written all the same, and the frames kept for `resume`.
+
+    Raises:
+        ValueError, PictureError: arguments that do not fit, files that are missing or damaged.
+        CheckpointError: there are finished frames of a run with other settings.
+    """
+    options = options or VideoOptions()
+    clips.check_output(output)
+    if not isinstance(clip, Clip):
+        clip = clips.open_clip(
+            clip, None if options.frame_rate is None else Fraction(options.frame_rate).limit_denominator(1001)
+        )
+    size = clip.size if options.size is None else images.fit(clip.size, options.size)
+    given = [style if isinstance(style, (str, os.PathLike)) else "picture" for style in _listed(styles)]
+    settings = {name: _plain(value) for name, value in dataclasses.asdict(options).items() if name not in FREE}
+    settings |= {"clip": clip.path.name, "styles": [str(style) for style in given], "size": size}
+    work = Work(work_of(output), settings, resume)
+    return _iterate(clip, styles, output, options, size, work)
+
+
+def _listed(styles: PictureLike | Sequence[PictureLike]) -> Sequence[Any]:
+    return styles if isinstance(styles, (list, tuple)) else [styles]
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int, float, str, list, tuple)) else repr(value)
+
+
+def _iterate(
+    clip: Clip,
+    styles: PictureLike | Sequence[PictureLike],
+    output: Path,
+    options: VideoOptions,
+    size: tuple[int, int],
+    work: Work,
+) -> Iterator[Shot]:
+    started, first = time.monotonic(), len(work.done)
+    painter = (_Fast if options.fast else _Slow)(styles, options, size)
+    offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= options.long_term] if not options.fast else [1]
+    past: deque[Past] = deque(maxlen=max(offsets))
+    scene = sum(cut for _, _, cut in work.done)
+    try:
+        for number, frame in enumerate(clips.frames(clip), start=1):
+            photo = images.resize(frame.image, *size)
+            if number <= first:
+                if first - number < max(offsets):
+                    past.append(Past(number, photo, images.read(work.path(number)).rgb))
+                if work.done[number - 1][2]:
+                    while past and past[0].number < number:
+                        past.popleft()
+                continue
+            followed = [
+                (earlier, *_follow(photo, earlier, number, options))
+                for earlier in past
+                if number - earlier.number in offsets
+            ]
+            cut = not past or flow.is_cut(photo, past[-1].photo, followed[-1][2])
+            if cut:
+                scene += 1
+                past.clear()
+                followed = []
+            canvas, picture = painter(photo, held(followed, options.temporal_weight))
+            work.add(picture, frame, cut)
+            past.append(Past(number, photo, canvas))
+            seconds = time.monotonic() - started
+            left = seconds / (number - first) * max(0, clip.frames - number)
+            share = followed[-1][2].mean().item() if followed else 0.0
+            yield Shot(number, max(clip.frames, number), scene, picture, share, seconds, left)
+    finally:  # Ctrl-C too, or that nobody asks for more: what is done is a clip
+        if work.done:
+            clips.write(output, work.pictures(), clip, options.crf)
+    shutil.rmtree(work.folder)
+
+
+def _follow(photo: Tensor, earlier: Past, number: int, options: VideoOptions) -> tuple[Field, Tensor]:
+    """The field from a frame back to an earlier one, and where it is to be trusted."""
+    if options.flow is not None:
+        folder, (height, width) = Path(options.flow), photo.shape[-2:]
+        back = flow.read(folder / f"backward_{number}_{earlier.number}.flo", height, width)
+        forth = flow.read(folder / f"forward_{earlier.number}_{number}.flo", height, width)
+    else:
+        back, forth = flow.between(photo, earlier.photo), flow.between(earlier.photo, photo)
+    return back, flow.trust(back, forth)
+
+
+def held(followed: Sequence[tuple[Past, Field, Tensor]], weight: float) -> Anchor | None:
+    """What a frame is kept near: earlier frames, moved to where things are now, where they can be followed.
+
+    The farther ones count only where nearer ones do not (eq. 9). Of squared errors from several, the sum is the
+    squared error from their mean, but for a constant.
+    """
+    if not followed:
+        return None
+    image, trust = torch.zeros_like(followed[0][0].canvas), torch.zeros_like(followed[0][2])
+    for earlier, back, trusted in reversed(followed):  # the nearest first
+        share = (trusted - trust).clamp_min(0)
+        image += share * flow.warp(earlier.canvas, back)
+        trust += share
+    nearest, back, _ = followed[-1]
+    image += (1 - trust) * flow.warp(nearest.canvas, back)  # somewhere to start from, where nothing is trusted
+    return Anchor(image[None].clamp(0, 1), trust, weight)
+
+
+class _Slow:
+    """Paints frames by optimisation; what only the paintings decide is computed once for a scene."""
+
+    def __init__(
+        self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions, size: tuple[int, int]
+    ) -> None:
+        self._styles, self._options, self._size = styles, options, size
+        self._memo: Memo = {}
+        self._given: Any = styles
+
+    def __call__(self, photo: Tensor, anchor: Anchor | None) -> tuple[Tensor, Picture]:
+        """The canvas and the picture of a frame, `(3, h, w)`; without an anchor, of the first of a scene."""
+        options = self._options
+        slow = options.stylize_options
+        if anchor is None:
+            self._memo = {key: value for key, value in self._memo.items() if key[0] == "encoder"}  # type: ignore[index]
+            self._given = self._colored(photo)
+        else:
+            slow = dataclasses.replace(slow, iterations=options.later, scales=1)
+        if slow.color in ("match", "both"):  # as for the first frame of the scene, or the colours would waver
+            slow = dataclasses.replace(slow, color="style" if slow.color == "match" else "luminance")
+        memo = dict(self._memo)
+        *_, step = iterate_picture(
+            Picture(photo), self._given, dataclasses.replace(slow, size=None), memo, anchor=anchor
+        )
+        self._memo = {key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] in KEPT}
+        return step.image.cpu(), step.picture
+
+    def _colored(self, photo: Tensor) -> Any:
+        """The paintings; in the colours of the scene's first frame, if these are to be kept."""
+        options = self._options
+        if options.color not in ("match", "both"):
+            return self._styles
+        paintings = read_styles(self._styles, photo.shape[-2] * photo.shape[-1], {})
+        return [
+            Picture(color.match(painting.rgb, photo, options.color_match), painting.alpha)
+            for _, painting in paintings
+        ]
+
+
+class _Fast:
+    """Paints frames with the network, its statistics accumulated over a scene."""
+
+    def __init__(
+        self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions, size: tuple[int, int]
+    ) -> None:
+        self._styles, self._options = styles, options
+        self._device = choose_device(options.device)
+        self._memo: Memo = {}
+        self._painter: feedforward.Painter | None = None
+
+    def __call__(self, photo: Tensor, anchor: Anchor | None) -> tuple[Tensor, Picture]:
+        """As `_Slow`."""
+        options = dataclasses.replace(self._options.stylize_options.fast_options, size=None)
+        if anchor is None or self._painter is None:
+            scene = arrange(Picture(photo), self._styles, options, self._device, {})
+            self._painter = feedforward.Painter(scene, options, self._device, self._memo)
+        canvas = self._painter.paint(photo).cpu()
+        if anchor is not None:
+            canvas = canvas.lerp(anchor.image[0], self._options.smoothing * anchor.trust)
+        return canvas, self._painter.finish(canvas, photo)
