@@ -164,11 +164,18 @@ class Anchor:
     Attributes:
         image: `(1, 3, h, w)`, sRGB in [0, 1].
         trust: `(h, w)` in [0, 1].
+        begin: where to start from, as `image`, if not there.
     """
 
     image: Tensor
     trust: Tensor
     weight: float
+    begin: Tensor | None = None
+
+    @property
+    def start(self) -> Tensor:
+        """Where to start from, `(3, h, w)`."""
+        return (self.image if self.begin is None else self.begin)[0]
 
     def add(self, canvas: Tensor, gradient: Tensor) -> float:
         """The term's value at a canvas `(1, 3, h, w)`; its gradient is added to `gradient`."""

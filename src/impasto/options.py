@@ -427,6 +427,13 @@ class VideoOptions(StylizeOptions):
         least=1,
         metavar="N",
     )
+    passes: int = option(
+        1,
+        "Video",
+        "Go through each scene N times, to and fro: steadier, for N times the time. Not with --fast.",
+        least=1,
+        metavar="N",
+    )
     smoothing: float = option(
         0.8, "Video", "With --fast: the part of the frame before in each, where it can be followed, 0 to 1.", least=0
     )
@@ -453,5 +460,7 @@ class VideoOptions(StylizeOptions):
             raise ValueError(f"smoothing is {self.smoothing:g}; it must be at most 1")
         if self.crf > 63:
             raise ValueError(f"crf is {self.crf}; it must be at most 63")
+        if self.fast and self.passes > 1:
+            raise ValueError("passes go to and fro over optimised frames; with fast there is one")
         if self.color == "palette":
             raise ValueError("palette recolours single pictures; for a clip choose another color")

@@ -85,7 +85,7 @@ def iterate(
     encoder.check_size(*size, taps, "the result")
     regions.check_regions(parts, encoder, style_layers, scales, options)
 
-    start = _start(options, scene, device) if anchor is None else anchor.image[0]
+    start = _start(options, scene, device) if anchor is None else anchor.start
     encoder = encoder.up_to(taps).to(device)
     objective_at = _objectives(encoder, options, scene, memo, identity(content), anchor)
     content_layers = options.content_layers if options.content_weight else {}

@@ -1,6 +1,7 @@
 """Clips repainted: steadier than frame by frame, cut where scenes are cut, resumed where they were left."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -84,14 +85,39 @@ def test_is_steadier_than_frame_by_frame(make_scene, write_clip, tmp_path, fast)
 
 def test_a_still_clip_does_not_drift(make_scene, write_clip, tmp_path):
     """Over 200 frames (with few layers and pixels): neither darker nor lighter, and ever the same picture."""
-    source = write_clip(tmp_path / "a.mp4", make_scene(1, 32, 48) * 200)
-    tiny = {"size": 48, "style_layers": "relu1_1", "content_layers": "relu1_2", "later": 2, "iterations": 8}
+    source = write_clip(tmp_path / "a.mp4", make_scene(1, 48, 64) * 200)
+    tiny = {"size": 64, "style_layers": "relu1_1", "content_layers": "relu1_2", "later": 2, "iterations": 8}
     shots = paint(source, tmp_path / "out.mp4", **tiny)
     assert len(shots) == 200
     assert {shot.scene for shot in shots} == {1}
     light = [shot.picture.rgb.mean().item() for shot in shots]
     assert max(light) - min(light) < 0.02
-    assert (shots[-1].picture.rgb - shots[20].picture.rgb).abs().mean() < 0.03
+    changes = [(b.picture.rgb - a.picture.rgb).abs().mean().item() for a, b in pairwise(shots)]
+    assert max(changes[20:]) < 0.004
+    assert (shots[-1].picture.rgb - shots[100].picture.rgb).abs().mean() < 0.03
+
+
+def test_passes_go_to_and_fro(moving, tmp_path):
+    shots = paint(moving, tmp_path / "out.mp4", passes=3, later=2, iterations=3, size=64)
+    assert [shot.turn for shot in shots] == [1] * 6 + [2] * 6 + [3] * 6
+    assert [shot.number for shot in shots] == [1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1, 1, 2, 3, 4, 5, 6]
+    assert shots[-1].eta == 0
+    first, last = ([shot.picture.rgb for shot in shots if shot.turn == turn] for turn in (1, 3))
+    source = [images.resize(frame, 43, 64) for frame in pictures(moving)]
+    assert unsteadiness(last, source) < 1.5 * unsteadiness(first, source) + 1e-4
+    written = pictures(tmp_path / "out.mp4")
+    assert (images.resize(written[3], 43, 64) - last[3]).abs().mean() < 0.02
+
+
+def test_a_later_pass_is_resumed(moving, tmp_path):
+    options = VideoOptions(**SMALL | {"passes": 2, "later": 2, "iterations": 2, "size": 48})
+    shots = video.iterate(moving, "mosaic", tmp_path / "out.mp4", options)
+    for _ in range(8):
+        next(shots)
+    shots.close()
+    assert len(pictures(tmp_path / "out.mp4")) == 6
+    rest = list(video.iterate(moving, "mosaic", tmp_path / "out.mp4", options, resume=True))
+    assert [(shot.turn, shot.number) for shot in rest] == [(2, 4), (2, 3), (2, 2), (2, 1)]
 
 
 def test_a_cut_begins_afresh(make_scene, write_clip, tmp_path):

@@ -1,9 +1,10 @@
-"""`impasto video`: a clip, frame by frame."""
+"""`impasto video` and `impasto live`: moving pictures, from a file or as they come."""
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from impasto.cli.display import duration, err, out, set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.cli.stylize import Paintings
-from impasto.options import VideoOptions
+from impasto.options import FastOptions, VideoOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from impasto.images import Picture
     from impasto.video import Shot
 
 #: Seconds between two previews.
@@ -23,8 +27,9 @@ PACE = 2.0
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
+    """Add these commands to the command line."""
     app.command(no_args_is_help=True)(with_options(VideoOptions)(video))
+    app.command(no_args_is_help=True)(with_options(FastOptions, size=320)(live))
 
 
 def video(
@@ -79,8 +84,9 @@ def video(
                 last = shot
                 bar.update(
                     task,
-                    description=f"frame {shot.number}/{shot.frames}, scene {shot.scene}",
-                    completed=shot.number / shot.frames,
+                    description=(f"pass {shot.turn}/{shot.turns}, " if shot.turns > 1 else "")
+                    + f"frame {shot.number}/{shot.frames}, scene {shot.scene}",
+                    completed=shot.seconds / max(shot.seconds + shot.eta, 1e-9),
                     left=f"{duration(shot.eta)} left",
                 )
                 if preview is not None and time.monotonic() - shown > PACE:
@@ -93,8 +99,7 @@ def video(
         if last is None:
             raise
         err.print(
-            f"impasto: interrupted; the first {last.number} frames are in {destination}; the same command with "
-            "--resume goes on",
+            f"impasto: interrupted; what is finished is in {destination}; the same command with --resume goes on",
             markup=False,
         )
         return 130
@@ -103,7 +108,7 @@ def video(
     if last is not None and not (quiet or as_json):
         height, width = last.picture.size
         out.print(
-            f"{destination}  {width}×{height} px, {last.number} frames in {duration(last.seconds)}", markup=False
+            f"{destination}  {width}×{height} px, {last.frames} frames in {duration(last.seconds)}", markup=False
         )
     return 0 if not work_of(destination).exists() else 1
 
@@ -125,8 +130,102 @@ def _report(shot: Shot) -> dict[str, Any]:
         "event": "frame",
         "frame": shot.number,
         "frames": shot.frames,
+        "pass": shot.turn,
         "scene": shot.scene,
         "followed": round(shot.followed, 4),
         "seconds": round(shot.seconds, 3),
         "eta": round(shot.eta, 3),
     }
+
+
+def live(
+    source: Annotated[str, typer.Argument(help="A camera's number, a file, or an address such as rtsp://….")],
+    style: Paintings,
+    options: FastOptions,
+    destination: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Record into this file: .mp4, .mov, .mkv or .webm.", rich_help_panel="Output"
+        ),
+    ] = None,
+    window: Annotated[bool, typer.Option(help="Show a window.", rich_help_panel="Output")] = True,
+    seconds: Annotated[
+        float | None, typer.Option(help="End after so many seconds.", min=0, rich_help_panel="Output")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")
+    ] = False,
+) -> int:
+    """Repaint a camera, a file or a stream as it comes, in a window, or into a file.
+
+    Frames that come while another is painted are dropped: what you see is now. End with Ctrl-C, or close the window.
+    """
+    set_up_logging(quiet)
+    from impasto.files import draft_of
+    from impasto.video import clips
+    from impasto.video import live as now
+
+    if destination is not None:
+        clips.check_output(destination)
+        if destination.suffix.lower() in ("", ".gif"):
+            raise ValueError(f"cannot record into {destination.name!r}; needed is .mp4, .mov, .mkv or .webm")
+    if destination is None and not window:
+        raise ValueError("with neither a window nor a file there is nothing to see; give -o FILE, or --window")
+    moment = writer = None
+    with ExitStack() as stack:
+        show = _window() if window else None
+        status = stack.enter_context(err.status("waiting for the first frame")) if not quiet else None
+        try:
+            for moment in now.live(source, style, options):
+                if destination is not None:
+                    if writer is None:
+                        draft = stack.enter_context(draft_of(destination))
+                        size = moment.picture.size
+                        writer = stack.enter_context(clips.Writer(draft, now.untimed(destination, size), size, 20))
+                    writer.add(moment.picture, round(moment.seconds * 1000))
+                if status is not None:
+                    status.update(f"{moment.pace:.1f} frames a second, {moment.dropped} dropped")
+                if (show is not None and not show(moment.picture)) or moment.seconds > (seconds or float("inf")):
+                    break
+        except KeyboardInterrupt:
+            pass  # that is how one ends it
+    if moment is not None and not quiet:
+        recorded = "" if destination is None else f"{destination}  "
+        out.print(
+            f"{recorded}{moment.painted} frames, {moment.dropped} dropped, {moment.pace:.1f} a second", markup=False
+        )
+    return 0
+
+
+def _window() -> Callable[[Picture], bool]:
+    """A window to show pictures in; says whether it is still open.
+
+    Raises:
+        ValueError: there is no display, or Python came without Tk.
+    """
+    try:
+        import tkinter
+
+        root = tkinter.Tk()
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(f"there is no window to show it in ({error}); record with -o FILE --no-window") from None
+    except Exception as error:  # tkinter.TclError, which there is only with Tk
+        raise ValueError(f"there is no window to show it in ({error}); record with -o FILE --no-window") from None
+    from PIL import ImageTk
+
+    root.title("impasto")
+    label = tkinter.Label(root)
+    label.pack()
+    is_open = [True]
+    root.protocol("WM_DELETE_WINDOW", lambda: is_open.__setitem__(0, False))
+
+    def show(picture: Picture) -> bool:
+        image = ImageTk.PhotoImage(picture.to_pil())
+        label.configure(image=image)
+        label.image = image  # type: ignore[attr-defined] # Tk keeps none of its own
+        root.update()
+        if not is_open[0]:
+            root.destroy()
+        return is_open[0]
+
+    return show

@@ -225,35 +225,60 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
 
 
 def _write(path: Path, pictures: list[tuple[Path, int, int]], clip: Clip, crf: int) -> None:
-    codec, holds = FORMATS[path.suffix.lower()]
-    height, width = images.size_of(pictures[0][0])
-    matrix, primaries, transfer, span = clip.colors
-    with av.open(str(path), "w") as out:
-        stream: Any = out.add_stream(codec, rate=clip.rate)
+    with Writer(path, clip, images.size_of(pictures[0][0]), crf) as writer:
+        for file, time, duration in pictures:
+            writer.add(images.read(file), time, duration)
+
+
+class Writer:
+    """A clip that is written frame after frame."""
+
+    def __init__(self, path: Path, clip: Clip, size: tuple[int, int], crf: int) -> None:
+        """`clip`: whose time base, pixel aspect, colour tags and sound it has. `size`: height and width."""
+        codec, holds = FORMATS[path.suffix.lower()]
+        height, width = size
         even = height % 2 == 0 and width % 2 == 0
         if not even and codec == "libx264":
             log.warning("%d×%d px are odd: written as yuv444p, which not every player shows", width, height)
+        self._clip, self._last = clip, (0, 0)
+        self._out: Any = av.open(str(path), "w")
+        stream: Any = self._out.add_stream(codec, rate=clip.rate)
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p" if even or codec != "libx264" else "yuv444p"
-        context = stream.codec_context
+        self._stream, context = stream, stream.codec_context
         context.time_base = clip.time_base
         context.sample_aspect_ratio = clip.aspect
-        context.colorspace, context.color_primaries, context.color_trc = matrix, primaries, transfer
-        context.color_range = span
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = clip.colors
         context.options = {"crf": str(crf), **({"b": "0"} if codec == "libvpx-vp9" else {"preset": "medium"})}
-        sound = _Sound(out, clip, holds)
-        for file, time, duration in pictures:
-            frame: Any = av.VideoFrame.from_ndarray(np.asarray(images.read(file).to_pil().convert("RGB")), "rgb24")
-            frame = frame.reformat(format=stream.pix_fmt, **_matrix(matrix, span))
-            frame.pts, frame.time_base = time, clip.time_base
-            if duration:
-                frame.duration = duration
-            sound.up_to(time * clip.time_base)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-        _, time, duration = pictures[-1]
-        sound.up_to((time + (duration or 1 / (clip.rate * clip.time_base))) * clip.time_base)
-        sound.close()
+        self._sound = _Sound(self._out, clip, holds)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def add(self, picture: images.Picture, time: int, duration: int = 0) -> None:
+        """A frame, its time and duration in units of the clip's time base."""
+        rgb = np.asarray(picture.to_pil().convert("RGB"))
+        matrix, _, _, span = self._clip.colors
+        frame: Any = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
+            format=self._stream.pix_fmt, **_matrix(matrix, span)
+        )
+        frame.pts, frame.time_base = time, self._clip.time_base
+        if duration:
+            frame.duration = duration
+        self._last = time, duration
+        self._sound.up_to(time * self._clip.time_base)
+        self._out.mux(self._stream.encode(frame))
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            if failure[0] is None:
+                self._out.mux(self._stream.encode(None))
+                time, duration = self._last
+                base = self._clip.time_base
+                self._sound.up_to((time + (duration or 1 / (self._clip.rate * base))) * base)
+                self._sound.close()
+        finally:
+            self._out.close()
 
 
 def _matrix(matrix: int, span: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Finished frames lie in a folder beside the clip until it is written: a run that 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import os
@@ -37,13 +38,15 @@ from impasto.options import VideoOptions
 from impasto.scene import arrange
 from impasto.transfer import iterate as iterate_picture
 from impasto.video import clips, flow
-from impasto.video.clips import Clip, Frame
+from impasto.video.clips import Clip
 from impasto.video.flow import Field
 
 log = logging.getLogger(__name__)
 
 #: What a run remembers from frame to frame: what depends on the paintings and the network alone.
 KEPT = ("encoder", "style", "styles", "model")
+#: How much of the neighbour, where it can be followed, a frame of a later pass starts from (section 4.3).
+BLEND = 0.5
 #: Options that say where and how it is written, not what is painted.
 FREE = ("memory", "device", "crf")
 
@@ -54,6 +57,7 @@ class Shot:
 
     Attributes:
         number: from 1; `frames`: how many there are, as far as the file tells.
+        turn: the pass over the clip, from 1; `turns`: how many there are.
         scene: from 1.
         picture: as it will be in the clip.
         followed: the part of it that could be followed from the frame before.
@@ -62,6 +66,8 @@ class Shot:
 
     number: int
     frames: int
+    turn: int
+    turns: int
     scene: int
     picture: Picture
     followed: float
@@ -120,8 +126,6 @@ class Work:
                 moment, duration, cut = json.loads(line)
             except (ValueError, TypeError):
                 break
-            if not self.path(len(self.done) + 1).exists():
-                break
             self.done.append((moment, duration, cut))
         kept = [json.dumps(entry) + "\n" for entry in self.done]
         self._log.write_text("".join(kept))
@@ -130,16 +134,29 @@ class Work:
         """Of a frame's picture."""
         return self.folder / f"{number:08}.png"
 
-    def add(self, picture: Picture, frame: Frame, cut: bool) -> None:
-        """Put a finished frame away."""
-        images.write(self.path(len(self.done) + 1), picture)
-        self.done.append((frame.time, frame.duration, cut))
+    def source(self, number: int) -> Path:
+        """Of the frame as it was, for further passes."""
+        return self.folder / f"source-{number:08}.png"
+
+    def next_pass(self, turn: int) -> Work:
+        """The folder of a further pass, with what of it is finished."""
+        folder = self.folder / f"pass-{turn}"
+        return Work(folder, {}, folder.exists())
+
+    def add(self, number: int, picture: Picture, entry: tuple[int, int, bool]) -> None:
+        """Put a finished frame away, with its time, its duration, and whether it begins a scene."""
+        images.write(self.path(number), picture)
+        self.done.append(entry)
         with open(self._log, "a", encoding="utf-8") as file:
             file.write(json.dumps(self.done[-1]) + "\n")
 
-    def pictures(self) -> list[tuple[Path, int, int]]:
-        """(file, time, duration) of all that are finished."""
-        return [(self.path(number), moment, length) for number, (moment, length, _) in enumerate(self.done, start=1)]
+    def pictures(self, turns: Sequence[Work]) -> list[tuple[Path, int, int]]:
+        """(file, time, duration) of all that are finished, each of the last pass that came to it."""
+        found = []
+        for number, (moment, length, _) in enumerate(self.done, start=1):
+            files = [path for work in turns if (path := work.path(number)).exists()]
+            found.append((files[-1], moment, length))
+        return found
 
 
 def work_of(output: Path) -> Path:
@@ -192,42 +209,107 @@ def _iterate(
     size: tuple[int, int],
     work: Work,
 ) -> Iterator[Shot]:
-    started, first = time.monotonic(), len(work.done)
-    painter = (_Fast if options.fast else _Slow)(styles, options, size)
-    offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= options.long_term] if not options.fast else [1]
-    past: deque[Past] = deque(maxlen=max(offsets))
-    scene = sum(cut for _, _, cut in work.done)
+    painter = (_Fast if options.fast else _Slow)(styles, options)
+    turns, clock = [work], _Clock(len(work.done), clip.frames, options.passes)
     try:
-        for number, frame in enumerate(clips.frames(clip), start=1):
-            photo = images.resize(frame.image, *size)
-            if number <= first:
-                if first - number < max(offsets):
-                    past.append(Past(number, photo, images.read(work.path(number)).rgb))
-                if work.done[number - 1][2]:
-                    while past and past[0].number < number:
-                        past.popleft()
-                continue
-            followed = [
-                (earlier, *_follow(photo, earlier, number, options))
-                for earlier in past
-                if number - earlier.number in offsets
-            ]
-            cut = not past or flow.is_cut(photo, past[-1].photo, followed[-1][2])
-            if cut:
-                scene += 1
-                past.clear()
-                followed = []
-            canvas, picture = painter(photo, held(followed, options.temporal_weight))
-            work.add(picture, frame, cut)
-            past.append(Past(number, photo, canvas))
-            seconds = time.monotonic() - started
-            left = seconds / (number - first) * max(0, clip.frames - number)
-            share = followed[-1][2].mean().item() if followed else 0.0
-            yield Shot(number, max(clip.frames, number), scene, picture, share, seconds, left)
+        yield from _forward(clip, options, size, work, painter, clock)
+        for turn in range(2, options.passes + 1):
+            turns.append(work.next_pass(turn))
+            clock.skip(turns[-1])
+            yield from _again(turn, options, work, turns[-2], turns[-1], painter, clock)
     finally:  # Ctrl-C too, or that nobody asks for more: what is done is a clip
         if work.done:
-            clips.write(output, work.pictures(), clip, options.crf)
+            clips.write(output, work.pictures(turns), clip, options.crf)
     shutil.rmtree(work.folder)
+
+
+class _Clock:
+    """How long it takes: frames done in this session, of those that there are over all passes."""
+
+    def __init__(self, before: int, frames: int, passes: int) -> None:
+        self._started, self._frames, self._passes = time.monotonic(), frames, passes
+        self._skipped, self._done = before, 0
+
+    def skip(self, work: Work) -> None:
+        """Frames of a pass that were there already."""
+        self._skipped += len(work.done)
+
+    def tick(self, frames: int) -> tuple[float, float]:
+        """Seconds so far and left, after one more frame, where there are `frames` in a pass."""
+        self._done += 1
+        seconds = time.monotonic() - self._started
+        left = max(frames, self._frames) * self._passes - self._skipped - self._done
+        return seconds, seconds / self._done * max(0, left)
+
+
+def _forward(
+    clip: Clip, options: VideoOptions, size: tuple[int, int], work: Work, painter: _Slow | _Fast, clock: _Clock
+) -> Iterator[Shot]:
+    """The first pass: frame after frame, as they are read."""
+    offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= options.long_term] if not options.fast else [1]
+    past: deque[Past] = deque(maxlen=max(offsets))
+    before, scene = len(work.done), sum(cut for _, _, cut in work.done)
+    for number, frame in enumerate(clips.frames(clip), start=1):
+        photo = images.resize(frame.image, *size)
+        if number <= before:
+            if work.done[number - 1][2]:
+                past.clear()
+                painter.begin(photo)
+            if before - number < max(offsets):
+                past.append(Past(number, photo, images.read(work.path(number)).rgb))
+            continue
+        followed = [
+            (earlier, *_follow(photo, earlier, number, options))
+            for earlier in past
+            if number - earlier.number in offsets
+        ]
+        cut = not past or flow.is_cut(photo, past[-1].photo, followed[-1][2])
+        if cut:
+            scene += 1
+            past.clear()
+            followed = []
+            painter.begin(photo)
+        if options.passes > 1:
+            images.write(work.source(number), Picture(photo))
+        canvas, picture = painter(photo, held(followed, options.temporal_weight))
+        work.add(number, picture, (frame.time, frame.duration, cut))
+        past.append(Past(number, photo, canvas))
+        share = followed[-1][2].mean().item() if followed else 0.0
+        yield Shot(number, max(clip.frames, number), 1, options.passes, scene, picture, share, *clock.tick(number))
+
+
+def _again(
+    turn: int,
+    options: VideoOptions,
+    first: Work,
+    before: Work,
+    work: Work,
+    painter: _Slow | _Fast,
+    clock: _Clock,
+) -> Iterator[Shot]:
+    """A further pass, the other way than the one before: each frame from its own and the neighbour's result."""
+    count, onward = len(first.done), turn % 2
+    order = list(range(1, count + 1)) if onward else list(range(count, 0, -1))
+    scenes = list(itertools.accumulate(int(cut) for _, _, cut in first.done))
+    begun = 0
+    for number in order[len(work.done) :]:
+        if scenes[number - 1] != begun:
+            begun = scenes[number - 1]
+            painter.begin(images.read(first.source(scenes.index(begun) + 1)).rgb)
+        neighbour = number - 1 if onward else number + 1
+        photo, own = (images.read(path).rgb for path in (first.source(number), before.path(number)))
+        anchor, share = Anchor(own[None], torch.zeros(own.shape[1:]), 0.0), 0.0
+        if 1 <= neighbour <= count and scenes[neighbour - 1] == scenes[number - 1]:
+            past = Past(neighbour, *(images.read(p).rgb for p in (first.source(neighbour), work.path(neighbour))))
+            back, trust = _follow(photo, past, number, options)
+            kept = held([(past, back, trust)], options.temporal_weight)
+            assert kept is not None
+            start = own.lerp(kept.image[0], BLEND * trust)
+            anchor, share = Anchor(kept.image, trust, options.temporal_weight, start[None]), trust.mean().item()
+        _, picture = painter(photo, anchor)
+        work.add(number, picture, first.done[number - 1])
+        scene = scenes[number - 1]
+        yield Shot(number, count, turn, options.passes, scene, picture, share, *clock.tick(count))
 
 
 def _follow(photo: Tensor, earlier: Past, number: int, options: VideoOptions) -> tuple[Field, Tensor]:
@@ -262,21 +344,21 @@ def held(followed: Sequence[tuple[Past, Field, Tensor]], weight: float) -> Ancho
 class _Slow:
     """Paints frames by optimisation; what only the paintings decide is computed once for a scene."""
 
-    def __init__(
-        self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions, size: tuple[int, int]
-    ) -> None:
-        self._styles, self._options, self._size = styles, options, size
+    def __init__(self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions) -> None:
+        self._styles, self._options = styles, options
         self._memo: Memo = {}
         self._given: Any = styles
+
+    def begin(self, photo: Tensor) -> None:
+        """Get ready for a scene that begins with this frame, `(3, h, w)`."""
+        self._memo = {key: value for key, value in self._memo.items() if key[0] == "encoder"}  # type: ignore[index]
+        self._given = self._colored(photo)
 
     def __call__(self, photo: Tensor, anchor: Anchor | None) -> tuple[Tensor, Picture]:
         """The canvas and the picture of a frame, `(3, h, w)`; without an anchor, of the first of a scene."""
         options = self._options
         slow = options.stylize_options
-        if anchor is None:
-            self._memo = {key: value for key, value in self._memo.items() if key[0] == "encoder"}  # type: ignore[index]
-            self._given = self._colored(photo)
-        else:
+        if anchor is not None:
             slow = dataclasses.replace(slow, iterations=options.later, scales=1)
         if slow.color in ("match", "both"):  # as for the first frame of the scene, or the colours would waver
             slow = dataclasses.replace(slow, color="style" if slow.color == "match" else "luminance")
@@ -302,20 +384,23 @@ class _Slow:
 class _Fast:
     """Paints frames with the network, its statistics accumulated over a scene."""
 
-    def __init__(
-        self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions, size: tuple[int, int]
-    ) -> None:
+    def __init__(self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions) -> None:
         self._styles, self._options = styles, options
         self._device = choose_device(options.device)
         self._memo: Memo = {}
         self._painter: feedforward.Painter | None = None
 
-    def __call__(self, photo: Tensor, anchor: Anchor | None) -> tuple[Tensor, Picture]:
+    def begin(self, photo: Tensor) -> None:
         """As `_Slow`."""
         options = dataclasses.replace(self._options.stylize_options.fast_options, size=None)
-        if anchor is None or self._painter is None:
-            scene = arrange(Picture(photo), self._styles, options, self._device, {})
-            self._painter = feedforward.Painter(scene, options, self._device, self._memo)
+        scene = arrange(Picture(photo), self._styles, options, self._device, {})
+        self._painter = feedforward.Painter(scene, options, self._device, self._memo)
+
+    def __call__(self, photo: Tensor, anchor: Anchor | None) -> tuple[Tensor, Picture]:
+        """As `_Slow`."""
+        if self._painter is None:  # gone on from within a scene
+            self.begin(photo)
+        assert self._painter is not None
         canvas = self._painter.paint(photo).cpu()
         if anchor is not None:
             canvas = canvas.lerp(anchor.image[0], self._options.smoothing * anchor.trust)

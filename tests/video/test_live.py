@@ -1,0 +1,92 @@
+"""Live: the newest frame is painted and the others dropped."""
+
+import threading
+
+import pytest
+import torch
+
+from impasto import cli, images
+from impasto.errors import PictureError
+from impasto.options import FastOptions
+from impasto.video import clips
+from impasto.video.live import Latest, frames_of, live
+
+
+def test_who_is_slower_gets_the_newest():
+    more, read = threading.Event(), threading.Event()
+
+    def source():
+        for value in range(5):
+            yield torch.full((3, 2, 2), float(value))
+        read.set()
+        more.wait(30)
+        yield torch.full((3, 2, 2), 9.0)
+
+    latest = Latest(source())
+    read.wait(30)
+    assert latest.take()[0, 0, 0] == 4
+    more.set()
+    assert latest.take()[0, 0, 0] == 9
+    assert latest.take() is None
+    assert latest.seen == 6
+
+
+def test_a_source_that_fails_or_is_silent():
+    def fails():
+        yield torch.zeros(3, 2, 2)
+        raise PictureError("the cable is out")
+
+    latest = Latest(fails())
+    with pytest.raises(PictureError, match="cable"):
+        list(iter(latest.take, None))
+    silent = threading.Event()
+
+    def waits():
+        silent.wait(30)
+        yield torch.zeros(3, 2, 2)
+
+    with pytest.raises(PictureError, match="no frame came"):
+        Latest(waits()).take(0.05)
+    silent.set()
+
+
+def test_frames_are_painted(make_scene):
+    step = threading.Semaphore(1)
+
+    def source():  # the next frame only when the one before is painted
+        for frame in make_scene(3):
+            step.acquire()
+            yield torch.from_numpy(frame).permute(2, 0, 1).float() / 255
+
+    moments = []
+    for moment in live(source(), "mosaic", FastOptions(size=64)):
+        moments.append(moment)
+        step.release()
+    assert [moment.painted for moment in moments] == [1, 2, 3]
+    assert moments[-1].dropped == 0
+    assert moments[-1].picture.size == (43, 64)
+
+
+def test_sources_that_are_not_there(tmp_path):
+    with pytest.raises(PictureError, match="a camera is given by its number"):
+        frames_of(str(tmp_path / "none.mp4"))
+    with pytest.raises(PictureError, match="camera 97 gives no frames"):
+        next(frames_of("97"))
+    (tmp_path / "a.mp4").write_bytes(b"nothing")
+    with pytest.raises(PictureError, match="cannot read"):
+        next(frames_of(str(tmp_path / "a.mp4")))
+
+
+def test_recorded(moving, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["live", str(moving), "mosaic", "-o", "out.mp4", "--no-window", "--size", "48", "-q"]) == 0
+    found = list(clips.frames(clips.open_clip(tmp_path / "out.mp4")))
+    assert 1 <= len(found) <= 6
+    assert images.read(found[0].image).size == (32, 48)
+    for wrong, said in (
+        (["live", "0", "mosaic", "--no-window"], "nothing to see"),
+        (["live", "0", "mosaic", "--no-window", "-o", "out.gif"], "needed is .mp4"),
+        (["live", "none.mp4", "mosaic", "--no-window", "-o", "out.mp4"], "no such file"),
+    ):
+        assert cli.run(wrong) == 2
+        assert said in capsys.readouterr().err
