@@ -243,7 +243,8 @@ def test_training_is_interrupted_and_goes_on(pictures_to_train_on):
     process = subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert json.loads(process.stdout.readline())["step"] == step + 1
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) == 130
+    process.communicate(timeout=120)
+    assert process.returncode == 130
 
 
 def test_export(run, tmp_path, monkeypatch):

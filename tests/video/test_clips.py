@@ -166,6 +166,14 @@ class TestBadFiles:
         found = list(clips.frames(clips.open_clip(tmp_path / "cut.mkv")))
         assert 1 <= len(found) < 20
 
+    def test_broken_frames_are_left_out(self, make_scene, write_clip, tmp_path, caplog):
+        bytes_of = bytearray(write_clip(tmp_path / "a.mkv", make_scene(20, step=1), codec="mpeg4").read_bytes())
+        rng = np.random.default_rng(0)
+        for place in rng.integers(len(bytes_of) // 3, len(bytes_of) * 2 // 3, 60):
+            bytes_of[place] ^= 0xFF
+        (tmp_path / "broken.mkv").write_bytes(bytes_of)
+        assert 5 <= len(list(clips.frames(clips.open_clip(tmp_path / "broken.mkv")))) <= 20
+
     def test_a_format_that_is_not_written(self, tmp_path):
         with pytest.raises(ValueError, match="its suffix must be one of .mp4"):
             clips.check_output(tmp_path / "a.avi")

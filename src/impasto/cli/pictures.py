@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,9 @@ from rich.progress import track
 from rich.table import Table
 
 from impasto.cli.display import err, out, set_up_logging
+
+#: Extra -> the packages that it brings.
+EXTRAS = {"web": ("gradio",), "video": ("av", "cv2"), "export": ("onnx", "onnxscript", "onnxruntime")}
 
 
 def register(app: typer.Typer) -> None:
@@ -79,4 +83,6 @@ def _show_installation() -> None:
     here = [name for name, source in weights.CATALOGUE.items() if weights.locate(source)]
     table.add_row("weights", ", ".join(here) or "none")
     table.add_row("cache", str(weights.cache_folder()))
+    there = [extra for extra, needed in EXTRAS.items() if all(find_spec(name) for name in needed)]
+    table.add_row("extras", ", ".join(there) or "none")
     out.print(table)

@@ -148,27 +148,33 @@ def frames(clip: Clip) -> Iterator[Frame]:
         for index, path in enumerate(pictures_in(clip.path)):
             yield Frame(images.read(path).rgb, index, 1)
         return
-    count = 0
+    count, last = 0, None
     try:
         with av.open(str(clip.path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            last = -1
-            for frame in container.decode(stream):
+            for frame in _decoded(container, clip.path):
                 rgb = np.rot90(_rgb(frame), _quarter_turns(frame))
-                time = frame.pts if frame.pts is not None else last + 1
-                if time <= last:
-                    log.warning("frame %d of %s is out of order and was left out", count, clip.path)
+                moment = frame.pts if frame.pts is not None else (-1 if last is None else last) + 1
+                if last is not None and moment <= last:
+                    log.warning("a frame of %s is out of order and was left out", clip.path)
                     continue
                 image = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 255
-                last, count = time, count + 1
-                yield Frame(image, time, frame.duration or 0)
+                last, count = moment, count + 1
+                yield Frame(image, moment, frame.duration or 0)
     except av.error.FFmpegError as error:
-        log.warning(
-            "%s is damaged after frame %d (%s): what comes after is left out", clip.path, count, error.strerror
-        )
+        log.warning("%s is damaged after frame %d (%s): the rest is left out", clip.path, count, error.strerror)
     if clip.frames - count > max(2, clip.frames // 50):
         log.warning("%s has %d of the %d frames that it claims: it may be cut short", clip.path, count, clip.frames)
+
+
+def _decoded(container: Any, path: Path) -> Iterator[Any]:
+    """The frames of a file, without those that are broken, which is logged."""
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            log.warning("%s is broken at %.2f s: what cannot be read there is left out", path, packet.time or 0.0)
 
 
 def _quarter_turns(frame: Any) -> int:
