@@ -27,3 +27,7 @@ class CheckpointError(ImpastoError):
 
 class ExtraError(ImpastoError):
     """An extra that is not installed; says which command installs it."""
+
+
+class SoundError(ImpastoError):
+    """A sound that cannot be read, or with which nothing can be done."""

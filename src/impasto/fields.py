@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 #: The groups of options, in the order in which they are shown.
-GROUPS = ("Picture", "Video", "Style", "Regions", "Time", "Objective", "Network", "Optimiser", "Machine")
+GROUPS = ("Picture", "Sound", "Video", "Style", "Regions", "Time", "Objective", "Network", "Optimiser", "Machine")
 
 
 def option(default: Any, group: str, about: str, **extra: Any) -> Any:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from impasto.encoders import Padding, Pooling
     from impasto.fast.networks import Kind
     from impasto.optimize import Method
+    from impasto.statistics import StatisticName
     from impasto.targets import ContentNorm, StyleName, StyleNorm
 
 Init = Literal["content", "noise", "mixed", "style", "fast"]
@@ -74,21 +75,32 @@ class PictureOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class DescentOptions(PictureOptions):
-    """What every operation that optimises a picture lets one decide."""
+    """What every operation that optimises lets one decide."""
 
     iterations: int = option(50, "Time", "Evaluations at the last scale; smaller scales get more.", least=1)
-    scales: int | None = option(
-        None,
-        "Time",
-        "Sizes to go through, coarse to fine; 1 is the last only. By default from about 128 px.",
-        least=1,
-    )
     time_budget: float | None = option(
         None,
         "Time",
         "Seconds to take at most; the iterations are shared out to fit.",
         metavar="SECONDS",
         above=0,
+    )
+
+    optimizer: Method = option("lbfgs", "Optimiser", "Method.", choices=("lbfgs", "adam"))
+    history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.", least=1)
+    rate: float = option(0.02, "Optimiser", "Adam's step, as a part of the range from black to white.", above=0)
+    seed: int = option(0, "Optimiser", "Seed of all randomness: the same seed makes the same file.", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeeingOptions(DescentOptions):
+    """What every operation that optimises a picture lets one decide."""
+
+    scales: int | None = option(
+        None,
+        "Time",
+        "Sizes to go through, coarse to fine; 1 is the last only. By default from about 128 px.",
+        least=1,
     )
 
     total_variation: float = option(0.0, "Objective", "Weight of the total variation: smoothness.", least=0)
@@ -109,11 +121,6 @@ class DescentOptions(PictureOptions):
         "What the network sees beyond the border: its last pixels again, or zeros, which paint a frame.",
         choices=("replicate", "zeros"),
     )
-
-    optimizer: Method = option("lbfgs", "Optimiser", "Method.", choices=("lbfgs", "adam"))
-    history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.", least=1)
-    rate: float = option(0.02, "Optimiser", "Adam's step, as a part of the range from black to white.", above=0)
-    seed: int = option(0, "Optimiser", "Seed of all randomness: the same seed makes the same file.", least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +165,7 @@ class PaintingOptions(PictureOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyledOptions(PaintingOptions, DescentOptions):
+class StyledOptions(PaintingOptions, SeeingOptions):
     """What every operation that optimises towards a style lets one decide."""
 
     statistic: StyleName = option(
@@ -464,3 +471,61 @@ class VideoOptions(StylizeOptions):
             raise ValueError("passes go to and fro over optimised frames; with fast there is one")
         if self.color == "palette":
             raise ValueError("palette recolours single pictures; for a clip choose another color")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundOptions(DescentOptions):
+    """What every operation on sounds lets one decide."""
+
+    iterations: int = option(150, "Time", "Evaluations.", least=1)
+    statistic: StatisticName = option(
+        "gram",
+        "Style",
+        "What of the features over time is matched.",
+        choices=("gram", "mean", "moments", "covariance"),
+    )
+    encoder: str = option(
+        "stacked",
+        "Network",
+        "What hears: stacked (random filters of three lengths, which keep rhythm), wide (one layer of many, as "
+        "Ulyanov and Lebedev have it).",
+        choices=("stacked", "wide"),
+    )
+    sample_rate: int = option(
+        22050, "Sound", "Samples a second of the result; what is given is brought there.", least=4000, metavar="HZ"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioOptions(SoundOptions):
+    """How to give a sound the texture of another (Ulyanov & Lebedev 2016)."""
+
+    operation: ClassVar[str] = "audio"
+
+    strength: float = option(
+        1.0, "Sound", "How much style: 0 keeps the sound, 1 is a balance. The weight grows with its cube.", least=0
+    )
+    init: str = option("content", "Sound", "Start from: content, or noise.", choices=("content", "noise"))
+    content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.", least=0)
+    style_weight: float = option(20.0, "Objective", "Weight of the style at strength 1, beta.", least=0)
+
+    @property
+    def weight_of_style(self) -> float:
+        """beta, the dial included."""
+        return self.style_weight * self.strength * self.strength * self.strength
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.content_weight and not self.weight_of_style:
+            raise ValueError("both content and style weigh nothing: there is nothing to optimise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundTextureOptions(SoundOptions):
+    """How to make a texture of a sound."""
+
+    operation: ClassVar[str] = "texture of sound"
+
+    seconds: float | None = option(
+        None, "Sound", "How long it is to be; as long as what it is made of by default.", above=0
+    )

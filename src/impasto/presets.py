@@ -15,6 +15,7 @@ from impasto.errors import PresetError
 from impasto.fields import GROUPS, default_of, fields_of, unknown
 from impasto.files import check_writable, draft_of
 from impasto.options import (
+    AudioOptions,
     FastOptions,
     Options,
     ReconstructOptions,
@@ -29,7 +30,15 @@ Kind = TypeVar("Kind", bound=Options)
 #: Operation -> its options.
 KINDS: dict[str, type[Options]] = {
     kind.operation: kind
-    for kind in (StylizeOptions, FastOptions, VideoOptions, TextureOptions, ReconstructOptions, TrainOptions)
+    for kind in (
+        StylizeOptions,
+        FastOptions,
+        VideoOptions,
+        AudioOptions,
+        TextureOptions,
+        ReconstructOptions,
+        TrainOptions,
+    )
 }
 
 #: Name -> what it sets, over the defaults of `StylizeOptions`.

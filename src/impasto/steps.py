@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from impasto.encoders import Encoder
 from impasto.errors import BudgetError
 from impasto.images import Picture
 from impasto.memory import Plan
-from impasto.objective import Evaluation, Objective, Term
+from impasto.objective import Evaluation, Objective
 from impasto.optimize import METHODS, State, is_finite
 from impasto.options import DescentOptions
 from impasto.schedule import Scale
@@ -61,12 +62,62 @@ class Step:
     eta: float
     size: tuple[int, int]
     note: str = ""
-    finish: Callable[[Tensor], Picture] = field(default=Picture, repr=False)
+    finish: Callable[[Tensor], Any] = field(default=Picture, repr=False)
 
     @property
     def picture(self) -> Picture:
         """The picture as it would be kept now: at exactly the final size, with the content's alpha."""
-        return self.finish(self.image.cpu())
+        picture: Picture = self.finish(self.image.cpu())
+        return picture
+
+
+class Judge(Protocol):
+    """What is minimised at one scale."""
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        """Its terms that may be missing."""
+        ...
+
+    def value_and_grad(self, canvas: Tensor, /) -> Evaluation:
+        """At a canvas `(1, c, h, w)` in [0, 1]."""
+        ...
+
+
+class Work(Protocol):
+    """What `descend` needs of an operation; see `Task`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where to compute."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the result."""
+        ...
+
+    @property
+    def wrap(self) -> bool:
+        """Whether it tiles."""
+        ...
+
+    @property
+    def pictures(self) -> Mapping[str, str]:
+        """Hashes of what the operation was given."""
+        ...
+
+    def plan(self, scale: Scale, options: DescentOptions, /) -> Plan:
+        """How a scale is computed in the memory there is."""
+        ...
+
+    def objective_at(self, scale: Scale, plan: Plan, /) -> Judge:
+        """What is minimised at a scale."""
+        ...
+
+    def finish(self, image: Tensor, /) -> Any:
+        """What is kept of a canvas `(c, h, w)`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +147,11 @@ class Task:
     extra: float = 0.0
     pictures: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def device(self) -> torch.device:
+        """Where to compute."""
+        return self.encoder.mean.device
+
     def plan(self, scale: Scale, options: DescentOptions) -> Plan:
         """How a scale is computed in the memory there is.
 
@@ -108,7 +164,7 @@ class Task:
             (self.content, self.style),
             options.optimizer,
             options.history,
-            memory.budget(options.memory, self.encoder.mean.device),
+            memory.budget(options.memory, self.device),
             self.nearest,
             self.extra,
             scale.evaluations,
@@ -116,7 +172,7 @@ class Task:
 
 
 def descend(
-    task: Task,
+    task: Work,
     options: DescentOptions,
     scales: Sequence[Scale],
     image: Tensor,
@@ -139,10 +195,10 @@ def descend(
         ValueError: a loss that is not finite to begin with.
     """
     keeper = Keeper(checkpoints, options, task.pictures)
-    resumed = keeper.resume(task.encoder.mean.device)
+    resumed = keeper.resume(task.device)
     plans: Sequence[Plan] = [task.plan(scale, options) for scale in scales]
     if resumed is not None:
-        least = memory.budget(options.memory, task.encoder.mean.device)
+        least = memory.budget(options.memory, task.device)
         if all(plan.bytes <= ROOM * least for plan in resumed.plans):
             plans = resumed.plans
         else:
@@ -151,7 +207,7 @@ def descend(
 
 
 def _descend(
-    task: Task,
+    task: Work,
     options: DescentOptions,
     scales: Sequence[tuple[Scale, Plan]],
     image: Tensor,
@@ -226,12 +282,12 @@ def _descend(
 class _Careful:
     """The objective of a scale; where memory runs out in spite of the plan, in smaller tiles from then on."""
 
-    def __init__(self, task: Task, scale: Scale, plan: Plan) -> None:
+    def __init__(self, task: Work, scale: Scale, plan: Plan) -> None:
         self._task, self._scale, self._plan = task, scale, plan
         self._objective = task.objective_at(scale, plan)
 
     @property
-    def parts(self) -> Sequence[Term]:
+    def parts(self) -> Sequence[Any]:
         """The terms."""
         return self._objective.parts
 

@@ -36,6 +36,17 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _described(step: Step, height: int, width: int) -> str:
+    where = f"{step.iteration}/{step.iterations}"
+    if not step.losses:
+        return f"{width}×{height}, tile {where}"
+    return (
+        f"iteration {where}"
+        if height == 1
+        else f"scale {step.scale}/{step.scales} {width}×{height}, iteration {where}"
+    )
+
+
 class StepBar:
     """A progress bar over the steps of a run."""
 
@@ -67,10 +78,7 @@ class StepBar:
             sums[kind] = sums.get(kind, 0) + value
         self._progress.update(
             self._task,
-            description=f"scale {step.scale}/{step.scales} {width}×{height}, "
-            f"iteration {step.iteration}/{step.iterations}"
-            if step.losses
-            else f"{width}×{height}, tile {step.iteration}/{step.iterations}",
+            description=_described(step, height, width),
             completed=step.seconds / max(step.seconds + step.eta, 1e-9),
             left=f"{duration(step.eta)} left",
             losses="  ".join(f"{kind} {value:.4g}" for kind, value in sums.items()),

@@ -8,7 +8,7 @@ import math
 import signal
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,6 @@ from impasto.options import Options
 
 if TYPE_CHECKING:
     from impasto.checkpoints import Checkpoints
-    from impasto.images import Picture
     from impasto.steps import Step
 
 log = logging.getLogger(__name__)
@@ -113,10 +112,31 @@ def files_of(pictures: Sequence[str], options: Options) -> list[str]:
     return [*pictures, *masks, *([options.init] if hasattr(options, "init") else [])]
 
 
-def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> int:
-    """Go through the steps, show them, and write the last one's picture, whatever happens; the exit code."""
+@dataclass(frozen=True)
+class Medium:
+    """What is made.
+
+    Attributes:
+        write: path, what is written, bits, settings.
+        check_space: path, size, bits: an error if there is no room for it.
+        tell: what a person is told of it.
+    """
+
+    write: Callable[[Path, Any, int, dict[str, Any]], None]
+    check_space: Callable[[Path, tuple[int, int], int], None]
+    tell: Callable[[Any], str]
+
+
+def pictures() -> Medium:
+    """Pictures."""
     from impasto import images
 
+    return Medium(images.write, images.check_space, lambda picture: f"{picture.size[1]}×{picture.size[0]} px")
+
+
+def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], medium: Medium | None = None) -> int:
+    """Go through the steps, show them, and write what the last one made, whatever happens; the exit code."""
+    medium = medium or pictures()
     curve: list[tuple[int, int, float, Mapping[str, float]]] = []
     step: Step | None = None
     failure: BaseException | None = None
@@ -126,7 +146,7 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> i
         with StepBar(shown=not (output.quiet or output.as_json)).running() as bar, _remembering_ctrl_c() as asked:
             for step in steps:
                 if not curve:
-                    images.check_space(path, step.size, output.bits)
+                    medium.check_space(path, step.size, output.bits)
                 bar.show(step)
                 if asked.is_set() and curve:
                     raise KeyboardInterrupt
@@ -137,7 +157,7 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> i
                     saved = step.evaluations // output.save_every
                     name = path.with_name(f"{path.stem}-{step.evaluations:05}{path.suffix}")
                     try:
-                        images.write(name, step.picture, output.bits, settings)
+                        medium.write(name, step.picture, output.bits, settings)
                     except ImpastoError as error:  # the run is worth more
                         log.warning("%s", error)
     except (Exception, KeyboardInterrupt) as error:
@@ -147,7 +167,8 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> i
         if isinstance(steps, Generator):
             steps.close()
     assert step is not None  # there is one at least
-    written = _write(path, step.picture, output.bits, settings)
+    made = step.finish(step.image.cpu())
+    written = _write(medium, path, made, output.bits, settings)
     if checkpoints is not None and failure is None and written == path:
         checkpoints.discard()
     if output.plot is not None:
@@ -160,11 +181,10 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any]) -> i
     elif failure is not None:
         kept = checkpoints is not None and checkpoints.path.exists()
         further = "; the same command with --resume goes on" if kept else ""
-        err.print(f"impasto: interrupted; the best picture so far is in {written}{further}", markup=False)
+        err.print(f"impasto: interrupted; the best so far is in {written}{further}", markup=False)
     elif not output.quiet:
-        height, width = step.size
         work = f"{step.evaluations} evaluations in " if step.losses else ""
-        out.print(f"{written}  {width}×{height} px, {work}{duration(step.seconds)}", markup=False)
+        out.print(f"{written}  {medium.tell(made)}, {work}{duration(step.seconds)}", markup=False)
     if isinstance(failure, KeyboardInterrupt):
         return 130
     if failure is not None:
@@ -192,21 +212,21 @@ def _remembering_ctrl_c() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _write(path: Path, picture: Picture, bits: int, settings: dict[str, Any]) -> Path:
-    """Write the picture; where that fails, to another place, under a name that nothing has yet; says where."""
-    from impasto import files, images
+def _write(medium: Medium, path: Path, made: Any, bits: int, settings: dict[str, Any]) -> Path:
+    """Write what was made; where that fails, to another place, under a name that nothing has yet; says where."""
+    from impasto import files
 
     try:
-        images.write(path, picture, bits, settings)
+        medium.write(path, made, bits, settings)
         return path
     except ImpastoError as error:
         for folder in (Path.cwd, Path.home, lambda: Path(tempfile.gettempdir())):
             try:
                 other = files.unused(folder() / path.name)
-                images.write(other, picture, bits, settings)
+                medium.write(other, made, bits, settings)
             except (ImpastoError, OSError, RuntimeError):
                 continue
-            err.print(f"impasto: {error}; the picture is in {other}", style="red", markup=False)
+            err.print(f"impasto: {error}; the result is in {other}", style="red", markup=False)
             return other
         raise
 

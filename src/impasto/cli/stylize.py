@@ -14,6 +14,9 @@ from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
 from impasto.photos import PHOTOS
 from impasto.presets import preset
 
+#: What files of sound are called.
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus")
+
 Photo = Annotated[str, typer.Argument(help=f"The photo: a file, or one of {', '.join(PHOTOS)}.")]
 Paintings = Annotated[
     list[str], typer.Argument(help="The painting, or several: files, or names of 'impasto styles'.")
@@ -45,8 +48,15 @@ def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: O
     return render(impasto.iterate(content, style, options, checkpoints=output.checkpoints), output, settings)
 
 
-def texture(style: Paintings, options: TextureOptions, output: Output) -> int:
-    """Make a texture of the painting STYLE, of any size, from noise.
+def texture(
+    style: Paintings,
+    options: TextureOptions,
+    output: Output,
+    seconds: Annotated[
+        float | None, typer.Option(help="Of a texture of sound: how long it is to be.", rich_help_panel="Picture")
+    ] = None,
+) -> int:
+    """Make a texture of the painting STYLE, of any size, from noise; or of a sound, of any length.
 
     What is matched are the statistics of several layers, the same that 'stylize' takes for style: nothing says where
     anything is (Gatys, Ecker and Bethge, NeurIPS 2015). With --seamless the picture can be tiled.
@@ -55,6 +65,12 @@ def texture(style: Paintings, options: TextureOptions, output: Output) -> int:
     import impasto
     from impasto import record
 
+    if len(style) == 1 and Path(style[0]).suffix.lower() in SOUNDS:
+        from impasto.cli.audio import texture_of_sound
+
+        return texture_of_sound(style[0], options, seconds, output)
+    if seconds is not None:
+        raise ValueError("--seconds is for textures of sound, and a painting lasts none")
     check(output, files_of(style, options))
     settings = record.settings("texture", style, options, output.bits)
     return render(impasto.iterate_texture(style, options, output.checkpoints), output, settings)

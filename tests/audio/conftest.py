@@ -1,0 +1,47 @@
+"""Small sounds, and a small encoder in the place of the thousands of filters."""
+
+import math
+
+import pytest
+import torch
+
+from impasto.audio import encoders
+from impasto.audio.sounds import Sound
+
+RATE = 8000
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setitem(encoders.ENCODERS, "stacked", ((24, 3, 1), (24, 5, 2)))
+    monkeypatch.setitem(encoders.ENCODERS, "wide", ((48, 5, 1),))
+
+
+def clicks(seconds: float = 2.0, rate: int = RATE, every: float = 0.25) -> Sound:
+    """A rhythm: decaying noise bursts."""
+    time = torch.arange(round(seconds * rate)) / rate
+    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(1))
+    return Sound((0.3 * noise * torch.exp(-30 * (time % every)))[None], rate)
+
+
+def tune(seconds: float = 2.0, rate: int = RATE, channels: int = 1) -> Sound:
+    """Tones one after another."""
+    time = torch.arange(round(seconds * rate)) / rate
+    pitch = 300 * 2 ** ((time * 4).floor() % 5 / 5)
+    voices = [0.2 * torch.sin(2 * math.pi * (pitch * (1 + 0.5 * c)).cumsum(0) / rate) for c in range(channels)]
+    return Sound(torch.stack(voices), rate)
+
+
+@pytest.fixture
+def rhythm() -> Sound:
+    return clicks()
+
+
+@pytest.fixture
+def melody() -> Sound:
+    return tune()
+
+
+@pytest.fixture
+def make_tune():
+    return tune
