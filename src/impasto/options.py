@@ -477,7 +477,7 @@ class VideoOptions(StylizeOptions):
 class SoundOptions(DescentOptions):
     """What every operation on sounds lets one decide."""
 
-    iterations: int = option(150, "Time", "Evaluations.", least=1)
+    iterations: int = option(120, "Time", "Evaluations.", least=1)
     statistic: StatisticName = option(
         "gram",
         "Style",

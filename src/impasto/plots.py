@@ -6,11 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from impasto.files import check_writable, draft_of
+
+if TYPE_CHECKING:
+    from impasto.audio.sounds import Sound
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -57,3 +61,42 @@ def loss_figure(curve: Sequence[tuple[int, int, float, Mapping[str, float]]], wi
     figure.legend(fontsize="small", loc="outside right upper", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def plot_spectrograms(path: str | os.PathLike[str], sounds: Sequence[tuple[str, Sound]]) -> None:
+    """Draw the spectrograms of sounds below each other: frequency up, time across, on one scale of decibels.
+
+    Args:
+        path: of a PNG, SVG or PDF, written whole or not at all.
+        sounds: (title, sound) pairs.
+    """
+    import numpy as np
+    import scipy.signal
+
+    path = check_plot(path)
+    columns = 2 if len(sounds) > 1 else 1
+    rows = -(-len(sounds) // columns)
+    figure = Figure(figsize=(11, 2.4 * rows + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (title, sound) in zip(grid, sounds, strict=False):
+        frequencies, times, power = scipy.signal.spectrogram(
+            sound.samples.mean(0).numpy(), sound.rate, nperseg=1024, noverlap=768
+        )
+        decibels = 10 * np.log10(power + 1e-12)
+        top = decibels.max()
+        axes.pcolormesh(
+            times,
+            frequencies / 1000,
+            decibels,
+            vmin=top - 70,
+            vmax=top,
+            cmap="magma",
+            shading="auto",
+            rasterized=True,
+        )
+        axes.set(title=title, xlabel="s", ylabel="kHz")
+    for axes in list(grid):
+        axes.set_visible(False)
+    with draft_of(path) as draft:
+        figure.savefig(draft, dpi=110)

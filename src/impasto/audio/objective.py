@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -74,6 +74,7 @@ class Objective:
         content: `(c, t)`, the sound whose features are to be kept; None for none.
         content_weights: layer -> what the sum of squared differences is multiplied by.
         chunks: of the sound.
+        targets: the content's features, `(n, m)`, by chunk and layer; those that are missing are computed anew.
     """
 
     encoder: Encoder
@@ -81,6 +82,7 @@ class Objective:
     content: Tensor | None
     content_weights: Mapping[str, float]
     chunks: Sequence[Chunk]
+    targets: Mapping[tuple[Chunk, str], Tensor] = field(default_factory=dict)
 
     @property
     def parts(self) -> Sequence[object]:
@@ -130,8 +132,10 @@ class Objective:
             features = {name: chunk.owned(found) for name, found in self.encoder(piece).items()}
             pulled = piece.new_zeros(())
             if kept is not None:
-                with torch.no_grad():
-                    targets = {name: chunk.owned(found) for name, found in self.encoder(kept[:, where]).items()}
+                targets = {layer: self.targets[chunk, layer] for layer in features if (chunk, layer) in self.targets}
+                if not targets:
+                    with torch.no_grad():
+                        targets = {name: chunk.owned(found) for name, found in self.encoder(kept[:, where]).items()}
                 for layer, weight in self.content_weights.items():
                     if layer in features:
                         error = weight * (features[layer] - targets[layer]).square().sum()

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 
+import scipy.signal
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import memory
@@ -35,6 +37,8 @@ SoundLike = str | PathLike[str] | Sound
 LEVEL = 0.1
 #: Seconds over which the ends of a result are faded, so that they do not click.
 FADE = 0.005
+#: Bytes of the content's features that are kept rather than computed anew in every evaluation.
+KEPT = 256 << 20
 #: Bytes that evaluating takes per frame of a chunk, and that all takes per sample of the whole.
 TAKEN, HELD = 400_000, 30 * 4
 
@@ -90,8 +94,13 @@ class SoundTask:
                 for layer, (count, energy) in energies.items()
             }
         parts = self._styles(most) if self.style_weight else []
-        content = self.content if content_weights else None
-        return Objective(self.encoder, parts, content, content_weights, self._chunks(scale.width, most))
+        content, marks = self.content if content_weights else None, self._chunks(scale.width, most)
+        kept = {}
+        size = 4 * self.encoder.frames(scale.width) * sum(len(layer.weight) for layer in self.encoder.layers)
+        if content is not None and size * len(content) <= KEPT:
+            with torch.no_grad():
+                kept = {(marks[chunk], layer): found for chunk, layer, found in listen(self.encoder, content, marks)}
+        return Objective(self.encoder, parts, content, content_weights, marks, kept)
 
     def finish(self, canvas: Tensor) -> Sound:
         """The sound of a canvas: as loud as it is to be, without clipping, its ends faded."""
@@ -177,7 +186,11 @@ def iterate(
     started, options = time.monotonic(), options or AudioOptions()
     one = _prepared(content, "the content", options)
     two = _prepared(style, "the style", options)
-    start = one.samples if options.init == "content" else _noise(one.samples.shape, options.seed)
+    start = (
+        one.samples
+        if options.init == "content"
+        else _noise((one.samples.shape[0], one.samples.shape[1]), two.samples, options.seed)
+    )
     return _iterate(options, one, two, start, options.weight_of_style, checkpoints, started)
 
 
@@ -188,7 +201,7 @@ def iterate_texture(
     started, options = time.monotonic(), options or SoundTextureOptions()
     given = _prepared(style, "the sound", options)
     length = given.samples.shape[1] if options.seconds is None else round(options.seconds * options.sample_rate)
-    start = _noise((given.samples.shape[0], length), options.seed)
+    start = _noise((given.samples.shape[0], length), given.samples, options.seed)
     return _iterate(options, None, given, start, 1.0, checkpoints, started)
 
 
@@ -240,8 +253,15 @@ def _leveled(sound: Sound) -> Tensor:
     return sound.samples * (LEVEL / max(sound.level, 1e-9))
 
 
-def _noise(shape: tuple[int, ...], seed: int) -> Tensor:
-    return LEVEL * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+def _noise(shape: tuple[int, int], like: Tensor, seed: int) -> Tensor:
+    """Noise with the average spectrum of a sound `(c, t)`: of white noise the highs would be heard to the end."""
+    _, power = scipy.signal.welch(like.mean(0).numpy(), nperseg=WINDOW)
+    white = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    spectrum = torch.fft.rfft(white)
+    magnitude = torch.from_numpy(power).float().sqrt()[None, None]
+    shaped = F.interpolate(magnitude, spectrum.shape[-1], mode="linear", align_corners=True)[0]
+    noise = torch.fft.irfft(spectrum * shaped, shape[-1])
+    return noise * (LEVEL / max(noise.square().mean().sqrt().item(), 1e-12))
 
 
 def settings_text(settings: Mapping[str, object]) -> str:

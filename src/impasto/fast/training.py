@@ -51,8 +51,8 @@ WEIGHTS = {
     "range": "range_weight",
     "steady": "steady_weight",
 }
-#: Options that say where and what is shown, not what is learnt.
-FREE = ("device", "precision", "sample_every")
+#: Options that say where, for how long, and what is shown: a run may go on with others.
+FREE = ("steps", "device", "precision", "sample_every")
 #: Losses are logged as means over so many steps.
 LOGGED = 25
 #: How long the average that is kept remembers, in steps.
