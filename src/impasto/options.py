@@ -444,6 +444,9 @@ class VideoOptions(StylizeOptions):
     smoothing: float = option(
         0.8, "Video", "With --fast: the part of the frame before in each, where it can be followed, 0 to 1.", least=0
     )
+    model: str | None = option(
+        None, "Video", "With --fast: a model of 'impasto train'; by default the one that comes along.", metavar="FILE"
+    )
     flow: str | None = option(
         None,
         "Video",

@@ -168,6 +168,8 @@ class TestStylize:
         assert done.size == (43, 64)
         with pytest.raises(ValueError, match="knows one painting, its own; give no style"):
             fast.stylize(photo, painting, FastOptions(model="one.safetensors"))
+        with pytest.raises(ValueError, match="color match asks for the painting"):
+            fast.stylize(photo, options=FastOptions(model="one.safetensors", color="match"))
 
     def test_memo_reads_a_painting_once(self, shipped, photo, painting, monkeypatch):
         seen = []

@@ -194,7 +194,10 @@ def test_from_the_command_line(moving, tmp_path, capsys, monkeypatch):
         (["video", str(moving), "mosaic", "-o", "out.avi"], "suffix"),
         (["video", str(moving), "mosaic", "-o", str(moving)], "another name"),
         (["video", str(moving), "mosaik", "-o", "o.mp4"], "swirls, mosaic"),
+        (["video", str(moving), "-o", "o.mp4"], "no style was given"),
+        (["video", str(moving), "-o", "o.mp4", "--fast"], "no style was given"),
         (["video", str(moving), "mosaic", "-o", "o.mp4", "--smoothing", "2"], "at most 1"),
     ):
         assert cli.run(wrong) == 2
         assert said in capsys.readouterr().err
+        assert not list(tmp_path.glob("*.frames"))

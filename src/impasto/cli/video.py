@@ -12,8 +12,8 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from impasto.cli.display import duration, err, out, set_up_logging
+from impasto.cli.fast import Paintings
 from impasto.cli.parameters import with_options
-from impasto.cli.stylize import Paintings
 from impasto.options import FastOptions, VideoOptions
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ def register(app: typer.Typer) -> None:
 
 def video(
     clip: Annotated[Path, typer.Argument(help="The clip: a file, or a folder of pictures.")],
-    style: Paintings,
     options: VideoOptions,
     destination: Annotated[
         Path,
@@ -45,6 +44,7 @@ def video(
             rich_help_panel="Output",
         ),
     ],
+    style: Paintings = None,
     preview: Annotated[
         Path | None,
         typer.Option(help="Keep the last finished frame in this picture, to look at.", rich_help_panel="Output"),
@@ -74,7 +74,7 @@ def video(
         images.check_output(preview)
     if destination.exists() and clip.exists() and destination.samefile(clip):
         raise ValueError(f"{destination} is the clip that is given; write to another name")
-    shots = moving.iterate(clip, style, destination, options, resume)
+    shots = moving.iterate(clip, style or [], destination, options, resume)
     last: Shot | None = None
     shown = 0.0
     try:
@@ -140,8 +140,8 @@ def _report(shot: Shot) -> dict[str, Any]:
 
 def live(
     source: Annotated[str, typer.Argument(help="A camera's number, a file, or an address such as rtsp://….")],
-    style: Paintings,
     options: FastOptions,
+    style: Paintings = None,
     destination: Annotated[
         Path | None,
         typer.Option(
@@ -176,7 +176,7 @@ def live(
         show = _window() if window else None
         status = stack.enter_context(err.status("waiting for the first frame")) if not quiet else None
         try:
-            for moment in now.live(source, style, options):
+            for moment in now.live(source, style or [], options):
                 if destination is not None:
                     if writer is None:
                         draft = stack.enter_context(draft_of(destination))

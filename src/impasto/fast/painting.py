@@ -95,13 +95,7 @@ def iterate(
     options, known = options or FastOptions(), {} if memo is None else memo
     device = choose_device(options.device)
     model = loaded(options, device, known)
-    if model.code is not None:
-        if not _is_empty(styles):
-            raise ValueError(f"the model {options.model} knows one painting, its own; give no style with it")
-        styles = Picture(torch.zeros(3, 8, 8))
-    elif _is_empty(styles):
-        raise ValueError("no style was given; needed is one at least")
-    scene = arrange(content, styles, options, device, known)
+    scene = arrange(content, styles_for(model, styles, options), options, device, known)
     if options.color == "palette":
         return iter([only_step(palette(scene, options), scene.finish, time.monotonic() - started)])
     return _scene_steps(model, scene, options, device, known, started)
@@ -119,8 +113,24 @@ def loaded(options: FastOptions, device: torch.device, memo: Memo) -> Model:
     return remembered(memo, ("model", options.model, device), lambda: models.load(path, device))
 
 
-def _is_empty(styles: PictureLike | Sequence[PictureLike]) -> bool:
-    return isinstance(styles, (list, tuple)) and not styles
+def styles_for(
+    model: Model, styles: PictureLike | Sequence[PictureLike], options: FastOptions
+) -> PictureLike | Sequence[PictureLike]:
+    """The styles, if the model takes any; something in their place, if it knows but one.
+
+    Raises:
+        ValueError: styles that are missing, or too many, or colours that the model's own painting cannot give.
+    """
+    empty = isinstance(styles, (list, tuple)) and not styles
+    if model.code is None:
+        if empty:
+            raise ValueError("no style was given; needed is one at least")
+        return styles
+    if not empty:
+        raise ValueError(f"the model {options.model} knows one painting, its own; give no style with it")
+    if options.color not in ("style", "luminance"):
+        raise ValueError(f"color {options.color} asks for the painting, and the model has only what it learnt of it")
+    return Picture(torch.zeros(3, 8, 8))
 
 
 def _scene_steps(

@@ -20,7 +20,7 @@ from torch import Tensor
 from impasto import images
 from impasto.devices import choose_device
 from impasto.errors import PictureError
-from impasto.fast.painting import Painter
+from impasto.fast.painting import Painter, loaded, styles_for
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo
 from impasto.options import FastOptions
@@ -164,7 +164,8 @@ def live(
             size = images.fit((frame.shape[1], frame.shape[2]), options.size or max(frame.shape[1:]))
             photo = images.resize(frame, *size)
             if painter is None or before is None or before[0].shape != photo.shape:
-                scene = arrange(Picture(photo), styles, options, device, {})
+                given = styles_for(loaded(options, device, memo), styles, options)
+                scene = arrange(Picture(photo), given, options, device, {})
                 painter, before = Painter(scene, options, device, memo), None
             canvas = painter.paint(photo).cpu()
             if before is not None:

@@ -220,7 +220,9 @@ def _iterate(
     finally:  # Ctrl-C too, or that nobody asks for more: what is done is a clip
         if work.done:
             clips.write(output, work.pictures(turns), clip, options.crf)
-    shutil.rmtree(work.folder)
+        else:
+            shutil.rmtree(work.folder)
+    shutil.rmtree(work.folder, ignore_errors=True)
 
 
 class _Clock:
@@ -392,8 +394,10 @@ class _Fast:
 
     def begin(self, photo: Tensor) -> None:
         """As `_Slow`."""
-        options = dataclasses.replace(self._options.stylize_options.fast_options, size=None)
-        scene = arrange(Picture(photo), self._styles, options, self._device, {})
+        given = self._options
+        options = dataclasses.replace(given.stylize_options.fast_options, size=None, model=given.model)
+        styles = feedforward.styles_for(feedforward.loaded(options, self._device, self._memo), self._styles, options)
+        scene = arrange(Picture(photo), styles, options, self._device, {})
         self._painter = feedforward.Painter(scene, options, self._device, self._memo)
 
     def __call__(self, photo: Tensor, anchor: Anchor | None) -> tuple[Tensor, Picture]:
