@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from impasto.cli import audio, fast, pictures, presets, sheet, stylize, train, video, web, weights
+from impasto.cli import audio, explain, fast, pictures, presets, sheet, stylize, train, video, web, weights
 from impasto.cli.display import err
 from impasto.errors import ImpastoError
 
@@ -26,6 +26,7 @@ stylize.register(app)
 fast.register(app)
 video.register(app)
 audio.register(app)
+explain.register(app)
 sheet.register(app)
 pictures.register(app)
 presets.register(app)

@@ -1,0 +1,15 @@
+"""Explanations: figures of what the network sees, and why Gram matrices. Some need the extra `explain`."""
+
+from impasto.explain.fields import receptive_field
+from impasto.explain.report import Report
+from impasto.explain.reports import gram_report, representations, run_report, statistics_report, unit_report
+
+__all__ = [
+    "Report",
+    "gram_report",
+    "receptive_field",
+    "representations",
+    "run_report",
+    "statistics_report",
+    "unit_report",
+]

@@ -1,0 +1,127 @@
+"""Reports: one HTML file with everything inside, and the plain PNG and CSV files beside it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+from matplotlib.figure import Figure
+
+from impasto.errors import PictureError
+from impasto.files import draft_of
+
+#: Rows of a table that a page shows.
+MOST = 48
+
+TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
+         color: #282624; background: #faf9f6; }
+  h1, h2 { line-height: 1.2; } figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+  figcaption { color: #6b665f; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+  td, th { padding: .2rem .7rem; border-bottom: 1px solid #ddd8cf; text-align: right; } th:first-child,
+  td:first-child { text-align: left; }
+</style></head><body>
+<h1>{{ title }}</h1>
+{% for section in sections %}<section><h2>{{ section.title }}</h2>
+{% for paragraph in section.text %}<p>{{ paragraph }}</p>{% endfor %}
+{% for name, image in section.images %}<figure><img alt="{{ section.title }}: {{ name }}"
+  src="data:image/png;base64,{{ image }}"><figcaption>{{ name }}.png</figcaption></figure>{% endfor %}
+{% for table in section.tables %}<table><tr>{% for cell in table.head %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% for row in table.brief %}<tr>{% for cell in row %}<td>{{ table.shown(cell) }}</td>{% endfor %}</tr>{% endfor %}
+</table>{% endfor %}</section>{% endfor %}
+<p><small>Made by impasto {{ version }}.</small></p></body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers with a heading.
+
+    Attributes:
+        name: of its file.
+        head: of the columns; `rows`: text and numbers.
+    """
+
+    name: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | float]]
+
+    @property
+    def brief(self) -> Sequence[Sequence[str | float]]:
+        """At most `MOST` rows, evenly: the file has all of them."""
+        return self.rows[:: -(-len(self.rows) // MOST)] if self.rows else []
+
+    @staticmethod
+    def shown(cell: str | float) -> str:
+        """As people read it."""
+        return cell if isinstance(cell, str) else f"{cell:.4g}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        text: paragraphs.
+        figures: (name of the file, figure) pairs.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    figures: Sequence[tuple[str, Figure]] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is to show."""
+
+    title: str
+    sections: Sequence[Section] = field(default_factory=list)
+
+    def write(self, folder: Path) -> Path:
+        """Write `report.html` and the files beside it, each whole or not at all; gives the report's path.
+
+        Raises:
+            PictureError: nothing can be written there.
+        """
+        import impasto
+
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PictureError(f"cannot write to {folder}: {error.strerror}") from None
+        shown = []
+        for section in self.sections:
+            pictures = []
+            for name, figure in section.figures:
+                data = png(figure)
+                with draft_of(folder / f"{name}.png") as draft:
+                    draft.write_bytes(data)
+                pictures.append((name, base64.b64encode(data).decode()))
+            for table in section.tables:
+                with draft_of(folder / f"{table.name}.csv") as draft, open(draft, "w", newline="") as file:
+                    csv.writer(file).writerows([table.head, *table.rows])
+            shown.append({"title": section.title, "text": section.text, "images": pictures, "tables": section.tables})
+        page = jinja2.Environment(autoescape=True).from_string(TEMPLATE)
+        path = folder / "report.html"
+        with draft_of(path) as draft:
+            draft.write_text(
+                page.render(title=self.title, sections=shown, version=impasto.__version__), encoding="utf-8"
+            )
+        return path
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png", dpi=110)
+    return memory.getvalue()
