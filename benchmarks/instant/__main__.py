@@ -21,8 +21,8 @@ import torch
 
 from impasto import fast, images, weights
 from impasto import statistics as features
-from impasto.fast.crops import files_in
 from impasto.images import Picture
+from impasto.inputs import files_in
 from impasto.options import CONTENT_LAYERS, STYLE_LAYERS, FastOptions
 from impasto.sheets import contact_sheet
 

@@ -11,12 +11,16 @@ import PIL.Image
 from torch import Tensor
 
 from impasto import images, photos
+from impasto.errors import PictureError
 from impasto.images import Picture, PictureLike
 
 Value = TypeVar("Value")
 
 #: No built-in style is painted larger than this many pixels a side: to paint more takes minutes and gigabytes.
 LARGEST_SIDE = 1536
+
+#: What a folder's pictures are called.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 #: What runs that share pictures need to compute only once: key -> value.
 Memo = dict[Hashable, Any]
@@ -80,3 +84,17 @@ def _read_style(style: PictureLike, pixels: float) -> Picture:
         side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), LARGEST_SIDE)
         return images.read(built_in.paint(str(style), side, side), str(style))
     return images.read(style, "the style")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The picture files in a folder and below, in order of their names.
+
+    Raises:
+        PictureError: no such folder, or none in it.
+    """
+    if not folder.is_dir():
+        raise PictureError(f"no such folder: {folder}")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise PictureError(f"no pictures in {folder}: needed are files called {', '.join('*' + s for s in SUFFIXES)}")
+    return found

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import torch
 
-from impasto import fast, statistics
+from impasto import fast, inputs, statistics
 from impasto.encoders import random_encoder
 from impasto.errors import CheckpointError, PictureError
 from impasto.fast import crops, models, training
@@ -71,15 +71,15 @@ class TestCrops:
         PIL.Image.new("RGB", (50, 30), "red").save(tmp_path / "a.png")
         (tmp_path / "b.jpg").write_bytes(b"no picture")
         (tmp_path / "notes.txt").write_text("not looked at")
-        loaded = list(crops.load(crops.files_in(tmp_path), 20, CPU))
+        loaded = list(crops.load(inputs.files_in(tmp_path), 20, CPU))
         assert [None if picture is None else tuple(picture.shape) for _, picture in loaded] == [(3, 20, 33), None]
         assert "left out" in caplog.text
 
     def test_no_pictures(self, tmp_path):
         with pytest.raises(PictureError, match="no pictures in"):
-            crops.files_in(tmp_path)
+            inputs.files_in(tmp_path)
         with pytest.raises(PictureError, match="no such folder"):
-            crops.files_in(tmp_path / "none")
+            inputs.files_in(tmp_path / "none")
 
 
 class TestCritic:

@@ -14,7 +14,13 @@ from rich.table import Table
 from impasto.cli.display import err, out, set_up_logging
 
 #: Extra -> the packages that it brings.
-EXTRAS = {"web": ("gradio",), "video": ("av", "cv2"), "export": ("onnx", "onnxscript", "onnxruntime")}
+EXTRAS = {
+    "web": ("gradio",),
+    "video": ("av", "cv2"),
+    "audio": ("soundfile",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "explain": ("sklearn", "jinja2"),
+}
 
 
 def register(app: typer.Typer) -> None:

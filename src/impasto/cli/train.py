@@ -107,8 +107,9 @@ def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool
     """A folder's pictures, with a bar."""
     from impasto.errors import PictureError
     from impasto.fast import crops
+    from impasto.inputs import files_in
 
-    files = crops.files_in(folder)
+    files = files_in(folder)
     pairs = crops.load(files, 2 * options.crop, device)
     hidden = not (shown and err.is_terminal)
     bar = track(pairs, f"reading {folder}", len(files), console=err, transient=True, disable=hidden)

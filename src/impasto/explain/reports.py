@@ -18,13 +18,12 @@ from torch import Tensor
 import impasto
 from impasto import images, inputs, statistics, weights
 from impasto.encoders import Encoder
-from impasto.errors import PictureError
+from impasto.errors import ExtraError, PictureError
 from impasto.explain import figures, units
 from impasto.explain.report import Report, Section, Table
 from impasto.explain.units import Place
-from impasto.fast.crops import files_in
 from impasto.images import Picture, PictureLike
-from impasto.inputs import read_content, read_styles
+from impasto.inputs import files_in, read_content, read_styles
 from impasto.options import STYLE_LAYERS, ReconstructOptions, StylizeOptions, TextureOptions
 from impasto.statistics import STATISTICS, StatisticName
 from impasto.steps import Step
@@ -243,7 +242,10 @@ def _pairs(encoder: Encoder, layer: str, picture: Picture, seen: Tensor, gram: T
 
 def _distances(folder: Path) -> Section:
     """Every two paintings' distance, and a map on which near styles lie near."""
-    from sklearn.manifold import smacof
+    try:
+        from sklearn.manifold import smacof
+    except ModuleNotFoundError:
+        raise ExtraError("a map of styles needs scikit-learn: pip install 'impasto[explain]'") from None
 
     encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
     files, grams, small = files_in(folder), [], []

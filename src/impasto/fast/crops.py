@@ -17,8 +17,6 @@ from impasto.errors import PictureError
 
 log = logging.getLogger(__name__)
 
-#: What a folder's pictures are called.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 #: Of so many pictures, one is held out to evaluate with.
 HELD_OUT = 32
 
@@ -49,20 +47,6 @@ class Folder:
     def only(self, indices: Sequence[int]) -> Folder:
         """Some of them."""
         return Folder([self.pictures[index] for index in indices], [self.names[index] for index in indices])
-
-
-def files_in(folder: Path) -> list[Path]:
-    """The picture files in a folder and below, in order of their names.
-
-    Raises:
-        PictureError: no such folder, or none in it.
-    """
-    if not folder.is_dir():
-        raise PictureError(f"no such folder: {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise PictureError(f"no pictures in {folder}: needed are files called {', '.join('*' + s for s in SUFFIXES)}")
-    return found
 
 
 def load(files: Sequence[Path], short_side: int, device: torch.device) -> Iterator[tuple[Path, Tensor | None]]:

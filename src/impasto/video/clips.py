@@ -22,8 +22,8 @@ from torch import Tensor
 
 from impasto import images
 from impasto.errors import PictureError
-from impasto.fast.crops import SUFFIXES
 from impasto.files import check_writable, draft_of
+from impasto.inputs import SUFFIXES
 
 log = logging.getLogger(__name__)
 
