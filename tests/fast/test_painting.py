@@ -230,7 +230,7 @@ class TestModels:
 class TestShipped:
     """The model that comes along."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def model(self):
         return models.load()
 

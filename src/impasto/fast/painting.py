@@ -140,12 +140,15 @@ def _scene_steps(
     paintings = _paintings(model, scene, options, device, memo)
     window = _window(options, device, scene.size)
 
+    def finish(canvas: Tensor) -> Picture:  # clipped only when it is looked at: a large picture, tile after tile
+        return scene.finish(canvas.clamp(0, 1))
+
     def steps() -> Iterator[Step]:
         seen = scene.seen.to(device)
         for canvas, done, total in _canvases(model.network, seen, paintings, options.strength, window):
             seconds = time.monotonic() - started
             eta, none = seconds / done * (total - done), dict[str, float]()
-            yield Step(canvas, done, total, 1, 1, done, 0.0, none, seconds, eta, scene.size, "", scene.finish)
+            yield Step(canvas, done, total, 1, 1, done, 0.0, none, seconds, eta, scene.size, "", finish)
 
     return steps()
 
@@ -265,7 +268,7 @@ def _canvases(
         running: see `paint`.
 
     Returns:
-        (canvas, tiles done, tiles in all), the canvas `(3, h, w)` in [0, 1].
+        (canvas, tiles done, tiles in all), the canvas `(3, h, w)` not clipped.
     """
     height, width = seen.shape[-2:]
     photo = _padded(seen, network.multiple)
@@ -276,11 +279,11 @@ def _canvases(
         for canvas in paint(network, photo, parts, window, running):
             done += 1
             if done < total:
-                yield canvas[:, :height, :width].clamp(0, 1), done, total
+                yield canvas[:, :height, :width], done, total
         if number < len(paintings):
             lost = photo - canvas
     canvas = canvas if lost is None else canvas + (1 - strength) * lost
-    yield canvas[:, :height, :width].clamp(0, 1), total, total
+    yield canvas[:, :height, :width], total, total
 
 
 class Painter:
@@ -298,7 +301,7 @@ class Painter:
         seen = (color.luminance(photo) if self._scene.luminous else photo).to(self._device)
         found = _canvases(self._network, seen, self._paintings, self._strength, self._window, self._running)
         ((canvas, _, _),) = deque(found, maxlen=1)
-        return canvas
+        return canvas.clamp(0, 1)
 
     def finish(self, canvas: Tensor, photo: Tensor) -> Picture:
         """The picture of a frame that was painted."""

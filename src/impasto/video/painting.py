@@ -185,7 +185,10 @@ def iterate(
         clip = clips.open_clip(
             clip, None if options.frame_rate is None else Fraction(options.frame_rate).limit_denominator(1001)
         )
-    size = clip.size if options.size is None else images.fit(clip.size, options.size)
+    size = clip.size
+    if options.size is not None:  # even sides: all that encoders and players like is so
+        height, width = images.fit(clip.size, options.size)
+        size = max(2, height // 2 * 2), max(2, width // 2 * 2)
     given = [style if isinstance(style, (str, os.PathLike)) else "picture" for style in _listed(styles)]
     settings = {name: _plain(value) for name, value in dataclasses.asdict(options).items() if name not in FREE}
     settings |= {"clip": clip.path.name, "styles": [str(style) for style in given], "size": size}
