@@ -572,7 +572,7 @@ def test_a_failure_on_the_way_keeps_the_best_picture_and_the_run(run, picture, m
         troubled.setattr(Objective, "value_and_grad", failing)
         code, _, err = run(*arguments)
     assert code == 2
-    assert "best picture so far is in out.png; the same command with --resume goes on" in err
+    assert "best so far is in out.png; the same command with --resume goes on" in err
     assert "a cosmic ray" in err
     assert images.read("out.png").size == (43, 64)
     assert Path("out.png").read_bytes() != expected
@@ -598,7 +598,7 @@ def test_where_the_picture_cannot_be_written_after_all(run, picture, tmp_path, m
     code, out, err = run("stylize", picture, "mosaic", "-o", "there/out.png", *SMALL)
     assert code == 1
     assert "cannot write there/out.png" in err
-    assert "the picture is in" in err
+    assert "the result is in" in err
     assert out.startswith(str(tmp_path / "out-2.png"))
     assert images.read("out-2.png").size == (43, 64)
     assert Path("out.png").read_text() == "mine"

@@ -8,11 +8,13 @@ import torch
 from torch.testing import assert_close
 
 from impasto import images, neighbours, styles, transfer, weights
+from impasto.images import Picture
 from impasto.memory import Plan
 from impasto.objective import Content, Objective, Style, add_total_variation
 from impasto.options import StylizeOptions
 from impasto.presets import preset
 from impasto.regions import Region, Source
+from impasto.scene import Scene
 from impasto.schedule import Scale
 from impasto.statistics import STATISTICS
 from impasto.targets import content_terms, look_at, style_terms, weighed
@@ -82,6 +84,12 @@ def whole_of(*paintings):
     return Region(None, tuple(Source("painting", p[0], None, 1 / len(paintings)) for p in paintings))
 
 
+def scene_of(photo, painting, keep=None, luminous=False):
+    picture = Picture(photo[0])
+    styles = [("painting", Picture(painting[0]))]
+    return Scene(picture, picture, styles, photo[0], (whole_of(painting),), keep, luminous)
+
+
 def flat(encoder, image, layer):
     return encoder(image, [layer])[layer][0].flatten(1).numpy()
 
@@ -96,7 +104,7 @@ def flat(encoder, image, layer):
 def test_presets_are_the_papers(name, content_loss, style_loss, alpha, beta, tiny_encoder, pictures):
     image, photo, painting = pictures
     encoder = dataclasses.replace(tiny_encoder, pooling=preset(name).pooling)
-    objective_at = transfer._objectives(encoder, preset(name), photo[0], [whole_of(painting)], None, {}, ())
+    objective_at = transfer._objectives(encoder, preset(name), scene_of(photo, painting), {}, None, None)
     objective = objective_at(Scale(*SIZE, 1), PLAN)
     ours = objective.value_and_grad(image)
     expected = alpha * content_loss(flat(encoder, image, "relu4_2"), flat(encoder, photo, "relu4_2"))
@@ -183,7 +191,7 @@ def test_content_is_measured_against_what_a_soft_painting_lets_be_kept(tiny_enco
 def test_layers_without_weight_cost_nothing(tiny_encoder, pictures):
     _, photo, painting = pictures
     options = StylizeOptions(content_weight=0.0, style_layers={"relu1_1": 1.0, "relu5_1": 0.0})
-    objective = transfer._objectives(tiny_encoder, options, photo[0], [whole_of(painting)], None, {}, ())(
+    objective = transfer._objectives(tiny_encoder, options, scene_of(photo, painting), {}, None, None)(
         Scale(*SIZE, 1), PLAN
     )
     assert objective.taps == {"relu1_1"}
@@ -272,7 +280,9 @@ def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator
     image, photo, painting = (picture[..., :16, :16] for picture in pictures)
     keep = torch.rand(16, 16, generator=generator, dtype=torch.float64)
     options = StylizeOptions(style_layers="relu1_1,relu2_1", color=color)
-    at = transfer._objectives(tiny_encoder, options, photo[0], [whole_of(painting)], keep, {}, ())
+    at = transfer._objectives(
+        tiny_encoder, options, scene_of(photo, painting, keep, options.color == "luminance"), {}, None, None
+    )
     objective = at(Scale(16, 16, 1), PLAN)
     evaluation = objective.value_and_grad(image)
     direction = torch.randn(image.shape, generator=generator, dtype=torch.float64)
