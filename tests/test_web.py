@@ -292,7 +292,7 @@ def test_nobody_reads_what_is_not_theirs(server, portrait):
     assert requests.get(file + path, timeout=20).status_code == 403  # without a cookie
     # Nor by way of a job.
     call = f"{server.address}/gradio_api/call/stylize"
-    data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK]}
+    data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK, False]}
     assert theirs.post(call, json=data, timeout=20).status_code == 403
     assert mine.post(call, json=data, timeout=20).status_code == 200
     # What everyone sees.
@@ -353,7 +353,7 @@ def test_no_request_makes_the_server_ask_others(server, portrait):
         for address in (f"/gradio_api/proxy={elsewhere}", f"/gradio_api/file={elsewhere}"):
             assert session.get(server.address + address, timeout=20).status_code in (403, 404)
         for file in ({"path": elsewhere}, {"path": None, "url": elsewhere}, {"url": elsewhere}):
-            data = {"data": [file | {"meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK]}
+            data = {"data": [file | {"meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK, False]}
             answer = session.post(f"{server.address}/gradio_api/call/stylize", json=data, timeout=20)
             assert answer.status_code == 403
     finally:
