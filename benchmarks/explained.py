@@ -40,7 +40,7 @@ def main() -> None:
             except (OSError, ValueError, AttributeError, ImportError) as error:  # not all come with scikit-image
                 print(f"without {photo}: {error}")
         keep(explain.representations("chelsea", "mosaic", 192, 100), output)
-        keep(explain.unit_report(folder, "relu3_1", top=6, several=True), output)
+        keep(explain.unit_report(folder, "relu3_1", top=6), output)
     keep(explain.gram_report("swirls", "facets", "relu2_1"), output)
     keep(explain.statistics_report("coffee", "swirls", 192, 30), output)
     keep(explain.run_report(impasto.iterate("chelsea", "mosaic", preset("default", size=256))), output)

@@ -160,7 +160,7 @@ def _unit_row(
         row.append((f"{place.value:.0f}", units.patch(encoder, layer, picture, place)))
         if matters is None:
             gradient = units.guided(encoder, layer, unit, picture, place)
-            matters = units.patch(encoder, layer, figures.contrasted(gradient), place)
+            matters = figures.contrasted(units.patch(encoder, layer, gradient, place))
     row += [] if matters is None else [("what matters", matters)]
     return [*row, ("made for it", units.excite(encoder, layer, unit))]
 
