@@ -36,8 +36,6 @@ WINDOW, LEAST = 1 << 20, 1 << 15
 TAKEN, HELD = 1100, 220
 #: The photo is looked at in so many pixels, for what weaker strengths keep of it.
 LOOK = 1 << 18
-
-
 #: Of the statistics of earlier frames, what counts in the next one.
 MEMORY = 0.9
 #: (stage, part) -> the sums over the frames so far.
@@ -140,7 +138,7 @@ def _scene_steps(
     paintings = _paintings(model, scene, options, device, memo)
     window = _window(options, device, scene.size)
 
-    def finish(canvas: Tensor) -> Picture:  # clipped only when it is looked at: a large picture, tile after tile
+    def finish(canvas: Tensor) -> Picture:
         return scene.finish(canvas.clamp(0, 1))
 
     def steps() -> Iterator[Step]:
@@ -161,18 +159,25 @@ def _paintings(
 ) -> list[list[Part]]:
     """What is painted one after another: for strengths below 1, the photo in its own style first."""
     strengths = (0.0, options.strength) if options.strength < 1 else (options.strength,)
-    return [_parts(model, scene, strength, options, device, memo) for strength in strengths]
+    own: Code | None = None
+    if options.strength != 1:
+        small = images.resize(scene.seen, *images.fit_area(scene.size, min(LOOK, scene.size[0] * scene.size[1])))
+        own = code_of(model.network, Source("the photo", small.to(device)))
+    return [_parts(model, scene, strength, own, options, device, memo) for strength in strengths]
 
 
 def _parts(
-    model: Model, scene: Scene, strength: float, options: FastOptions, device: torch.device, memo: Memo
+    model: Model,
+    scene: Scene,
+    strength: float,
+    own: Code | None,
+    options: FastOptions,
+    device: torch.device,
+    memo: Memo,
 ) -> list[Part]:
-    """What is painted where, at the size of the photo, padded."""
+    """What is painted where, at the size of the photo, padded; `own` is the photo's code, where strength is not 1."""
     network, (height, width) = model.network, scene.size
-    mine: list[tuple[Code, float]] = []
-    if strength != 1:
-        small = images.resize(scene.seen, *images.fit_area(scene.size, min(LOOK, height * width)))
-        mine = [(code_of(network, Source("the photo", small.to(device))), 1 - strength)]
+    mine = [] if own is None else [(own, 1 - strength)]
     parts = []
     for region in scene.parts:
         codes = _codes(model, region, Scale(height, width, 1), options, device, memo) if strength else []
@@ -268,7 +273,8 @@ def _canvases(
         running: see `paint`.
 
     Returns:
-        (canvas, tiles done, tiles in all), the canvas `(3, h, w)` not clipped.
+        (canvas, tiles done, tiles in all), the canvas `(3, h, w)`; only the last is clipped to [0, 1], since to clip
+        a large picture after every tile takes longer than to paint it.
     """
     height, width = seen.shape[-2:]
     photo = _padded(seen, network.multiple)
@@ -283,7 +289,7 @@ def _canvases(
         if number < len(paintings):
             lost = photo - canvas
     canvas = canvas if lost is None else canvas + (1 - strength) * lost
-    yield canvas[:, :height, :width], total, total
+    yield canvas[:, :height, :width].clamp(0, 1), total, total
 
 
 class Painter:
@@ -291,8 +297,9 @@ class Painter:
 
     def __init__(self, scene: Scene, options: FastOptions, device: torch.device, memo: Memo) -> None:
         self._scene, self._strength, self._device = scene, options.strength, device
-        self._network = loaded(options, device, memo).network
-        self._paintings = _paintings(loaded(options, device, memo), scene, options, device, memo)
+        model = loaded(options, device, memo)
+        self._network = model.network
+        self._paintings = _paintings(model, scene, options, device, memo)
         self._window = _window(options, device, scene.size)
         self._running: Running = {}
 
@@ -301,7 +308,7 @@ class Painter:
         seen = (color.luminance(photo) if self._scene.luminous else photo).to(self._device)
         found = _canvases(self._network, seen, self._paintings, self._strength, self._window, self._running)
         ((canvas, _, _),) = deque(found, maxlen=1)
-        return canvas.clamp(0, 1)
+        return canvas
 
     def finish(self, canvas: Tensor, photo: Tensor) -> Picture:
         """The picture of a frame that was painted."""
