@@ -1,6 +1,7 @@
 """Sounds made: the objective chunk by chunk as the whole, statistics that come near, content that stays."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from impasto import audio
 from impasto.audio.encoders import encoder
 from impasto.audio.objective import Objective, canvas_of, chunks, samples_of, with_level
 from impasto.audio.sounds import Sound
-from impasto.audio.transfer import SoundTask, _prepared, iterate, iterate_texture, result_of, signal_to_noise
+from impasto.audio.transfer import SoundTask, _prepared, iterate, iterate_texture, result_of
 from impasto.checkpoints import Checkpoints
 from impasto.errors import BudgetError, SoundError
 from impasto.options import AudioOptions, SoundTextureOptions
@@ -101,6 +102,12 @@ class TestTexture:
         )
         assert torch.equal(one, two)
         assert not torch.equal(one, other)
+
+
+def signal_to_noise(signal: torch.Tensor, heard: torch.Tensor) -> float:
+    """In decibels."""
+    error = (heard - signal).square().mean().item()
+    return 10 * math.log10(signal.square().mean().item() / max(error, 1e-20))
 
 
 class TestStylize:

@@ -171,6 +171,12 @@ class TestStylize:
         with pytest.raises(ValueError, match="color match asks for the painting"):
             fast.stylize(photo, options=FastOptions(model="one.safetensors", color="match"))
 
+    @pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
+    def test_the_last_step_lies_between_black_and_white(self, shipped, photo, painting, strength):
+        image = last(photo, painting, size=64, strength=strength).image
+        assert image.min() >= 0
+        assert image.max() <= 1
+
     def test_memo_reads_a_painting_once(self, shipped, photo, painting, monkeypatch):
         seen = []
         look = type(shipped.network).look

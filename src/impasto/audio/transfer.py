@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -262,14 +260,3 @@ def _noise(shape: tuple[int, int], like: Tensor, seed: int) -> Tensor:
     shaped = F.interpolate(magnitude, spectrum.shape[-1], mode="linear", align_corners=True)[0]
     noise = torch.fft.irfft(spectrum * shaped, shape[-1])
     return noise * (LEVEL / max(noise.square().mean().sqrt().item(), 1e-12))
-
-
-def settings_text(settings: Mapping[str, object]) -> str:
-    """Settings as the comment of a sound."""
-    return json.dumps(settings)
-
-
-def signal_to_noise(signal: Tensor, heard: Tensor) -> float:
-    """In decibels."""
-    error = (heard - signal).square().mean().item()
-    return 10 * math.log10(signal.square().mean().item() / max(error, 1e-20))

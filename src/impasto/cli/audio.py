@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,10 +95,9 @@ def _check(output: Output, given: list[str]) -> None:
 
 def _medium() -> Medium:
     from impasto.audio import sounds
-    from impasto.audio.transfer import settings_text
     from impasto.cli.render import Medium
 
     def write(path: Path, sound: Any, bits: int, settings: dict[str, Any]) -> None:
-        sounds.write(path, sound, bits, settings_text(settings))
+        sounds.write(path, sound, bits, json.dumps(settings))
 
     return Medium(write, lambda path, size, bits: None, lambda sound: f"{sound.seconds:.1f} s at {sound.rate} Hz")

@@ -8,7 +8,7 @@ backpropagation (Springenberg et al., arXiv 1412.6806) in the place of deconvolu
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,8 +149,3 @@ def excite(encoder: Encoder, layer: str, unit: int, seed: int = 0, steps: int = 
         with torch.no_grad():
             image.clamp_(0, 1)
     return image.detach()[0]
-
-
-def named(files: Sequence[Path]) -> Iterator[Tensor | None]:
-    """Pictures of files, one after another."""
-    return (looked(path) for path in files)
