@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from impasto import cli
+from impasto import allocator
 
-cli._tame_allocator()
+allocator.tame()
 
 import torch  # noqa: E402
 

@@ -18,8 +18,8 @@ from benchmarks.subject import machine
 
 SIDES = (128, 181, 256, 362, 512, 724, 1024, 1448, 2048)
 CHILD = """
-from impasto import cli
-cli._tame_allocator()
+from impasto import allocator
+allocator.tame()
 import json, resource, sys
 from benchmarks.subject import median_seconds, subject
 side = int(sys.argv[1])

@@ -23,8 +23,8 @@ CASES = ["1=4GB", "4=4GB", "16=4GB", "36=4GB", "100=8GB"]
 #: Run in the child: the command line, with a stopwatch around each evaluation.
 CHILD = """
 import json, resource, sys, time
-from impasto import cli
-cli._tame_allocator()
+from impasto import allocator, cli
+allocator.tame()
 from impasto import memory, steps
 from impasto.objective import Objective
 seconds, plans = [], []

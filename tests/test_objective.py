@@ -104,8 +104,8 @@ def flat(encoder, image, layer):
 def test_presets_are_the_papers(name, content_loss, style_loss, alpha, beta, tiny_encoder, pictures):
     image, photo, painting = pictures
     encoder = dataclasses.replace(tiny_encoder, pooling=preset(name).pooling)
-    objective_at = transfer._objectives(encoder, preset(name), scene_of(photo, painting), {}, None, None)
-    objective = objective_at(Scale(*SIZE, 1), PLAN)
+    aims = transfer.Aims(encoder, preset(name), scene_of(photo, painting), None)
+    objective = aims.objective(Scale(*SIZE, 1), PLAN)
     ours = objective.value_and_grad(image)
     expected = alpha * content_loss(flat(encoder, image, "relu4_2"), flat(encoder, photo, "relu4_2"))
     assert_close(ours.terms["content relu4_2"], expected, rtol=1e-10, atol=0)
@@ -191,9 +191,8 @@ def test_content_is_measured_against_what_a_soft_painting_lets_be_kept(tiny_enco
 def test_layers_without_weight_cost_nothing(tiny_encoder, pictures):
     _, photo, painting = pictures
     options = StylizeOptions(content_weight=0.0, style_layers={"relu1_1": 1.0, "relu5_1": 0.0})
-    objective = transfer._objectives(tiny_encoder, options, scene_of(photo, painting), {}, None, None)(
-        Scale(*SIZE, 1), PLAN
-    )
+    aims = transfer.Aims(tiny_encoder, options, scene_of(photo, painting), None)
+    objective = aims.objective(Scale(*SIZE, 1), PLAN)
     assert objective.taps == {"relu1_1"}
     assert set(objective.value_and_grad(photo).terms) == {"style relu1_1"}
 
@@ -280,10 +279,8 @@ def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator
     image, photo, painting = (picture[..., :16, :16] for picture in pictures)
     keep = torch.rand(16, 16, generator=generator, dtype=torch.float64)
     options = StylizeOptions(style_layers="relu1_1,relu2_1", color=color)
-    at = transfer._objectives(
-        tiny_encoder, options, scene_of(photo, painting, keep, options.color == "luminance"), {}, None, None
-    )
-    objective = at(Scale(16, 16, 1), PLAN)
+    scene = scene_of(photo, painting, keep, options.color == "luminance")
+    objective = transfer.Aims(tiny_encoder, options, scene, None).objective(Scale(16, 16, 1), PLAN)
     evaluation = objective.value_and_grad(image)
     direction = torch.randn(image.shape, generator=generator, dtype=torch.float64)
     up, down = (objective.value_and_grad(image + s * 1e-6 * direction).loss for s in (1, -1))

@@ -107,10 +107,7 @@ def test_the_grid_is_the_one_that_sees_least_twice():
         assert max(tile.pixels for tile in tiles) <= most
         seen = sum(tile.pixels for tile in tiles)
         for rows, columns in itertools.product(range(1, 12), range(1, 40)):
-            spans = [
-                tiling._spans(length, count, 80, 16, False)
-                for length, count in zip(size, (rows, columns), strict=True)
-            ]
+            spans = [tiling.bands(length, count, 16, 80) for length, count in zip(size, (rows, columns), strict=True)]
             pixels = [row.seen * column.seen for row, column in itertools.product(*spans)]
             assert max(pixels) > most or sum(pixels) >= seen
     (smallest,) = {

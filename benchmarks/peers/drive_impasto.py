@@ -3,10 +3,10 @@
 import sys
 import time
 
-from impasto import cli
+from impasto import allocator
 
 start = time.monotonic()
-cli._tame_allocator()
+allocator.tame()
 
 import impasto  # noqa: E402
 

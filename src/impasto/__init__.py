@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from impasto.errors import (
         BudgetError,
         CheckpointError,
+        ClusterError,
         ExtraError,
         ImpastoError,
         PictureError,
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from impasto.images import Picture, read, write
-    from impasto.options import FastOptions, ReconstructOptions, StylizeOptions, TextureOptions, TrainOptions
+    from impasto.options import (
+        BatchOptions,
+        FastOptions,
+        ReconstructOptions,
+        StylizeOptions,
+        TextureOptions,
+        TrainOptions,
+    )
     from impasto.presets import PRESETS, preset
     from impasto.reconstructions import iterate_reconstruction, reconstruct
     from impasto.steps import Step
@@ -36,6 +44,7 @@ _ROOMS = {
     "errors": (
         "BudgetError",
         "CheckpointError",
+        "ClusterError",
         "ExtraError",
         "ImpastoError",
         "PictureError",
@@ -43,7 +52,14 @@ _ROOMS = {
         "WeightsError",
     ),
     "images": ("Picture", "read", "write"),
-    "options": ("FastOptions", "ReconstructOptions", "StylizeOptions", "TextureOptions", "TrainOptions"),
+    "options": (
+        "BatchOptions",
+        "FastOptions",
+        "ReconstructOptions",
+        "StylizeOptions",
+        "TextureOptions",
+        "TrainOptions",
+    ),
     "presets": ("PRESETS", "preset"),
     "reconstructions": ("iterate_reconstruction", "reconstruct"),
     "steps": ("Step",),
@@ -54,9 +70,11 @@ _ROOMS = {
 
 __all__ = [
     "PRESETS",
+    "BatchOptions",
     "BudgetError",
     "CheckpointError",
     "Checkpoints",
+    "ClusterError",
     "ExtraError",
     "FastOptions",
     "ImpastoError",

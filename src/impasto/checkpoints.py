@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: Of the layout of the file.
 FORMAT = 1
+#: One that takes more than a second is written no more often than every so many times what it takes.
+WORTH = 20
 #: Options that say where and for how long, not what: a run may go on with others.
 FREE = ("memory", "device", "time_budget")
 
@@ -92,6 +95,7 @@ class Keeper:
 
     def __init__(self, where: Checkpoints | None, options: Options, pictures: Mapping[str, str]) -> None:
         self._where, self._saved, self._evaluations = where, 0.0, -1
+        self._cost = 0.0  # seconds that it takes
         if where is not None:
             self._settings = settings_of(options, pictures)
             check_writable(where.path)
@@ -117,16 +121,19 @@ class Keeper:
 
     def keep(self, checkpoint: Checkpoint, at_once: bool = False) -> None:
         """Write the checkpoint if it is time; where that fails, say so: the run goes on without."""
-        if self._where is None or not (at_once or checkpoint.seconds - self._saved >= self._where.every):
+        if self._where is None:
+            return
+        every = max(self._where.every, WORTH * self._cost if self._cost > 1 else 0)
+        if not (at_once or checkpoint.seconds - self._saved >= every):
             return
         if checkpoint.evaluations in (self._evaluations, 0) or not checkpoint.state.settled:
             return  # it is there already, or there is nothing, or no more than half of it
         if at_once and checkpoint.evaluations == 1:
             return  # nothing but the start
-        self._saved = checkpoint.seconds
+        self._saved, begun = checkpoint.seconds, time.monotonic()
         try:
             save(self._where.path, checkpoint, self._settings)
-            self._evaluations = checkpoint.evaluations
+            self._evaluations, self._cost = checkpoint.evaluations, time.monotonic() - begun
         except ImpastoError as error:
             log.warning("no checkpoint: %s", error)
 
@@ -182,11 +189,18 @@ def save(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Non
         "products": [product for _, _, product in state.pairs],
         "age": state.age,
         "falls": state.falls,
+        "names": list(pictures),
     }
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    with draft_of(path) as draft, open(draft, "wb") as file:
-        arrays: dict[str, Any] = {name: picture.cpu().numpy() for name, picture in pictures.items()}
-        np.savez(file, about=text, **arrays)
+    with draft_of(path) as draft, zipfile.ZipFile(draft, "w") as file:
+
+        def add(name: str, array: np.ndarray[Any, Any]) -> None:
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+        add("about", text)
+        for name, picture in pictures.items():  # one after another: they may lie elsewhere
+            add(name, picture.cpu().numpy())
 
 
 def load(path: Path, settings: Mapping[str, Any], device: torch.device) -> Checkpoint:
@@ -204,6 +218,8 @@ def load(path: Path, settings: Mapping[str, Any], device: torch.device) -> Check
             }
         if len({picture.shape for picture in pictures.values() if picture.numel()}) != 1:
             raise ValueError("its pictures differ in size")
+        if sorted(about["names"]) != sorted(pictures):
+            raise ValueError("some of its pictures are missing")
         if about["format"] != FORMAT:
             raise CheckpointError(
                 f"{path} is of impasto {about['settings']['made by']['impasto']}, whose checkpoints this version "

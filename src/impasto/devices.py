@@ -1,7 +1,8 @@
-"""What the machine offers: devices to compute on, and the memory that is free."""
+"""What the machine offers: devices to compute on, cores, and the memory that is free."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,12 @@ def choose_device(name: str) -> torch.device:
         here = ", ".join(device for device, there in available.items() if there)
         raise ValueError(f"device {name} is not available here; choose from auto, {here}")
     return torch.device(name)
+
+
+def cores() -> int:
+    """The processor's cores that this process may use."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return count or 1
 
 
 def used() -> int:

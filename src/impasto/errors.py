@@ -31,3 +31,7 @@ class ExtraError(ImpastoError):
 
 class SoundError(ImpastoError):
     """A sound that cannot be read, or with which nothing can be done."""
+
+
+class ClusterError(ImpastoError):
+    """A cluster that cannot be reached, or whose workers were lost."""

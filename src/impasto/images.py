@@ -83,8 +83,8 @@ class Picture:
         return bands.permute(1, 2, 0).cpu().numpy()
 
 
-#: Anything that `read` takes: a file's path, a PIL picture, an array, a tensor, or what it gave before.
-PictureLike = str | os.PathLike[str] | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
+#: Anything that `read` takes: a file's path or content, a PIL picture, an array, a tensor, or what it gave before.
+PictureLike = str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
 
 
 def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
@@ -118,9 +118,9 @@ def resize(bands: Tensor, height: int, width: int, wrap: bool = False) -> Tensor
 
 
 def read(source: PictureLike, what: str = "the picture") -> Picture:
-    """A picture from a file, a PIL picture, an array or a tensor.
+    """A picture from a file, or what is in one, from a PIL picture, an array or a tensor.
 
-    Files and PIL pictures: EXIF orientation is applied, embedded ICC profiles are converted to sRGB, grey,
+    Files, their bytes, PIL pictures: EXIF orientation is applied, embedded ICC profiles are converted to sRGB, grey,
     palette, CMYK and 16-bit pictures are expanded, alpha is kept apart; of several frames the first is taken.
     Arrays are `(h, w)`, `(h, w, 1|2|3|4)`, tensors `(c, h, w)` or `(1, c, h, w)`: integers of 8 or 16 bits
     over their full range, or floats in [0, 1]; sRGB. A `Picture` stays itself.
@@ -146,8 +146,11 @@ def read(source: PictureLike, what: str = "the picture") -> Picture:
         return _from_pil(source, what)
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(source), what)
+    if isinstance(source, bytes):
+        return _decoded(pyvips.Source.new_from_memory(source), BytesIO(source), what)
     raise ValueError(
-        f"{what} is of type {type(source).__name__}; needed is a path, a PIL picture, an array or a tensor"
+        f"{what} is of type {type(source).__name__}; needed is a path, a file's bytes, a PIL picture, an array or a "
+        "tensor"
     )
 
 
@@ -201,11 +204,16 @@ def _from_file(path: Path, what: str) -> Picture:
         raise PictureError(f"no such file: {path} ({what})")
     if path.is_dir():
         raise PictureError(f"{path} is a folder; {what} must be a file")
+    return _decoded(path, path, str(path))
+
+
+def _decoded(source: Any, again: Path | BytesIO, what: str) -> Picture:
+    """A picture from where libvips reads it, or Pillow again."""
     try:
-        image = _open(path)
+        image = _open(source)
     except pyvips.Error as error:
-        return _from_rare_file(path, _reason(error))
-    return _decode(image, str(path))
+        return _from_rare_file(again, what, _reason(error))
+    return _decode(image, what)
 
 
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -226,22 +234,23 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
         raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from None
 
 
-def _open(path: str | os.PathLike[str]) -> Any:
+def _open(given: str | os.PathLike[str] | pyvips.Source) -> Any:
     # libvips would take "[…]" at a name's end for options: a source has no name to misread.
-    return pyvips.Image.new_from_source(pyvips.Source.new_from_file(os.fspath(path)), "", fail_on="error")
+    source = given if isinstance(given, pyvips.Source) else pyvips.Source.new_from_file(os.fspath(given))
+    return pyvips.Image.new_from_source(source, "", fail_on="error")
 
 
-def _from_rare_file(path: Path, reason: str) -> Picture:
+def _from_rare_file(given: Path | BytesIO, what: str, reason: str) -> Picture:
     """BMP, TGA and other formats that libvips leaves to Pillow."""
     try:
         # What Pillow warns of, large pictures and flaws, is checked here, or does not matter.
-        with warnings.catch_warnings(action="ignore"), PIL.Image.open(path) as image:
-            _check_pixels(*image.size, str(path))
-            return _from_pil(image, str(path))
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(given) as image:
+            _check_pixels(*image.size, what)
+            return _from_pil(image, what)
     except PIL.UnidentifiedImageError:
-        raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from None
+        raise PictureError(f"cannot read {what}: not a picture, or damaged ({reason})") from None
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise PictureError(f"cannot read {path}: {error}") from None
+        raise PictureError(f"cannot read {what}: {error}") from None
 
 
 def _check_pixels(width: int, height: int, what: str) -> None:

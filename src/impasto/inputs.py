@@ -60,7 +60,7 @@ def read_styles(
         ValueError: no style at all, or a name that is neither a file nor built in.
         PictureError: see `images.read`.
     """
-    one = isinstance(given, (str, os.PathLike, PIL.Image.Image, Picture, Tensor)) or hasattr(given, "shape")
+    one = isinstance(given, (str, os.PathLike, bytes, PIL.Image.Image, Picture, Tensor)) or hasattr(given, "shape")
     styles = cast(Sequence[PictureLike], [given] if one else given)
     if not styles:
         raise ValueError("no style was given; needed is one at least")

@@ -235,21 +235,48 @@ class Objective:
     def value_and_grad(self, canvas: Tensor) -> Evaluation:
         """The objective and its gradient at what is optimised, `(1, 3, h, w)`, sRGB in [0, 1]."""
         image = self.view(canvas)
+        values, slopes = self.slopes(self.sums(image)) if self.tiles else ({}, {})
+        gradient = self.pull(image, values, slopes)
+        if self.total_variation:
+            values["total variation"] = add_total_variation(image, gradient, self.total_variation)
+        gradient = self.view.back(gradient)
+        if self.anchor is not None:
+            values["temporal"] = self.anchor.add(canvas, gradient)
+        values = self.in_order(values)
+        return Evaluation(sum(values.values()), values, gradient)
+
+    def in_order(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Terms' values in the order of the terms, whichever pass they came from."""
+        order = [term.name for term in self.parts if term.name in values]
+        return {name: values[name] for name in [*order, *values]}
+
+    def sums(self, image: Tensor) -> dict[str, Sums]:
+        """The style terms' sums over all tiles, by name: the first pass."""
+        styles = [term for term in self.parts if isinstance(term, Style)]
+        sums: dict[str, Sums] = {}
+        for tile, layer, features in walk(self.encoder, image, {term.layer for term in styles}, self.tiles):
+            stride = self.encoder.stride(layer)
+            for term in styles:
+                if term.layer == layer:
+                    where = None if term.where is None else tile.owned(term.where, stride)
+                    part = term.sums(features, where)
+                    sums[term.name] = sums[term.name] + part if term.name in sums else part
+        return sums
+
+    def slopes(self, sums: Mapping[str, Sums]) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """The style terms' values, and d value / d sums, by name."""
+        found = {term.name: term.slope(sums[term.name]) for term in self.parts if isinstance(term, Style)}
+        values = {name: value for name, (value, _) in found.items()}
+        return values, {name: slope for name, (_, slope) in found.items()}
+
+    def pull(self, image: Tensor, values: dict[str, float], slopes: Mapping[str, Tensor]) -> Tensor:
+        """The gradient of all terms by the image, tile after tile: the second pass; fills in the values not known."""
         height, width = image.shape[-2:]
-        values, slopes = self._slopes(image) if self.tiles else ({}, {})
         gradient = torch.zeros(image.shape, dtype=image.dtype, device=image.device)
         for tile in self.tiles or (whole(height, width),) if self.parts else ():
             pull = self._pull(tile, (height, width), values, slopes)
             tile.add(gradient, self.encoder.gradient(tile.window(image), self.taps, pull))
-        if self.total_variation:
-            values["total variation"] = add_total_variation(image, gradient, self.total_variation)
-        # In the order of the terms, whichever pass they came from.
-        order = [name for term in self.parts if (name := term.name) in values]
-        values = {name: values[name] for name in [*order, *values]}
-        gradient = self.view.back(gradient)
-        if self.anchor is not None:
-            values["temporal"] = self.anchor.add(canvas, gradient)
-        return Evaluation(sum(values.values()), values, gradient)
+        return gradient
 
     def _pull(
         self, tile: Tile, size: tuple[int, int], values: dict[str, float], slopes: Mapping[str, Tensor]
@@ -289,22 +316,6 @@ class Objective:
             raise ValueError("content terms without a target need the photo")
         return {layer: features for _, layer, features in walk(self.encoder, self.photo, layers, [tile])}
 
-    def _slopes(self, image: Tensor) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """The style terms' values, and d value / d sums, by name: what the first pass is for."""
-        styles = [term for term in self.parts if isinstance(term, Style)]
-        sums: dict[str, Sums] = {}
-        for tile, layer, features in walk(self.encoder, image, {term.layer for term in styles}, self.tiles):
-            stride = self.encoder.stride(layer)
-            for term in styles:
-                if term.layer == layer:
-                    where = None if term.where is None else tile.owned(term.where, stride)
-                    part = term.sums(features, where)
-                    sums[term.name] = sums[term.name] + part if term.name in sums else part
-        found = {term.name: term.slope(sums[term.name]) for term in styles}
-        return {name: value for name, (value, _) in found.items()}, {
-            name: slope for name, (_, slope) in found.items()
-        }
-
 
 def positions_of(features: Tensor) -> Tensor:
     """`(1, n, h, w)` as the `(n, m)` that statistics take: a view where it can be, and so is its gradient."""
@@ -319,15 +330,20 @@ def add_total_variation(image: Tensor, gradient: Tensor, weight: float, band: in
     of its size.
     """
     height, width = image.shape[-2:]
-    factor, value = weight / (height * width), 0.0
-    for start in range(0, height, band):
-        rows = image[..., start : min(start + band + 1, height), :]
-        down = rows.diff(dim=-2)
-        right = rows[..., : min(band, height - start), :].diff(dim=-1)
-        value += factor * (right.square().sum().item() + down.square().sum().item())
-        part = gradient[..., start : start + rows.shape[-2], :]
-        part[..., 1:, :].add_(down, alpha=2 * factor)
-        part[..., : down.shape[-2], :].sub_(down, alpha=2 * factor)
-        part[..., : right.shape[-2], 1:].add_(right, alpha=2 * factor)
-        part[..., : right.shape[-2], :-1].sub_(right, alpha=2 * factor)
+    factor = weight / (height * width)
+    return sum(
+        add_variation(image, gradient, start, min(start + band, height), factor) for start in range(0, height, band)
+    )
+
+
+def add_variation(image: Tensor, gradient: Tensor, start: int, stop: int, factor: float) -> float:
+    """`factor` times the squared differences of rows `start` to `stop` to their right and lower neighbours."""
+    rows, part = image[..., start : stop + 1, :], gradient[..., start : stop + 1, :]
+    down = rows.diff(dim=-2)
+    right = rows[..., : stop - start, :].diff(dim=-1)
+    part[..., 1:, :].add_(down, alpha=2 * factor)
+    part[..., : down.shape[-2], :].sub_(down, alpha=2 * factor)
+    part[..., : right.shape[-2], 1:].add_(right, alpha=2 * factor)
+    part[..., : right.shape[-2], :-1].sub_(right, alpha=2 * factor)
+    value: float = factor * (right.square().sum().item() + down.square().sum().item())
     return value

@@ -22,6 +22,8 @@ Method = Literal["lbfgs", "adam"]
 ValueAndGrad = Callable[[Tensor], Evaluation]
 Pair = tuple[Tensor, Tensor, float]
 
+#: Numbers that are multiplied and added up in single precision at once.
+PART = 1 << 15
 #: How often in a row a step is made smaller before the search is given up.
 PATIENCE = 10
 
@@ -154,7 +156,19 @@ def lbfgs(objective: ValueAndGrad, state: State, history: int = 10, first_step: 
 
 def _dot(a: Tensor, b: Tensor) -> float:
     """Σ a b, without a tensor of the products."""
-    return torch.dot(a.flatten(), b.flatten()).item()
+    return dot(a, b) if isinstance(a, Tensor) else a.dot(b).item()
+
+
+def dot(a: Tensor, b: Tensor) -> float:
+    """Σ a b of two tensors.
+
+    On processors part by part, and the parts in double precision: in one go, single precision loses four digits of a
+    large picture, and what is left depends on how many threads and workers share it.
+    """
+    one, two = a.flatten(), b.flatten()
+    if one.device.type != "cpu":
+        return float(one.dot(two).item())
+    return sum(float(x.dot(y)) for x, y in zip(one.split(PART), two.split(PART), strict=True))
 
 
 def _shrink(here: float, slope: float, there: float) -> float:
@@ -232,7 +246,7 @@ def _arrive(state: State, image: Tensor, evaluation: Evaluation, evaluations: in
     if state.evaluation is None or is_finite(evaluation):
         state.image, state.evaluation, state.evaluations = image, _bare(evaluation), evaluations
     if is_finite(evaluation):
-        first, second = state.moments or (torch.zeros_like(gradient), torch.zeros_like(gradient))
+        first, second = state.moments or (gradient.clone().zero_(), gradient.clone().zero_())
         first.lerp_(gradient, 0.1)
         second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         state.moments, state.age = (first, second), state.age + 1

@@ -288,6 +288,11 @@ class StylizeOptions(PhotoOptions, StyledOptions):
         return self.style_weight * self.strength * self.strength * self.strength
 
     @property
+    def stylize_options(self) -> StylizeOptions:
+        """Those of a single picture, where there is more to decide."""
+        return StylizeOptions(**{field.name: getattr(self, field.name) for field in fields(StylizeOptions)})
+
+    @property
     def fast_options(self) -> FastOptions:
         """The options of the fast way that come nearest."""
         shared = {field.name for field in fields(FastOptions)} & {field.name for field in fields(self)}
@@ -301,6 +306,38 @@ class StylizeOptions(PhotoOptions, StyledOptions):
             self.weight_of_style * sum(self.layers_of_style.values())
         ):
             raise ValueError("both content and style weigh nothing: there is nothing to optimise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(StylizeOptions):
+    """How to repaint many photos."""
+
+    operation: ClassVar[str] = "batch"
+
+    fast: bool = option(
+        False, "Picture", "One pass of a network per picture: a hundred times as fast, fewer strokes."
+    )
+    model: str | None = option(
+        None,
+        "Network",
+        "With --fast: a model of 'impasto train'; by default the one that comes along.",
+        metavar="FILE",
+    )
+    workers: int | None = option(
+        None, "Machine", "Pictures to paint at a time. By default as many as there are cores and memory.", least=1
+    )
+    threads: int | None = option(None, "Machine", "Threads that paint one picture, 1 by default.", least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        masks = [f"content_mask {name}" for name, mask in self.content_mask.items() if mask != "alpha"]
+        masks += [f"style_mask {name}" for name in self.style_mask]
+        if masks:
+            raise ValueError(f"{masks[0]} belongs to one picture; a batch takes no masks but the photos' own alpha")
+        if self.style_weights:
+            raise ValueError("style_weights share a picture out among styles; in a batch each style has its own")
+        if self.init not in get_args(Init):
+            raise ValueError(f"init is {self.init!r}; a batch starts from one of {', '.join(get_args(Init))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -458,11 +495,6 @@ class VideoOptions(StylizeOptions):
         None, "Video", "Frames a second, of a folder of pictures; 25 by default.", above=0, given=True
     )
     crf: int = option(18, "Video", "The encoder's quality: 0 is the best, 51 the smallest file.", least=0)
-
-    @property
-    def stylize_options(self) -> StylizeOptions:
-        """Those of a single frame."""
-        return StylizeOptions(**{field.name: getattr(self, field.name) for field in fields(StylizeOptions)})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,6 +16,7 @@ from impasto.fields import GROUPS, default_of, fields_of, unknown
 from impasto.files import check_writable, draft_of
 from impasto.options import (
     AudioOptions,
+    BatchOptions,
     FastOptions,
     Options,
     ReconstructOptions,
@@ -33,6 +34,7 @@ KINDS: dict[str, type[Options]] = {
     for kind in (
         StylizeOptions,
         FastOptions,
+        BatchOptions,
         VideoOptions,
         AudioOptions,
         TextureOptions,
@@ -95,12 +97,12 @@ def preset(name: str = "default", **changes: Any) -> StylizeOptions:
 
 def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
     """Options of any kind from a preset, with changes; see `preset`."""
-    named = PRESETS if kind is StylizeOptions else {"default": PRESETS["default"]}
+    named = PRESETS if kind in (StylizeOptions, BatchOptions) else {"default": PRESETS["default"]}
     if name in named:
         values = named[name]
     elif Path(name).is_file():
         operation, values = load(Path(name))
-        if operation != kind.operation:
+        if not issubclass(kind, KINDS[operation]):
             raise PresetError(f"{name} holds settings of {operation!r}; needed are those of {kind.operation!r}")
     else:
         raise ValueError(f"unknown preset {name!r}: no such file, and the names are {', '.join(named)}")

@@ -20,7 +20,7 @@ from impasto.errors import BudgetError
 from impasto.images import Picture
 from impasto.memory import Plan
 from impasto.objective import Evaluation, Objective
-from impasto.optimize import METHODS, State, is_finite
+from impasto.optimize import METHODS, Point, State, is_finite
 from impasto.options import DescentOptions
 from impasto.schedule import Scale
 
@@ -98,11 +98,6 @@ class Work(Protocol):
         ...
 
     @property
-    def wrap(self) -> bool:
-        """Whether it tiles."""
-        ...
-
-    @property
     def pictures(self) -> Mapping[str, str]:
         """Hashes of what the operation was given."""
         ...
@@ -119,9 +114,39 @@ class Work(Protocol):
         """What is kept of a canvas `(c, h, w)`."""
         ...
 
+    def place(self, image: Tensor, scale: Scale, /) -> Tensor:
+        """A canvas `(1, c, h, w)` of a scale's size, where it is optimised, from an image `(c, h', w')`."""
+        ...
+
+    def restored(self, state: State, scale: Scale, /) -> State:
+        """The state of a checkpoint, where it is optimised."""
+        ...
+
+    def guarded(self, search: Callable[[], Iterator[Point]], state: State, /) -> Iterator[Point]:
+        """The points of an optimiser that starts from `state` and keeps it up to date; whatever happens to parts."""
+        ...
+
+
+class Here:
+    """A canvas in this process."""
+
+    wrap = False
+
+    def place(self, image: Tensor, scale: Scale) -> Tensor:
+        """A canvas `(1, c, h, w)` of a scale's size."""
+        return images.resize(image, scale.height, scale.width, self.wrap)[None]
+
+    def restored(self, state: State, scale: Scale) -> State:
+        """The state of a checkpoint, as it is."""
+        return state
+
+    def guarded(self, search: Callable[[], Iterator[Point]], state: State) -> Iterator[Point]:
+        """The points: nothing is lost but with the process."""
+        return search()
+
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Task(Here):
     """What an operation optimises.
 
     Attributes:
@@ -222,14 +247,14 @@ def _descend(
         if resumed is not None and index < resumed.scale:
             continue
         if resumed is not None:
-            state, evaluations = resumed.state, resumed.before
+            state, evaluations = task.restored(resumed.state, scale), resumed.before
             clock.resume(index, resumed.seconds, resumed.entered)
             resumed = None
         elif index > 0 and not clock.enter(index):
             log.warning("out of time before %d×%d px", scale.width, scale.height)
             break
         else:
-            state = State(images.resize(state.image[0], scale.height, scale.width, task.wrap)[None])
+            state = State(task.place(state.image[0], scale))
         objective = _Careful(task, scale, plan)
         if not objective.parts:
             continue  # the masks vanish at every layer: nothing to go by at this size
@@ -241,8 +266,11 @@ def _descend(
             plans = [plan for _, plan in scales]
             return Checkpoint(plans, index, evaluations, clock.seconds, clock.entered, state)
 
+        def search(plan: Plan = plan, objective: _Careful = objective, state: State = state) -> Iterator[Point]:
+            return METHODS[plan.method](objective, state, plan.history, options.rate)
+
         try:
-            for point in METHODS[plan.method](objective, state, plan.history, options.rate):
+            for point in task.guarded(search, state):
                 if not is_finite(point.evaluation) and index == 0:
                     raise ValueError(
                         f"the loss is {point.evaluation.loss} at the start; use smaller weights or strength"
@@ -276,7 +304,7 @@ def _descend(
         if not is_finite(point.evaluation):
             break
         state = State(state.image)  # what else is remembered goes: the next scale needs the memory
-        del objective, point, checkpoint
+        del objective, point, checkpoint, search
 
 
 class _Careful:

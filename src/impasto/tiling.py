@@ -33,6 +33,10 @@ class Span:
         """The length of the window."""
         return self.seen_to - self.seen_from
 
+    def since(self, start: int) -> Span:
+        """The same, counted from there."""
+        return Span(self.start - start, self.stop - start, self.seen_from - start, self.seen_to - start)
+
     def window(self, stride: int) -> slice:
         """The seen positions of a layer, counted in the whole picture."""
         return slice(self.seen_from // stride, self.seen_to // stride)
@@ -67,6 +71,10 @@ class Tile:
     def pixels(self) -> int:
         """Of the window."""
         return self.rows.seen * self.columns.seen
+
+    def since(self, row: int) -> Tile:
+        """The same, its rows counted from there."""
+        return Tile(self.rows.since(row), self.columns, self.wraps)
 
     def window(self, picture: Tensor, stride: int = 1) -> Tensor:
         """What is seen of a picture `(…, h, w)`, or of a layer of it that does not go on at the opposite border."""
@@ -131,16 +139,31 @@ def divide(encoder: Encoder, taps: Collection[str], height: int, width: int, mos
     return grid(height, width, most, stride, halo(encoder, taps), wraps)
 
 
-def grid(height: int, width: int, most: int, stride: int, reach: int, wraps: bool = False) -> tuple[Tile, ...]:
-    """The tiles of `divide`: of sides that are multiples of `stride`, each of which sees `reach` pixels beyond."""
-    rows, columns = (
-        [_spans(length, count, reach, stride, wraps) for count in _counts(length // stride)]
-        for length in (height, width)
-    )
+def grid(
+    height: int,
+    width: int,
+    most: int,
+    stride: int,
+    reach: int,
+    wraps: bool = False,
+    band: tuple[int, int] | None = None,
+) -> tuple[Tile, ...]:
+    """The tiles of `divide`: of sides that are multiples of `stride`, each of which sees `reach` pixels beyond.
+
+    Of a `band` of rows, from one multiple of `stride` up to another or to the end, if one is given.
+    """
+    start, stop = band or (0, height)
+    rows = [_spans(start, stop, height, count, reach, stride, wraps) for count in _counts((stop - start) // stride)]
+    columns = [_spans(0, width, width, count, reach, stride, wraps) for count in _counts(width // stride)]
     choices = itertools.product(_measured(rows), _measured(columns))
     # By how far the windows are too large, then by how many pixels they see in all.
     best = min(choices, key=lambda choice: (max(0, choice[0][0] * choice[1][0] - most), choice[0][1] * choice[1][1]))
     return tuple(Tile(row, column, wraps) for row in best[0][2] for column in best[1][2])
+
+
+def bands(height: int, count: int, stride: int, reach: int) -> list[Span]:
+    """The rows of a picture in so many parts, multiples of `stride`, each of which sees `reach` pixels beyond."""
+    return _spans(0, height, height, count, reach, stride, False)
 
 
 def _counts(squares: int) -> list[int]:
@@ -153,15 +176,16 @@ def _measured(divisions: list[list[Span]]) -> list[tuple[int, int, list[Span]]]:
     return [(max(span.seen for span in spans), sum(span.seen for span in spans), spans) for spans in divisions]
 
 
-def _spans(length: int, count: int, halo: int, stride: int, wraps: bool) -> list[Span]:
-    squares = max(1, length // stride)  # what is left over beyond them belongs to the last tile
-    starts = [round(index * squares / count) * stride for index in range(count)]
-    stops = [*starts[1:], length]
+def _spans(start: int, stop: int, side: int, count: int, halo: int, stride: int, wraps: bool) -> list[Span]:
+    """A side's part from `start` to `stop`, divided."""
+    squares = max(1, (stop - start) // stride)  # what is left over beyond them belongs to the last tile
+    starts = [start + round(index * squares / count) * stride for index in range(count)]
+    stops = [*starts[1:], stop]
     if wraps:
-        return [Span(start, stop, start - halo, stop + halo) for start, stop in zip(starts, stops, strict=True)]
+        return [Span(first, last, first - halo, last + halo) for first, last in zip(starts, stops, strict=True)]
     return [
-        Span(start, stop, max(0, start - halo), min(length, stop + halo))
-        for start, stop in zip(starts, stops, strict=True)
+        Span(first, last, max(0, first - halo), min(side, last + halo))
+        for first, last in zip(starts, stops, strict=True)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +20,7 @@ from impasto.fast import painting
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity, remembered
 from impasto.memory import FLOAT, PICTURE, Plan
-from impasto.objective import Anchor, Nearest, Objective, Style, View
+from impasto.objective import Anchor, Nearest, Objective, Style, Term, View
 from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
 from impasto.scene import Scene, arrange, palette
@@ -73,46 +74,58 @@ def iterate(
     options, known = options or StylizeOptions(), {} if memo is None else memo
     device = choose_device(options.device)
     scene = arrange(content, styles, options, device, known)
-    size, parts = scene.size, scene.parts
     if options.color == "palette":
         return iter([only_step(palette(scene, options), scene.finish, time.monotonic() - started)])
 
-    scales = schedule.plan(*size, options.iterations, _scale_count(options))
-    network = (options.weights, options.pooling, options.padding, options.preprocessing)
-    encoder = remembered(known, ("encoder", network), lambda: weights.load(*network))
-    style_layers = options.layers_of_style if options.weight_of_style else {}
-    taps = {**options.content_layers, **style_layers}
-    encoder.check_size(*size, taps, "the result")
-    regions.check_regions(parts, encoder, style_layers, scales, options)
-
-    start = _start(options, scene, device) if anchor is None else anchor.start
-    encoder = encoder.up_to(taps).to(device)
-    objective_at = _objectives(encoder, options, scene, memo, identity(content), anchor)
-    content_layers = options.content_layers if options.content_weight else {}
-    nearest = options.statistic == "nearest"
+    aims, scales = aims_of(scene, options, device, known, memo, identity(content), anchor)
+    start = start_of(options, scene, device) if anchor is None else anchor.start
     task = Task(
-        encoder,
-        content_layers,
-        style_layers,
-        nearest,
-        objective_at,
+        aims.encoder,
+        options.content_layers if options.content_weight else {},
+        options.layers_of_style if options.weight_of_style else {},
+        options.statistic == "nearest",
+        aims.objective,
         scene.finish,
-        size,
-        extra=_extra(scene),
-        pictures=_hashes(options, scene, start) if checkpoints else {},
+        scene.size,
+        extra=extra(scene),
+        pictures=hashes_of(options, scene, start) if checkpoints else {},
     )
     clock = Clock(started, options.time_budget, scales)
     return descend(task, options, scales, start.to(device), clock, checkpoints)
 
 
-def _extra(scene: Scene) -> float:
+def aims_of(
+    scene: Scene,
+    options: StylizeOptions,
+    device: torch.device,
+    known: Memo,
+    memo: Memo | None,
+    content: Hashable,
+    anchor: Anchor | None = None,
+) -> tuple[Aims, tuple[Scale, ...]]:
+    """What a scene's picture is judged by, and the scales it goes through.
+
+    Raises:
+        ValueError: pictures too small for the layers, masks that leave nothing.
+    """
+    scales = schedule.plan(*scene.size, options.iterations, _scale_count(options))
+    network = (options.weights, options.pooling, options.padding, options.preprocessing)
+    encoder = remembered(known, ("encoder", network), lambda: weights.load(*network))
+    style_layers = options.layers_of_style if options.weight_of_style else {}
+    taps = {**options.content_layers, **style_layers}
+    encoder.check_size(*scene.size, taps, "the result")
+    regions.check_regions(scene.parts, encoder, style_layers, scales, options)
+    return Aims(encoder.up_to(taps).to(device), options, scene, content, memo, anchor), scales
+
+
+def extra(scene: Scene) -> float:
     """Bytes per pixel of the picture that masks take, at every layer, and views of the canvas."""
     masks = sum(part.where is not None for part in scene.parts) + (scene.keep is not None)
     views = scene.luminous + (scene.keep is not None)
     return masks * 2.5 * FLOAT + views * 2 * PICTURE
 
 
-def _hashes(options: StylizeOptions, scene: Scene, start: Tensor) -> dict[str, str]:
+def hashes_of(options: StylizeOptions, scene: Scene, start: Tensor) -> dict[str, str]:
     """What a run is given, by names for people."""
     original = scene.original
     given = {"content": original.rgb, "alpha of the content": original.alpha, "mask 'keep'": scene.keep}
@@ -128,71 +141,118 @@ _SEEN_BY = ("weights", "preprocessing", "pooling", "padding", "color", "color_ma
 _STYLE_BY = (*_SEEN_BY, "statistic", "style_norm", "style_scale", "style_weights", "style_mask")
 
 
-def _objectives(
-    encoder: Encoder,
-    options: StylizeOptions,
-    scene: Scene,
-    memo: Memo | None,
-    content: Hashable,
-    anchor: Anchor | None,
-) -> Callable[[Scale, Plan], Objective]:
-    """Makes the objective of a scale, computed as planned.
+@dataclass(frozen=True, eq=False)
+class Aims:
+    """What a picture is judged by, at any scale.
 
-    What only the targets depend on is computed once for all runs that share `memo`.
+    Attributes:
+        encoder: on the device to compute on.
+        content: what tells the photo from others.
+        memo: what runs share; what only the targets depend on is computed once for all of them.
+        anchor: what the last scale is kept near, if anything.
     """
-    device, photo, parts, keep = encoder.mean.device, scene.seen, scene.parts, scene.keep
-    content_layers = {layer: w for layer, w in options.content_layers.items() if w * options.content_weight}
-    style_layers = {layer: w for layer, w in options.layers_of_style.items() if w * options.weight_of_style}
-    seed = options.seed if options.statistic == "gaussian" else 0
-    layers = (tuple(content_layers), tuple(style_layers))
-    shape, paintings = tuple(photo.shape), tuple(identity(painting) for _, painting in scene.paintings)
-    seen_by = (content, shape, device, layers, *frozen(options, _SEEN_BY))
-    # The photo has a say in what the style is only through its colours, and through where it is transparent.
-    said = content if options.color in ("match", "both") or scene.photo.alpha is not None else None
-    style_by = (said, paintings, shape, device, layers, seed, *frozen(options, _STYLE_BY))
 
-    def at(scale: Scale, plan: Plan) -> Objective:
-        size = (scale.height, scale.width)
-        known: Memo = {} if memo is None else memo
-        small = images.resize(photo, *size).to(device)
-        tiles = divide(encoder, {*content_layers, *style_layers}, *size, plan.window)
+    encoder: Encoder
+    options: StylizeOptions
+    scene: Scene
+    content: Hashable
+    memo: Memo | None = None
+    anchor: Anchor | None = None
 
-        def features() -> dict[str, Sight]:
-            return look_at(encoder, small[None], content_layers, tiles, plan.keeps)
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.encoder.mean.device
+
+    @property
+    def content_layers(self) -> dict[str, float]:
+        """Those that weigh something, and their weights."""
+        return {layer: w for layer, w in self.options.content_layers.items() if w * self.options.content_weight}
+
+    @property
+    def style_layers(self) -> dict[str, float]:
+        """Those that weigh something, and their weights."""
+        return {layer: w for layer, w in self.options.layers_of_style.items() if w * self.options.weight_of_style}
+
+    @property
+    def _given(self) -> tuple[Hashable, ...]:
+        """What all targets depend on."""
+        return (tuple(self.scene.seen.shape), self.device, tuple(self.content_layers), tuple(self.style_layers))
+
+    def styles(self, scale: Scale, window: int) -> tuple[list[Style | Nearest], dict[str, float]]:
+        """Style terms, and the energy of the paintings at the content layers."""
+        options, parts, size = self.options, self.scene.parts, (scale.height, scale.width)
+        seed = options.seed if options.statistic == "gaussian" else 0
+        # The photo has a say in what the style is only through its colours, and through where it is transparent.
+        said = options.color in ("match", "both") or self.scene.photo.alpha is not None
+        paintings = tuple(identity(painting) for _, painting in self.scene.paintings)
+        by = (self.content if said else None, paintings, seed, *self._given, *frozen(options, _STYLE_BY))
 
         def look(part: Region) -> tuple[Sequence[Style | Nearest], dict[str, float]]:
-            there = part.at(scale, options.style_scale, device)
             return style_terms(
-                encoder, there, style_layers, options.style_norm, options.statistic, seed, content_layers, plan.window
+                self.encoder,
+                part.at(scale, options.style_scale, self.device),
+                self.style_layers,
+                options.style_norm,
+                options.statistic,
+                seed,
+                self.content_layers,
+                window,
             )
 
-        looks = remembered(known, ("styles", size, plan.window, style_by), lambda: [look(part) for part in parts])
+        known: Memo = {} if self.memo is None else self.memo
+        looks = remembered(known, ("styles", size, window, by), lambda: [look(part) for part in parts])
         cover = max(sum(part.share for part in parts), 1e-12)
         energy = {
             layer: sum(part.share * seen[layer] for part, (_, seen) in zip(parts, looks, strict=True)) / cover
-            for layer in content_layers
+            for layer in self.content_layers
         }
-        target = remembered(known, ("photo", size, plan.window, plan.keeps, seen_by), features)
-        content = content_terms(target, options.content_norm, energy)
-        style = [term for terms, _ in looks for term in terms]
-        return Objective(
-            encoder,
-            (
-                *weighed(content, content_layers, options.content_weight),
-                *weighed(style, style_layers, options.weight_of_style),
-            ),
-            options.total_variation,
-            View(
-                scene.luminous,
-                small[None],
-                None if keep is None else images.resize(keep[None], *size)[0].to(device),
-            ),
-            tiles,
-            small[None],
-            anchor if size == shape[1:] else None,
+        return [term for terms, _ in looks for term in terms], energy
+
+    def terms(
+        self, sights: Mapping[str, Sight], styles: Sequence[Style | Nearest], energy: Mapping[str, float]
+    ) -> tuple[Term, ...]:
+        """All terms, weighed."""
+        content = content_terms(sights, self.options.content_norm, energy)
+        return (
+            *weighed(content, self.content_layers, self.options.content_weight),
+            *weighed(styles, self.style_layers, self.options.weight_of_style),
         )
 
-    return at
+    def photo_at(self, scale: Scale) -> Tensor:
+        """What is looked at of the photo, `(1, 3, h, w)`."""
+        return images.resize(self.scene.seen, scale.height, scale.width).to(self.device)[None]
+
+    def view(self, photo: Tensor) -> View:
+        """What of the canvas is judged, where the photo looks so."""
+        keep, size = self.scene.keep, photo.shape[-2:]
+        return View(
+            self.scene.luminous,
+            photo,
+            None if keep is None else images.resize(keep[None], *size)[0].to(self.device),
+        )
+
+    def objective(self, scale: Scale, plan: Plan) -> Objective:
+        """What is minimised at a scale, computed as planned."""
+        size = (scale.height, scale.width)
+        known: Memo = {} if self.memo is None else self.memo
+        photo = self.photo_at(scale)
+        tiles = divide(self.encoder, {*self.content_layers, *self.style_layers}, *size, plan.window)
+        styles, energy = self.styles(scale, plan.window)
+        sights = remembered(
+            known,
+            ("photo", size, plan.window, plan.keeps, self.content, *self._given, *frozen(self.options, _SEEN_BY)),
+            lambda: look_at(self.encoder, photo, self.content_layers, tiles, plan.keeps),
+        )
+        return Objective(
+            self.encoder,
+            self.terms(sights, styles, energy),
+            self.options.total_variation,
+            self.view(photo),
+            tiles,
+            photo,
+            self.anchor if size == self.scene.size else None,
+        )
 
 
 def frozen(options: StyledOptions, names: Sequence[str]) -> tuple[Hashable, ...]:
@@ -210,7 +270,7 @@ def _scale_count(options: StylizeOptions) -> int | None:
     return 1 if options.scales is None and draft else options.scales
 
 
-def _start(options: StylizeOptions, scene: Scene, device: torch.device) -> Tensor:
+def start_of(options: StylizeOptions, scene: Scene, device: torch.device) -> Tensor:
     """The picture that the optimiser starts from, `(3, h, w)`, at the final size."""
     photo, parts = scene.seen, scene.parts
     generator = torch.Generator().manual_seed(options.seed)
@@ -228,7 +288,7 @@ def _start(options: StylizeOptions, scene: Scene, device: torch.device) -> Tenso
         return starts[options.init]()
     if not Path(options.init).exists() and not Path(options.init).suffix:
         raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(starts)}, or give a file")
-    return images.read(options.init, "the start").resized(photo.shape[-2], photo.shape[-1]).rgb
+    return images.read(options.init, "the start").resized(*photo.shape[-2:]).rgb
 
 
 def _cover(picture: Tensor, height: int, width: int) -> Tensor:

@@ -26,7 +26,7 @@ from impasto.objective import Style
 from impasto.options import AudioOptions, DescentOptions, SoundOptions, SoundTextureOptions
 from impasto.schedule import Scale
 from impasto.statistics import STATISTICS, Sums
-from impasto.steps import Clock, Step, descend
+from impasto.steps import Clock, Here, Step, descend
 from impasto.targets import CONTENT_NORMS, STYLE_NORMS
 
 SoundLike = str | PathLike[str] | Sound
@@ -42,7 +42,7 @@ TAKEN, HELD = 400_000, 30 * 4
 
 
 @dataclass(frozen=True, eq=False)
-class SoundTask:
+class SoundTask(Here):
     """What is optimised; see `steps.Work`.
 
     Attributes:
@@ -60,7 +60,6 @@ class SoundTask:
     loudness: float
     size: tuple[int, int]
     pictures: Mapping[str, str]
-    wrap: bool = False
 
     @property
     def device(self) -> torch.device:

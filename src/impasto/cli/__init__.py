@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import sys
 from collections.abc import Sequence
 
 import typer
 
-from impasto.cli import audio, explain, fast, pictures, presets, sheet, stylize, train, video, web, weights
+from impasto import allocator
+from impasto.cli import audio, batch, explain, fast, pictures, presets, sheet, stylize, train, video, web, weights
 from impasto.cli.display import err
 from impasto.errors import ImpastoError
 
@@ -28,6 +27,7 @@ video.register(app)
 audio.register(app)
 explain.register(app)
 sheet.register(app)
+batch.register(app)
 pictures.register(app)
 presets.register(app)
 weights.register(app)
@@ -37,7 +37,7 @@ web.register(app)
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 well, 2 a mistake in what was given, 130 Ctrl-C."""
-    _tame_allocator()
+    allocator.tame()
     try:
         result = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except typer.TyperException as error:
@@ -57,23 +57,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         err.print("impasto: interrupted before there was anything to keep")
         return 130
     return result if isinstance(result, int) else 0
-
-
-def _tame_allocator() -> None:
-    """On Linux, give large buffers back to the system at once, keep small ones, and take new ones in huge pages.
-
-    Layers come and go by the hundred megabytes: glibc would keep holes between them, a quarter of an
-    evaluation's peak. Of those of a few megabytes it keeps too little: to have their pages mapped anew for every
-    layer takes a tenth of the time. Must run before torch is imported, which reads the variable once.
-    """
-    if sys.platform == "linux":
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, musl does not
-        if mallopt is not None:
-            mallopt(-3, 8 << 20)  # M_MMAP_THRESHOLD
-            mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-            mallopt(-2, 64 << 20)  # M_TOP_PAD
-            mallopt(-8, 1)  # M_ARENA_MAX
 
 
 def _fail(message: str) -> int:

@@ -12,7 +12,7 @@ import typer
 
 from impasto.cli import render
 from impasto.fields import default_of, fields_of, flag_of, text_of
-from impasto.options import Options, StylizeOptions
+from impasto.options import BatchOptions, Options, StylizeOptions
 from impasto.presets import PRESETS, options_of
 
 Command = Callable[..., Any]
@@ -89,7 +89,7 @@ def _output_parameters() -> list[inspect.Parameter]:
 
 
 def _preset_parameter(kind: type[Options]) -> inspect.Parameter:
-    names = ", ".join(PRESETS) if kind is StylizeOptions else "default"
+    names = ", ".join(PRESETS) if kind in (StylizeOptions, BatchOptions) else "default"
     option = typer.Option(
         help=f"Start from the options of: {names}; or of a FILE: a .toml, or a picture that impasto made. "
         "[dim]\\[default][/]",

@@ -20,6 +20,7 @@ EXTRAS = {
     "audio": ("soundfile",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "explain": ("sklearn", "jinja2"),
+    "cluster": ("ray",),
 }
 
 

@@ -65,6 +65,15 @@ AS_JSON = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object per step, and no bar.", rich_help_panel="Output"),
 ]
+CLUSTER = Annotated[
+    str | None,
+    typer.Option(
+        help="Spread the work over a Ray cluster: its ADDRESS, or auto for the one this machine is in; where there "
+        "is none, one is begun on this machine, closed to others.",
+        metavar="auto|ADDRESS",
+        rich_help_panel="Machine",
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from impasto.cli.display import set_up_logging
 from impasto.cli.parameters import with_options
-from impasto.cli.render import OUTPUT, QUIET, Output, check, files_of, render
+from impasto.cli.render import CLUSTER, OUTPUT, QUIET, Output, check, files_of, render
 from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
 from impasto.photos import PHOTOS
 from impasto.presets import preset
@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: Output) -> int:
+def stylize(
+    content: Photo, style: Paintings, options: StylizeOptions, output: Output, cluster: CLUSTER = None
+) -> int:
     """Repaint the photo CONTENT in the manner of the painting STYLE.
 
     The picture is seen through VGG-19: content is the activations of a deep layer, style the statistics of
@@ -45,6 +47,10 @@ def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: O
     pictures = [content, *style]
     check(output, files_of(pictures, options))
     settings = record.settings("stylize", pictures, options, output.bits)
+    if cluster is not None:
+        from impasto import cluster as many
+
+        return render(many.iterate(content, style, options, output.checkpoints, cluster), output, settings)
     return render(impasto.iterate(content, style, options, checkpoints=output.checkpoints), output, settings)
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from impasto.cli.display import duration, err, out, set_up_logging
 from impasto.cli.fast import Paintings
 from impasto.cli.parameters import with_options
+from impasto.cli.render import CLUSTER
 from impasto.options import FastOptions, VideoOptions
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def video(
         Path | None,
         typer.Option(help="Keep the last finished frame in this picture, to look at.", rich_help_panel="Output"),
     ] = None,
+    cluster: CLUSTER = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last finished frame.", rich_help_panel="Output")
     ] = False,
@@ -74,7 +76,12 @@ def video(
         images.check_output(preview)
     if destination.exists() and clip.exists() and destination.samefile(clip):
         raise ValueError(f"{destination} is the clip that is given; write to another name")
-    shots = moving.iterate(clip, style or [], destination, options, resume)
+    if cluster is not None:
+        from impasto.cluster import clips as many
+
+        shots = many.iterate(clip, style or [], destination, options, resume, cluster)
+    else:
+        shots = moving.iterate(clip, style or [], destination, options, resume)
     last: Shot | None = None
     shown = 0.0
     try:

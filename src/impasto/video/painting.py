@@ -19,6 +19,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -180,6 +181,18 @@ def iterate(
         CheckpointError: there are finished frames of a run with other settings.
     """
     options = options or VideoOptions()
+    clip, size, work = prepared(clip, styles, output, options, resume)
+    return _iterate(clip, styles, output, options, size, work)
+
+
+def prepared(
+    clip: Path | Clip,
+    styles: PictureLike | Sequence[PictureLike],
+    output: Path,
+    options: VideoOptions,
+    resume: bool,
+) -> tuple[Clip, tuple[int, int], Work]:
+    """The clip, the size of its result, and the folder of its finished frames; errors as of `iterate`."""
     clips.check_output(output)
     if not isinstance(clip, Clip):
         clip = clips.open_clip(
@@ -192,8 +205,7 @@ def iterate(
     given = [style if isinstance(style, (str, os.PathLike)) else "picture" for style in _listed(styles)]
     settings = {name: _plain(value) for name, value in dataclasses.asdict(options).items() if name not in FREE}
     settings |= {"clip": clip.path.name, "styles": [str(style) for style in given], "size": size}
-    work = Work(work_of(output), settings, resume)
-    return _iterate(clip, styles, output, options, size, work)
+    return clip, size, Work(work_of(output), settings, resume)
 
 
 def _listed(styles: PictureLike | Sequence[PictureLike]) -> Sequence[Any]:
@@ -212,14 +224,22 @@ def _iterate(
     size: tuple[int, int],
     work: Work,
 ) -> Iterator[Shot]:
-    painter = (_Fast if options.fast else _Slow)(styles, options)
-    turns, clock = [work], _Clock(len(work.done), clip.frames, options.passes)
-    try:
+    painter = painter_of(styles, options)
+    turns, clock = [work], Clock(len(work.done), clip.frames, options.passes)
+    with finishing(output, turns, clip, options):
         yield from _forward(clip, options, size, work, painter, clock)
         for turn in range(2, options.passes + 1):
             turns.append(work.next_pass(turn))
             clock.skip(turns[-1])
             yield from _again(turn, options, work, turns[-2], turns[-1], painter, clock)
+
+
+@contextmanager
+def finishing(output: Path, turns: Sequence[Work], clip: Clip, options: VideoOptions) -> Iterator[None]:
+    """Write what is finished when the block ends, however it does; after a good end the frames go."""
+    work = turns[0]
+    try:
+        yield
     finally:  # Ctrl-C too, or that nobody asks for more: what is done is a clip
         if work.done:
             clips.write(output, work.pictures(turns), clip, options.crf)
@@ -228,7 +248,7 @@ def _iterate(
     shutil.rmtree(work.folder, ignore_errors=True)
 
 
-class _Clock:
+class Clock:
     """How long it takes: frames done in this session, of those that there are over all passes."""
 
     def __init__(self, before: int, frames: int, passes: int) -> None:
@@ -248,39 +268,69 @@ class _Clock:
 
 
 def _forward(
-    clip: Clip, options: VideoOptions, size: tuple[int, int], work: Work, painter: _Slow | _Fast, clock: _Clock
+    clip: Clip, options: VideoOptions, size: tuple[int, int], work: Work, painter: _Slow | _Fast, clock: Clock
 ) -> Iterator[Shot]:
     """The first pass: frame after frame, as they are read."""
-    offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= options.long_term] if not options.fast else [1]
-    past: deque[Past] = deque(maxlen=max(offsets))
+    way = Way(painter, options)
     before, scene = len(work.done), sum(cut for _, _, cut in work.done)
     for number, frame in enumerate(clips.frames(clip), start=1):
         photo = images.resize(frame.image, *size)
         if number <= before:
-            if work.done[number - 1][2]:
-                past.clear()
-                painter.begin(photo)
-            if before - number < max(offsets):
-                past.append(Past(number, photo, images.read(work.path(number)).rgb))
+            cut = work.done[number - 1][2]
+            way.recall(number, photo, images.read(work.path(number)).rgb if before - number < way.span else None, cut)
             continue
+        if options.passes > 1:
+            images.write(work.source(number), Picture(photo))
+        picture, cut, share = way(number, photo)
+        scene += cut
+        work.add(number, picture, (frame.time, frame.duration, cut))
+        yield Shot(number, max(clip.frames, number), 1, options.passes, scene, picture, share, *clock.tick(number))
+
+
+class Way:
+    """Through a clip, frame after frame, each held to those before.
+
+    Attributes:
+        span: how many frames before are remembered.
+    """
+
+    def __init__(self, painter: _Slow | _Fast, options: VideoOptions) -> None:
+        self._painter, self._options = painter, options
+        self._offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= options.long_term or offset == 1]
+        if options.fast:
+            self._offsets = [1]
+        self.span = max(self._offsets)
+        self._past: deque[Past] = deque(maxlen=self.span)
+
+    def recall(self, number: int, photo: Tensor, canvas: Tensor | None, cut: bool) -> None:
+        """A frame that was painted before, `(3, h, w)`; its canvas, if it is to be remembered."""
+        if cut:
+            self._past.clear()
+            self._painter.begin(photo)
+        if canvas is not None:
+            self._past.append(Past(number, photo, canvas))
+
+    def __call__(self, number: int, photo: Tensor) -> tuple[Picture, bool, float]:
+        """The picture of a frame, `(3, h, w)`, whether it begins a scene, and the part of it that was followed."""
+        options, past = self._options, self._past
         followed = [
             (earlier, *_follow(photo, earlier, number, options))
             for earlier in past
-            if number - earlier.number in offsets
+            if number - earlier.number in self._offsets
         ]
         cut = not past or flow.is_cut(photo, past[-1].photo, followed[-1][2])
         if cut:
-            scene += 1
             past.clear()
             followed = []
-            painter.begin(photo)
-        if options.passes > 1:
-            images.write(work.source(number), Picture(photo))
-        canvas, picture = painter(photo, held(followed, options.temporal_weight))
-        work.add(number, picture, (frame.time, frame.duration, cut))
+            self._painter.begin(photo)
+        canvas, picture = self._painter(photo, held(followed, options.temporal_weight))
         past.append(Past(number, photo, canvas))
-        share = followed[-1][2].mean().item() if followed else 0.0
-        yield Shot(number, max(clip.frames, number), 1, options.passes, scene, picture, share, *clock.tick(number))
+        return picture, cut, followed[-1][2].mean().item() if followed else 0.0
+
+
+def painter_of(styles: PictureLike | Sequence[PictureLike], options: VideoOptions) -> _Slow | _Fast:
+    """What paints the frames of a clip."""
+    return (_Fast if options.fast else _Slow)(styles, options)
 
 
 def _again(
@@ -290,7 +340,7 @@ def _again(
     before: Work,
     work: Work,
     painter: _Slow | _Fast,
-    clock: _Clock,
+    clock: Clock,
 ) -> Iterator[Shot]:
     """A further pass, the other way than the one before: each frame from its own and the neighbour's result."""
     count, onward = len(first.done), turn % 2
@@ -397,8 +447,7 @@ class _Fast:
 
     def begin(self, photo: Tensor) -> None:
         """As `_Slow`."""
-        given = self._options
-        options = dataclasses.replace(given.stylize_options.fast_options, size=None, model=given.model)
+        options = dataclasses.replace(self._options.fast_options, size=None)
         styles = feedforward.styles_for(feedforward.loaded(options, self._device, self._memo), self._styles, options)
         scene = arrange(Picture(photo), styles, options, self._device, {})
         self._painter = feedforward.Painter(scene, options, self._device, self._memo)

@@ -1,0 +1,223 @@
+"""Batches on this machine: what is made, left, noted and gone on with."""
+
+import json
+import os
+import signal
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+
+from impasto import images, options, transfer
+from impasto.batch import items, run
+from impasto.batch.pools import Processes
+from impasto.batch.run import shares
+from impasto.errors import PictureError
+from impasto.options import BatchOptions
+
+FEW = {"size": 48, "iterations": 2, "scales": 1, "workers": 1, "threads": 1}
+
+
+class InThisProcess:
+    """A pool whose only worker is who asks; loses it as often as it is told."""
+
+    lost, near, room = (BrokenProcessPool,), True, 2
+
+    def __init__(self, losses=0):
+        self.losses, self.calls = losses, []
+
+    def share(self, value):
+        return value
+
+    def submit(self, function, *arguments):
+        self.calls.append(arguments[0].photo)
+        future = Future()
+        if self.losses:
+            self.losses -= 1
+            future.set_exception(BrokenProcessPool())
+            return future
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def close(self):
+        pass
+
+
+def batch(folders, pool, **changes):
+    todo = items([str(folders / "photos")], [str(folders / "paintings")])
+    return list(run(todo, folders / "out", BatchOptions(**{**FEW, **changes}), pool=pool))
+
+
+def entries(folders):
+    return [json.loads(line) for line in (folders / "out" / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_every_photo_in_every_style_and_a_bad_file_stops_nothing(folders):
+    outcomes = batch(folders, InThisProcess())
+    assert sorted((outcome.item.name, outcome.status) for outcome in outcomes) == [
+        ("a--x.png", "done"),
+        ("a--y.png", "done"),
+        ("b--x.png", "done"),
+        ("b--y.png", "done"),
+        ("broken--x.png", "failed"),
+        ("broken--y.png", "failed"),
+    ]
+    assert outcomes[-1].number == outcomes[-1].count == 6
+    failed = next(outcome for outcome in outcomes if outcome.status == "failed")
+    assert "broken.jpg: not a picture" in failed.error
+    noted = [entry for entry in entries(folders) if entry["event"] == "done"]
+    assert {entry["output"] for entry in noted} == {"a--x.png", "a--y.png", "b--x.png", "b--y.png"}
+    assert all(entry["evaluations"] == 2 and entry["seconds"] > 0 and entry["sha256"] for entry in noted)
+
+
+def test_a_result_is_what_stylize_makes_and_says_so(folders):
+    batch(folders, InThisProcess())
+    one = options.StylizeOptions(size=48, iterations=2, scales=1)
+    alone = transfer.stylize(folders / "photos/a.png", folders / "paintings/x.png", one)
+    images.write(folders / "alone.png", alone)
+    made = images.read(folders / "out/a--x.png").rgb
+    assert (made - images.read(folders / "alone.png").rgb).abs().max() == 0
+    settings = images.read_settings(folders / "out/a--x.png")
+    assert settings["operation"] == "stylize"
+    assert settings["options"]["size"] == 48
+
+
+@pytest.mark.parametrize("color", ["match", "luminance"])
+def test_what_a_worker_remembers_changes_nothing(folders, color):
+    """The second photo in a style, after another in it and other sizes, is what it would be alone."""
+    (folders / "photos/broken.jpg").unlink()
+    batch(folders, InThisProcess(), color=color)
+    one = options.StylizeOptions(size=48, iterations=2, scales=1, color=color)
+    for name in ("a.png", "b.jpg"):
+        for style in "xy":
+            alone = transfer.stylize(folders / "photos" / name, folders / f"paintings/{style}.png", one)
+            images.write(folders / "alone.png", alone)
+            made = images.read(folders / f"out/{name[0]}--{style}.png").rgb
+            assert (made - images.read(folders / "alone.png").rgb).abs().max() == 0
+
+
+def test_the_network_at_once(folders):
+    outcomes = batch(folders, InThisProcess(), fast=True)
+    assert sum(outcome.status == "done" for outcome in outcomes) == 4
+    assert images.read_settings(folders / "out/a--x.png")["operation"] == "fast"
+
+
+def test_what_is_there_is_left(folders):
+    batch(folders, InThisProcess())
+    pool = InThisProcess()
+    (folders / "out/a--x.png").unlink()
+    again = batch(folders, pool)
+    statuses = {outcome.item.name: outcome.status for outcome in again}
+    assert statuses["b--y.png"] == "there"
+    assert statuses["a--x.png"] == "done"
+    assert statuses["broken--x.png"] == "failed"  # tried again
+    assert sorted(os.path.basename(photo) for photo in pool.calls) == ["a.png", "broken.jpg", "broken.jpg"]
+
+
+def test_other_options_or_another_photo_are_another_picture(folders, photo):
+    batch(folders, InThisProcess())
+    pool = InThisProcess()
+    batch(folders, pool, strength=0.5)
+    assert len(pool.calls) == 6
+    images.write(folders / "photos/a.png", images.Picture(1 - images.read(photo).resized(32, 48).rgb))
+    pool = InThisProcess()
+    batch(folders, pool, strength=0.5, workers=2)  # how many paint changes nothing
+    assert sorted({os.path.basename(photo) for photo in pool.calls}) == ["a.png", "broken.jpg"]
+
+
+def test_a_lost_worker_costs_nothing_but_time(folders):
+    (folders / "photos/broken.jpg").unlink()
+    outcomes = batch(folders, InThisProcess(losses=2))
+    assert [outcome.status for outcome in outcomes] == ["done"] * 4
+    assert len([entry for entry in entries(folders) if entry["event"] == "done"]) == 4
+
+
+def test_who_kills_its_worker_every_time_is_given_up(folders):
+    (folders / "photos/broken.jpg").unlink()
+    outcomes = batch(folders, InThisProcess(losses=10**6))
+    assert {outcome.status for outcome in outcomes} == {"failed"}
+    assert "lost 3 times" in outcomes[0].error
+
+
+def test_who_stops_asking_finds_what_is_finished(folders):
+    todo = items([str(folders / "photos")], [str(folders / "paintings")])
+    steps = run(todo, folders / "out", BatchOptions(**FEW), pool=InThisProcess())
+    next(steps)
+    steps.close()
+    assert [entry["event"] for entry in entries(folders)] == ["settings", "done"]
+    assert len(batch(folders, InThisProcess())) == 6
+
+
+def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(folders, monkeypatch):
+    """A checkpoint of an interrupted item is used, and one of other settings is not in the way."""
+    (folders / "photos/broken.jpg").unlink()
+    (folders / "out").mkdir()
+    (folders / "out/a--x.png.checkpoint").write_bytes(b"damaged")
+    outcomes = batch(folders, InThisProcess())
+    assert [outcome.status for outcome in outcomes] == ["done"] * 4
+    assert not list((folders / "out").glob("*.checkpoint"))
+
+
+def test_where_results_go_no_photos_are(folders):
+    todo = items([str(folders / "photos")], ["swirls"])
+    with pytest.raises(ValueError, match="where results go"):
+        run(todo, folders)
+    with pytest.raises(PictureError, match="is a file"):
+        run(todo, folders / "photos/a.png")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"content_mask": {"1": "mask.png"}}, "belongs to one picture"),
+        ({"style_weights": (0.5, 0.5)}, "share a picture out"),
+        ({"init": "draft.png"}, "a batch starts from"),
+    ],
+)
+def test_options_that_fit_no_batch(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        BatchOptions(**wrong)
+
+
+def test_the_photos_own_alpha_is_a_mask_that_fits():
+    BatchOptions(content_mask={"1": "alpha"})
+
+
+def test_workers_are_as_many_as_cores_and_memory(monkeypatch):
+    monkeypatch.setattr("impasto.devices.cores", lambda: 8)
+    monkeypatch.setattr("impasto.devices.available", lambda device=None: 64 << 30)
+    assert shares(BatchOptions(), 512) == (8, 1)
+    assert shares(BatchOptions(threads=2), 512) == (4, 2)
+    assert shares(BatchOptions(workers=2), 512) == (2, 4)
+    monkeypatch.setattr("impasto.devices.available", lambda device=None: 4 << 30)
+    workers, threads = shares(BatchOptions(), 512)
+    assert 1 <= workers < 8
+    assert threads == 8 // workers
+
+
+def test_a_process_that_is_killed_takes_nothing_along():
+    pool = Processes(2, 1)
+    try:
+        first = pool.submit(os.getpid)
+        victim = first.result(60)
+        sleeping = pool.submit(_kill_me)
+        with pytest.raises(BrokenProcessPool):
+            sleeping.result(60)
+        assert pool.submit(os.getpid).result(60) != victim  # it was that one which died
+    finally:
+        pool.close()
+
+
+def _kill_me():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_processes_of_this_machine(folders):
+    (folders / "photos/broken.jpg").unlink()
+    todo = items([str(folders / "photos/a.png")], [str(folders / "paintings/x.png")])
+    outcomes = list(run(todo, folders / "out", BatchOptions(**FEW)))
+    assert [outcome.status for outcome in outcomes] == ["done"]
+    assert (folders / "out/a--x.png").is_file()

@@ -1,0 +1,61 @@
+"""What is made of which photo and painting, and what it is called."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from impasto.batch import items
+from impasto.batch.items import _labelled
+from impasto.errors import PictureError
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("photos/a.jpg", "photos/sea/b.png", "photos/notes.txt", "paintings/night.jpg", "paintings/day.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return tmp_path
+
+
+def test_every_photo_in_every_style(folders):
+    found = items([str(folders / "photos")], [str(folders / "paintings")])
+    assert [item.name for item in found] == [
+        "a--day.png",
+        "sea/b--day.png",
+        "a--night.png",
+        "sea/b--night.png",
+    ]
+
+
+def test_names_of_what_comes_along(folders):
+    (found,) = items(["chelsea"], ["swirls"], ".jpg")
+    assert (found.photo, found.style, found.name) == ("chelsea", "swirls", "chelsea--swirls.jpg")
+
+
+def test_what_would_be_called_alike_is_told_apart(tmp_path):
+    for name in ("one/a.jpg", "one/a.png", "two/a.jpg", "one/A.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    names = [item.name for item in items([str(tmp_path / "one"), str(tmp_path / "two")], ["swirls"])]
+    assert names == ["A-tif--swirls.png", "a-jpg--swirls.png", "a-png--swirls.png", "a-jpg-2--swirls.png"]
+
+
+@given(st.lists(st.text("aAb.-1", min_size=1, max_size=6).filter(lambda name: name.strip(".")), max_size=8))
+def test_no_two_names_are_the_same(names):
+    found = {f"{number}/{name}": Path(name) for number, name in enumerate(names)}
+    labels = [label.lower() for label in _labelled(found, deep=True).values()]
+    assert len(set(labels)) == len(found)
+
+
+@pytest.mark.parametrize("missing", ["nowhere", "nowhere.jpg"])
+def test_what_is_not_there(missing):
+    with pytest.raises(PictureError, match="no such file or folder: nowhere"):
+        items([missing], ["swirls"])
+
+
+def test_a_folder_without_pictures(tmp_path):
+    with pytest.raises(PictureError, match="no pictures in"):
+        items([str(tmp_path)], ["swirls"])

@@ -1,0 +1,61 @@
+"""Clusters that are joined, begun and missing."""
+
+import socket
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from impasto import cluster as many
+from impasto.cluster import connection
+
+ALONE = """
+import os, psutil
+from impasto import cluster
+cluster.connect()
+import ray
+assert ray.get(ray.remote(lambda: 1).remote()) == 1
+own = psutil.Process()
+for process in [own, *own.children(recursive=True)]:
+    for one in process.net_connections("inet"):
+        if one.status == psutil.CONN_LISTEN:
+            print(one.laddr.ip)
+cluster.disconnect()
+"""
+
+
+def test_one_of_its_own_listens_on_the_loopback_address_only(monkeypatch):
+    """Whatever Ray begins for us, other machines cannot speak to it."""
+    with tempfile.TemporaryDirectory() as folder:  # a short name, where no cluster is noted
+        _check_addresses(monkeypatch, folder)
+
+
+def _check_addresses(monkeypatch, folder):
+    monkeypatch.setenv("TMPDIR", folder)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    found = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=120, check=False)
+    assert found.returncode == 0, found.stderr
+    addresses = set(found.stdout.split())
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense"])
+def test_nothing_there(address, monkeypatch):
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
+    with pytest.raises(many.ClusterError, match="nothing answers at .*ray start --head"):
+        many.connect(address)
+
+
+def test_something_else_there(monkeypatch):
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
+
+    def refuse(*arguments, **options):
+        raise ConnectionError("who are you?")
+
+    monkeypatch.setattr(connection.ray, "init", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(many.ClusterError, match=r"takes us in \(who are you\?\)"):
+            many.connect(address)
