@@ -18,8 +18,7 @@ import torch
 
 from impasto import audio
 from impasto.audio import encoders, sounds
-from impasto.audio.encoders import BINS, HOP, WINDOW, Encoder, Layer
-from impasto.audio.objective import pad, with_level
+from impasto.audio.encoders import BINS, HOP, WINDOW, Bank, Encoder, Layer
 from impasto.audio.transfer import result_of
 from impasto.options import AudioOptions, SoundTextureOptions
 from impasto.plots import plot_spectrograms
@@ -74,10 +73,10 @@ def judge_of(style: sounds.Sound):
     def gram(sound: sounds.Sound) -> torch.Tensor:
         samples = sound.samples * (level / sound.level)
         with torch.no_grad():
-            features = next(iter(hears(pad(samples)).values())).transpose(0, 1).flatten(1)
+            features = next(iter(hears(hears.pad(samples)).values())).transpose(0, 1).flatten(1)
             return features @ features.T / features.shape[1]
 
-    hears = with_level(Encoder((Layer("judge", weight, 1),)), style.samples)
+    hears = Encoder((Layer("judge", 0, weight, 1),), (Bank(None),)).fitted(style.samples)
     target = gram(style)
     return lambda sound: ((gram(sound) - target).square().sum() / target.square().sum()).item()
 

@@ -22,11 +22,12 @@ pytest.importorskip("gradio")
 
 from gradio_client import Client, handle_file
 
+import impasto
 from impasto import cli, images, record
 from impasto.fields import fields_of, text_of
 from impasto.options import FastOptions, StylizeOptions
 from impasto.presets import PRESETS, options_of
-from impasto.web import form, gallery, visitors
+from impasto.web import form, gallery, sight, visitors
 from impasto.web.jobs import Limits, Order, Result, Studio
 from impasto.web.page import masks_of
 
@@ -219,6 +220,52 @@ def test_at_once(tmp_path, portrait):
     assert images.read(result.files[0]).size == (85, 128)
     assert result.command.startswith("impasto fast ")
     assert result.settings["operation"] == "fast"
+
+
+@pytest.mark.parametrize("question", list(sight.QUESTIONS))
+def test_what_the_network_sees(tmp_path, portrait, question, monkeypatch):
+    monkeypatch.setattr(sight, "SIZE", 64)
+    monkeypatch.setattr(sight, "ITERATIONS", 4)
+    monkeypatch.setattr("impasto.explain.units.STEPS", 2)
+    visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
+    visitor.folder.mkdir()
+    studio = Studio(Limits(), frozenset(["mosaic"]))
+    asked = (studio, question, str(portrait), "mosaic", ["swirls"], "relu2_1", visitor)
+    *told, page = sight.answer(*asked, threading.Event())
+    assert all(0 <= share <= 1 for _, share in told)
+    text = page.read_text()
+    assert "data:image/png;base64" in text
+    assert page.is_relative_to(visitor.folder)
+    stop = threading.Event()
+    stop.set()
+    assert list(sight.answer(*asked, stop)) == [("stopped", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"question": "why?"}, "unknown question"),
+        ({"layer": "relu9_9"}, "unknown layer"),
+        ({"photo": "x"}, "no such"),
+    ],
+)
+def test_what_cannot_be_asked(tmp_path, portrait, changes, said):
+    given = {"question": next(iter(sight.QUESTIONS)), "photo": str(portrait), "layer": "relu1_1"} | changes
+    visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
+    visitor.folder.mkdir()
+    with pytest.raises((ValueError, impasto.ImpastoError), match=said):
+        list(
+            sight.answer(
+                Studio(Limits()),
+                given["question"],
+                given["photo"],
+                "mosaic",
+                [],
+                given["layer"],
+                visitor,
+                threading.Event(),
+            )
+        )
 
 
 def test_the_slow_way_begins_with_a_sketch(tmp_path, portrait):
@@ -610,6 +657,22 @@ def test_a_person_paints(server, browser, portrait, tmp_path):
     page.wait_for_function("!document.querySelector('#paint').disabled")
     # Nothing but this machine was asked for anything.
     assert all(url.startswith((server.address, "data:", "blob:")) for url in page.requests)
+    assert not page.errors
+    page.context.close()
+
+
+def test_a_person_looks_inside(server, browser, portrait):
+    page = Page(browser, server, viewport={"width": 1280, "height": 900})
+    page.get_by_role("tab", name="See what the network sees").click()
+    page.set_input_files("#seen-photo input[type=file]", portrait)
+    page.wait_for_selector("#seen-photo img")
+    page.get_by_label("What does a Gram matrix say?").check()
+    page.click("#look")
+    page.wait_for_selector("#report iframe", timeout=60_000)
+    frame = page.frame_locator("#report iframe")
+    frame.locator("h1").wait_for()
+    assert frame.locator("h1").inner_text() == "What a Gram matrix says"
+    assert all(frame.locator("img").evaluate_all("images => images.map(image => image.naturalWidth > 50)"))
     assert not page.errors
     page.context.close()
 

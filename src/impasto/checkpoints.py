@@ -34,8 +34,11 @@ from impasto.options import Options
 
 log = logging.getLogger(__name__)
 
+#: A step, for curves: evaluations in all, scale from 1, loss, its terms.
+Row = tuple[int, int, float, Mapping[str, float]]
+
 #: Of the layout of the file.
-FORMAT = 1
+FORMAT = 2
 #: One that takes more than a second is written no more often than every so many times what it takes.
 WORTH = 20
 #: Options that say where and for how long, not what: a run may go on with others.
@@ -71,6 +74,7 @@ class Checkpoint:
         before: evaluations at the scales before.
         seconds, entered: when this was, and when the scale began, since the run began.
         state: the optimiser's.
+        curve: of all steps so far: evaluations, scale from 1, loss, terms.
     """
 
     plans: Sequence[Plan]
@@ -79,6 +83,7 @@ class Checkpoint:
     seconds: float
     entered: float
     state: State
+    curve: Sequence[Row] = ()
 
     @property
     def evaluations(self) -> int:
@@ -190,6 +195,7 @@ def save(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Non
         "age": state.age,
         "falls": state.falls,
         "names": list(pictures),
+        "curve": checkpoint.curve,
     }
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with draft_of(path) as draft, zipfile.ZipFile(draft, "w") as file:
@@ -209,10 +215,26 @@ def load(path: Path, settings: Mapping[str, Any], device: torch.device) -> Check
     Raises:
         CheckpointError: it is damaged, or was made with other settings; names the field.
     """
+    checkpoint, stored = read(path, device)
+    _compare(path, stored, settings)
+    return checkpoint
+
+
+def read(path: Path, device: torch.device) -> tuple[Checkpoint, dict[str, Any]]:
+    """The checkpoint in a file, whatever its settings, and these.
+
+    Raises:
+        CheckpointError: it is damaged, or of another version.
+    """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             # Copied, to be aligned as the optimiser's own: products are rounded alike only then.
+            if about["format"] != FORMAT:
+                raise CheckpointError(
+                    f"{path} is of impasto {about['settings']['made by']['impasto']}, whose checkpoints this version "
+                    "does not read; leave --resume away to begin anew"
+                )
             pictures = {
                 name: torch.from_numpy(file[name]).to(device, copy=True) for name in file.files if name != "about"
             }
@@ -220,11 +242,6 @@ def load(path: Path, settings: Mapping[str, Any], device: torch.device) -> Check
             raise ValueError("its pictures differ in size")
         if sorted(about["names"]) != sorted(pictures):
             raise ValueError("some of its pictures are missing")
-        if about["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path} is of impasto {about['settings']['made by']['impasto']}, whose checkpoints this version "
-                "does not read; leave --resume away to begin anew"
-            )
         state = State(
             image=pictures["image"],
             evaluation=Evaluation(about["loss"], dict(about["terms"]), pictures["gradient"]),
@@ -244,8 +261,9 @@ def load(path: Path, settings: Mapping[str, Any], device: torch.device) -> Check
             about["seconds"],
             about["entered"],
             state,
+            [(evaluations, scale, loss, dict(terms)) for evaluations, scale, loss, terms in about["curve"]],
         )
-        stored = about["settings"]
+        stored: dict[str, Any] = about["settings"]
     except (
         OSError,
         ValueError,
@@ -260,8 +278,7 @@ def load(path: Path, settings: Mapping[str, Any], device: torch.device) -> Check
         raise CheckpointError(
             f"{os.fspath(path)} is damaged ({reason}); remove it, or leave --resume away to begin anew"
         ) from None
-    _compare(path, stored, settings)
-    return checkpoint
+    return checkpoint, stored
 
 
 def _compare(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -203,7 +203,9 @@ def _from_file(path: Path, what: str) -> Picture:
     if not path.exists():
         raise PictureError(f"no such file: {path} ({what})")
     if path.is_dir():
-        raise PictureError(f"{path} is a folder; {what} must be a file")
+        raise PictureError(
+            f"{path} is a folder; {what} must be a file (for folders of photos there is 'impasto batch')"
+        )
     return _decoded(path, path, str(path))
 
 

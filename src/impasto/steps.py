@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from impasto import images, memory
-from impasto.checkpoints import Checkpoint, Checkpoints, Keeper
+from impasto.checkpoints import Checkpoint, Checkpoints, Keeper, Row
 from impasto.devices import ran_out
 from impasto.encoders import Encoder
 from impasto.errors import BudgetError
@@ -48,6 +48,7 @@ class Step:
         eta: seconds that are left, as far as one can tell.
         size: height and width of the final picture.
         note: something a person should know, say that the optimiser gave up; mostly empty.
+        earlier: of the first step of a run that was resumed, those before, as `checkpoints.Row`.
     """
 
     image: Tensor
@@ -63,6 +64,7 @@ class Step:
     size: tuple[int, int]
     note: str = ""
     finish: Callable[[Tensor], Any] = field(default=Picture, repr=False)
+    earlier: Sequence[Row] = field(default=(), repr=False)
 
     @property
     def picture(self) -> Picture:
@@ -240,8 +242,8 @@ def _descend(
     keeper: Keeper,
     resumed: Checkpoint | None,
 ) -> Iterator[Step]:
-    evaluations = 0
-    state = State(image[None])
+    evaluations, curve = 0, list(resumed.curve) if resumed else []
+    earlier, state = tuple(curve), State(image[None])
     del image  # the state has it now, and gives it up for its own
     for index, (scale, plan) in enumerate(scales):
         if resumed is not None and index < resumed.scale:
@@ -264,7 +266,7 @@ def _descend(
 
         def checkpoint(index: int = index, evaluations: int = evaluations, state: State = state) -> Checkpoint:
             plans = [plan for _, plan in scales]
-            return Checkpoint(plans, index, evaluations, clock.seconds, clock.entered, state)
+            return Checkpoint(plans, index, evaluations, clock.seconds, clock.entered, state, curve)
 
         def search(plan: Plan = plan, objective: _Careful = objective, state: State = state) -> Iterator[Point]:
             return METHODS[plan.method](objective, state, plan.history, options.rate)
@@ -277,6 +279,9 @@ def _descend(
                     )
                 done = min(point.evaluations, scale.evaluations)
                 clock.tick(index, done)
+                total, loss, terms = evaluations + point.evaluations, point.evaluation.loss, point.evaluation.terms
+                if not curve or curve[-1][0] < total:  # the first of a resumed run is the last of the one before
+                    curve.append((total, index + 1, loss, terms))
                 keeper.keep(checkpoint())
                 yield Step(
                     image=point.image[0],
@@ -284,15 +289,17 @@ def _descend(
                     iterations=scale.evaluations,
                     scale=index + 1,
                     scales=len(scales),
-                    evaluations=evaluations + point.evaluations,
-                    loss=point.evaluation.loss,
-                    losses=point.evaluation.terms,
+                    evaluations=total,
+                    loss=loss,
+                    losses=terms,
                     seconds=clock.seconds,
                     eta=clock.eta(index, done, bool(point.note)),
                     size=task.size,
                     note=point.note,
                     finish=task.finish,
+                    earlier=earlier,
                 )
+                earlier = ()
                 if point.note:
                     log.warning("%d×%d px: %s", scale.width, scale.height, point.note)
                 if point.evaluations >= scale.evaluations or clock.is_over(index):

@@ -62,7 +62,8 @@ def iterate_variations(
     arguments is raised before the first step.
 
     Args:
-        content, styles: as in `stylize`.
+        content: as in `stylize`.
+        styles: likewise.
         vary: option -> its values, or text for them; also `style` and `preset`. The last one varies fastest.
         options: what does not vary; small by default.
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from impasto.audio import encoders
+from impasto.audio.encoders import Row
 from impasto.audio.sounds import Sound
 
 RATE = 8000
@@ -13,8 +14,8 @@ RATE = 8000
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setitem(encoders.ENCODERS, "stacked", ((24, 3, 1), (24, 5, 2)))
-    monkeypatch.setitem(encoders.ENCODERS, "wide", ((48, 5, 1),))
+    monkeypatch.setitem(encoders.ENCODERS, "stacked", ((Row(0, 24, 3), Row(16, 24, 5), Row(8, 24, 3, 4)), True))
+    monkeypatch.setitem(encoders.ENCODERS, "wide", ((Row(0, 48, 5),), False))
 
 
 def clicks(seconds: float = 2.0, rate: int = RATE, every: float = 0.25) -> Sound:

@@ -8,7 +8,7 @@ import torch
 
 from impasto import audio
 from impasto.audio.encoders import encoder
-from impasto.audio.objective import Objective, canvas_of, chunks, samples_of, with_level
+from impasto.audio.objective import Objective, canvas_of, chunks, samples_of
 from impasto.audio.sounds import Sound
 from impasto.audio.transfer import SoundTask, _prepared, iterate, iterate_texture, result_of
 from impasto.checkpoints import Checkpoints
@@ -20,7 +20,7 @@ SMALL = {"sample_rate": 8000, "iterations": 40}
 
 def task(content, style, **changes) -> SoundTask:
     options = AudioOptions(**SMALL | changes)
-    hears = with_level(encoder(options.encoder, 0), style.samples)
+    hears = encoder(options.encoder, 0, rate=8000).fitted(style.samples)
     return SoundTask(
         options, hears, content.samples, style.samples, 1.0, 20.0, 0.1, (1, content.samples.shape[1]), {}
     )
@@ -76,6 +76,7 @@ class TestObjective:
             parts = chunks(frames, 9)
             assert [f for part in parts for f in range(part.start, part.stop)] == list(range(frames))
             assert max(part.stop - part.start for part in parts) <= 9
+            assert all(part.start % 4 == 0 for part in chunks(frames, 9, 4))
 
 
 class TestTexture:

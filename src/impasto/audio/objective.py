@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -10,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from impasto.audio.encoders import HOP, WINDOW, Encoder, pad
+from impasto.audio.encoders import HOP, WINDOW, Encoder
 from impasto.objective import Evaluation, Style
 from impasto.statistics import Sums
 
@@ -40,27 +39,29 @@ class Chunk:
         last = min(self.stop + reach, frames) - 1
         return slice(self.start * HOP, last * HOP + WINDOW)
 
-    def owned(self, features: Tensor) -> Tensor:
+    def owned(self, features: Tensor, pool: int) -> Tensor:
         """`(c, n, positions)` as `(n, m)`, the chunk's own positions of all channels side by side."""
-        own = features[..., : self.stop - self.start]
+        own = features[..., : -(-(self.stop - self.start) // pool)]
         return own.transpose(0, 1).flatten(1)
 
 
-def chunks(frames: int, most: int) -> list[Chunk]:
-    """Chunks of so many frames at most."""
-    count = -(-frames // most)
-    marks = [round(index * frames / count) for index in range(count + 1)]
-    return [Chunk(start, stop) for start, stop in pairwise(marks)]
+def chunks(frames: int, most: int, stride: int = 1) -> list[Chunk]:
+    """Chunks of so many frames at most, which begin at multiples of `stride`."""
+    squares = -(-frames // stride)
+    count = -(-squares // max(1, most // stride))
+    marks = [round(index * squares / count) * stride for index in range(count)]
+    return [Chunk(start, stop) for start, stop in pairwise([*marks, frames])]
 
 
 def listen(encoder: Encoder, samples: Tensor, parts: Sequence[Chunk]) -> Iterator[tuple[int, str, Tensor]]:
     """(chunk's number, layer, features `(n, m)`) of samples `(c, t)`."""
-    padded, frames = pad(samples), encoder.frames(samples.shape[1])
+    padded, frames = encoder.pad(samples), encoder.frames(samples.shape[1])
     for number, part in enumerate(parts):
-        for layer, features in encoder(padded[:, part.samples(frames, encoder.reach)]).items():
-            own = part.owned(features)
+        found = encoder(padded[:, part.samples(frames, encoder.reach)])
+        for layer in encoder.layers:
+            own = part.owned(found[layer.name], layer.pool) if layer.name in found else samples[:, :0]
             if own.shape[1]:
-                yield number, layer, own
+                yield number, layer.name, own
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +105,9 @@ class Objective:
             for term in self.styles:
                 values[term.name], slopes[term.layer] = term.slope(sums[term.layer])
         given = samples.requires_grad_()
-        padded = pad(given)
+        padded = self.encoder.pad(given)
         gradient = torch.zeros_like(padded)
-        kept = None if self.content is None else pad(self.content)
+        kept = None if self.content is None else self.encoder.pad(self.content)
         for chunk in self.chunks:
             self._pull(chunk, padded.detach(), kept, gradient, values, slopes)
         (back,) = torch.autograd.grad(padded, given, gradient)
@@ -128,14 +129,16 @@ class Objective:
         frames = (padded.shape[1] - WINDOW) // HOP + 1
         where = chunk.samples(frames, self.encoder.reach)
         piece = padded[:, where].clone().requires_grad_()
+        pools = {layer.name: layer.pool for layer in self.encoder.layers}
         with torch.enable_grad():
-            features = {name: chunk.owned(found) for name, found in self.encoder(piece).items()}
+            features = {name: chunk.owned(found, pools[name]) for name, found in self.encoder(piece).items()}
             pulled = piece.new_zeros(())
             if kept is not None:
                 targets = {layer: self.targets[chunk, layer] for layer in features if (chunk, layer) in self.targets}
                 if not targets:
                     with torch.no_grad():
-                        targets = {name: chunk.owned(found) for name, found in self.encoder(kept[:, where]).items()}
+                        seen = self.encoder(kept[:, where])
+                        targets = {name: chunk.owned(found, pools[name]) for name, found in seen.items()}
                 for layer, weight in self.content_weights.items():
                     if layer in features:
                         error = weight * (features[layer] - targets[layer]).square().sum()
@@ -152,14 +155,3 @@ class Objective:
             if pulled.requires_grad:
                 (own,) = torch.autograd.grad(pulled, piece)
                 gradient[:, where] += own
-
-
-def with_level(encoder: Encoder, samples: Tensor) -> Encoder:
-    """The encoder for sounds as loud as this one, `(c, t)`."""
-    with torch.no_grad():
-        padded = pad(samples)
-        total = count = 0.0
-        for start in range(0, padded.shape[1] - WINDOW + 1, 256 * HOP):
-            found = encoder.magnitudes(padded[:, start : start + 255 * HOP + WINDOW])
-            total, count = total + found.sum().item(), count + found.numel()
-    return dataclasses.replace(encoder, level=max(total / count, 1e-9))

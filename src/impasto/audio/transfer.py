@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from torch import Tensor
 from impasto import memory
 from impasto.audio import sounds
 from impasto.audio.encoders import HOP, WINDOW, Encoder, encoder
-from impasto.audio.objective import Chunk, Objective, canvas_of, chunks, listen, samples_of, with_level
+from impasto.audio.objective import Chunk, Objective, canvas_of, chunks, listen, samples_of
 from impasto.audio.sounds import Sound
 from impasto.checkpoints import Checkpoints, hashes
 from impasto.devices import choose_device
@@ -33,6 +34,8 @@ SoundLike = str | PathLike[str] | Sound
 
 #: How loud sounds are while they are worked on, as the root mean square of their samples: room is left for peaks.
 LEVEL = 0.1
+#: Textures are made of multiples of so many samples.
+ROUND = 8 * HOP
 #: Seconds over which the ends of a result are faded, so that they do not click.
 FADE = 0.005
 #: Bytes of the content's features that are kept rather than computed anew in every evaluation.
@@ -86,22 +89,29 @@ class SoundTask(Here):
         content_weights = {}
         if self.content is not None and self.content_weight:
             energies = self._energies(self.content, most)
+            brief = {layer.name for layer in self.encoder.layers if layer.pool == 1}  # long ones blur what is when
             content_weights = {
-                layer: self.content_weight / len(energies) * CONTENT_NORMS["relative"](count, energy)
+                layer: self.content_weight / len(brief) * CONTENT_NORMS["relative"](count, energy)
                 for layer, (count, energy) in energies.items()
+                if layer in brief
             }
         parts = self._styles(most) if self.style_weight else []
-        content, marks = self.content if content_weights else None, self._chunks(scale.width, most)
+        content, marks = self.content if content_weights else None, self._chunks(self.hears, scale.width, most)
         kept = {}
         size = 4 * self.encoder.frames(scale.width) * sum(len(layer.weight) for layer in self.encoder.layers)
         if content is not None and size * len(content) <= KEPT:
             with torch.no_grad():
                 kept = {(marks[chunk], layer): found for chunk, layer, found in listen(self.encoder, content, marks)}
-        return Objective(self.encoder, parts, content, content_weights, marks, kept)
+        return Objective(self.hears, parts, content, content_weights, marks, kept)
+
+    @property
+    def hears(self) -> Encoder:
+        """What listens to the result: a texture goes on at its beginning, so that its ends are as any other place."""
+        return dataclasses.replace(self.encoder, wraps=self.content is None)
 
     def finish(self, canvas: Tensor) -> Sound:
         """The sound of a canvas: as loud as it is to be, without clipping, its ends faded."""
-        samples = samples_of(canvas).clone()
+        samples = samples_of(canvas)[:, : self.size[1]].clone()
         samples *= self.loudness / max(samples.square().mean().sqrt().item(), 1e-9)
         samples /= max(1.0, samples.abs().max().item() / 0.999)
         count = min(round(FADE * self.options.sample_rate), samples.shape[1] // 2)
@@ -111,14 +121,16 @@ class SoundTask(Here):
             samples[:, samples.shape[1] - count :] *= ramp.flip(0)
         return Sound(samples, self.options.sample_rate)
 
-    def _chunks(self, samples: int, most: int) -> list[Chunk]:
-        return chunks(self.encoder.frames(samples) - min(layer.reach for layer in self.encoder.layers), most)
+    def _chunks(self, encoder: Encoder, samples: int, most: int) -> list[Chunk]:
+        return chunks(encoder.positions(samples), most, encoder.stride)
 
     def _energies(self, samples: Tensor, most: int) -> dict[str, tuple[int, float]]:
         """Layer -> how many numbers its features are, and the mean of their squares."""
         found: dict[str, tuple[int, float]] = {}
         with torch.no_grad():
-            for _, layer, features in listen(self.encoder, samples, self._chunks(samples.shape[1], most)):
+            for _, layer, features in listen(
+                self.encoder, samples, self._chunks(self.encoder, samples.shape[1], most)
+            ):
                 count, total = found.get(layer, (0, 0.0))
                 found[layer] = (count + features.numel(), total + features.square().sum().item())
         return {layer: (count, total / count) for layer, (count, total) in found.items()}
@@ -129,7 +141,9 @@ class SoundTask(Here):
             layer.name: STATISTICS[self.options.statistic](None, self.options.seed) for layer in self.encoder.layers
         }
         with torch.no_grad():
-            for _, name, features in listen(self.encoder, self.style, self._chunks(self.style.shape[1], most)):
+            for _, name, features in listen(
+                self.encoder, self.style, self._chunks(self.encoder, self.style.shape[1], most)
+            ):
                 part = statistics[name].phi.sums(features, None)
                 sums[name] = sums[name] + part if name in sums else part
         terms = []
@@ -146,7 +160,8 @@ def stylize(content: SoundLike, style: SoundLike, options: AudioOptions | None =
     """The content of one sound in the texture of another (Ulyanov & Lebedev 2016).
 
     Args:
-        content, style: files, or sounds.
+        content: a file, or a sound.
+        style: likewise.
         options: see `AudioOptions`.
 
     Returns:
@@ -198,8 +213,9 @@ def iterate_texture(
     started, options = time.monotonic(), options or SoundTextureOptions()
     given = _prepared(style, "the sound", options)
     length = given.samples.shape[1] if options.seconds is None else round(options.seconds * options.sample_rate)
-    start = _noise((given.samples.shape[0], length), given.samples, options.seed)
-    return _iterate(options, None, given, start, 1.0, checkpoints, started)
+    whole = ROUND  # it is made to go on at its beginning, and cut where it is to end
+    start = _noise((given.samples.shape[0], -(-length // whole) * whole), given.samples, options.seed)
+    return _iterate(options, None, given, start, 1.0, checkpoints, started, length)
 
 
 def _iterate(
@@ -210,9 +226,10 @@ def _iterate(
     style_weight: float,
     checkpoints: Checkpoints | None,
     started: float,
+    length: int | None = None,
 ) -> Iterator[Step]:
     device = choose_device(options.device)
-    hears = with_level(encoder(options.encoder, options.seed, device), (_leveled(style)).to(device))
+    hears = encoder(options.encoder, options.seed, device, options.sample_rate).fitted(_leveled(style).to(device))
     least = (hears.reach + 1) * HOP
     for what, samples in (("the style", style.samples), ("the result", start)):
         if samples.shape[1] < least:
@@ -230,7 +247,7 @@ def _iterate(
         getattr(options, "content_weight", 0.0),
         style_weight,
         like.level,
-        (1, start.shape[1]),
+        (1, length or start.shape[1]),
         hashes(given) if checkpoints else {},
     )
     scales = (Scale(1, start.shape[1], options.iterations),)

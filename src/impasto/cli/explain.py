@@ -92,22 +92,29 @@ def statistics(
 
 
 def run(
-    picture: Annotated[Path, typer.Argument(help="A picture that 'impasto stylize' made.")],
+    picture: Annotated[Path, typer.Argument(help="A picture that 'impasto stylize' made, or a checkpoint.")],
     folder: FOLDER = Path("report"),
+    snapshots: Annotated[int, typer.Option(help="Pictures to show on the way.", min=1)] = 6,
     quiet: QUIET = False,
 ) -> None:
-    """How PICTURE came about: it is made once more by its own settings, and looked at on the way."""
+    """How PICTURE came about: it is made once more by its own settings, and looked at on the way.
+
+    Of a checkpoint: how far the run has come, at once.
+    """
     with _telling(quiet) as tell:
         import impasto
         from impasto import explain, images
         from impasto.options import StylizeOptions
 
+        if picture.suffix == ".checkpoint":
+            _write(explain.checkpoint_report(picture), folder, quiet)
+            return
         stored = images.read_settings(picture)
         if stored is None or stored.get("operation") != "stylize":
             raise ValueError(f"{picture} carries no settings of 'impasto stylize'")
         content, *styles = stored["pictures"]
         steps = impasto.iterate(content, styles, StylizeOptions(**stored["options"]))
-        _write(explain.run_report(steps, tell=tell), folder, quiet)
+        _write(explain.run_report(steps, snapshots, tell), folder, quiet)
 
 
 def _write(report: Report, folder: Path, quiet: bool) -> None:

@@ -156,6 +156,7 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], medi
             for step in steps:
                 if not curve:
                     medium.check_space(path, step.size, output.bits)
+                    curve += step.earlier[:-1]
                 bar.show(step)
                 if asked.is_set() and curve:
                     raise KeyboardInterrupt

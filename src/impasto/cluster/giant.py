@@ -49,19 +49,23 @@ def stylize(
     options: StylizeOptions | None = None,
     address: str = "auto",
     threads: int | None = None,
+    workers: int | None = None,
 ) -> Picture:
     """`impasto.stylize` over the workers of a Ray cluster: the same picture, for as many pixels as they have room.
 
     Args:
-        content, styles, options: as for `impasto.stylize`. `options.memory` is each worker's.
+        content: as for `impasto.stylize`.
+        styles: likewise.
+        options: likewise; `options.memory` is each worker's.
         address: see `connect`.
         threads: of each worker; by default each node is one, with all of its cores.
+        workers: how many at most; by default as many as there is room for.
 
     Raises:
         What `impasto.stylize` raises; ClusterError: no cluster, or too many workers lost at once.
         ValueError: options that no cluster can follow.
     """
-    (last,) = deque(iterate(content, styles, options, None, address, threads), maxlen=1)
+    (last,) = deque(iterate(content, styles, options, None, address, threads, workers), maxlen=1)
     return last.picture
 
 
@@ -72,6 +76,7 @@ def iterate(
     checkpoints: Checkpoints | None = None,
     address: str = "auto",
     threads: int | None = None,
+    workers: int | None = None,
 ) -> Iterator[Step]:
     """The steps of `stylize`, as they come; their images are `Spread`, fetched by `step.picture`."""
     started = time.monotonic()
@@ -93,8 +98,8 @@ def iterate(
         pictures=hashes_of(options, scene, start) if checkpoints else {},
     )
     connect(address)
-    count, threads = _workers(threads)
-    task = Giant(here, aims, count, threads)
+    room, threads = _workers(threads)
+    task = Giant(here, aims, min(room, workers or room), threads)
     clock = Clock(started, options.time_budget, scales)
     return _closing(descend(task, options, scales, start, clock, checkpoints), task)
 

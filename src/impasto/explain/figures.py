@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from impasto.checkpoints import Row
+
 
 def figure(width: float, height: float) -> Figure:
     """An empty one, in inches."""
@@ -88,7 +90,7 @@ def scatter(points: Tensor, thumbnails: Sequence[Tensor], names: Sequence[str]) 
     return made
 
 
-def run(curve: Sequence[tuple[int, int, float, dict[str, float]]]) -> Figure:
+def run(curve: Sequence[Row]) -> Figure:
     """Loss terms over evaluations, and each term's share, with a line where a scale begins."""
     made = figure(9, 6)
     above, below = made.subplots(2, 1, sharex=True)

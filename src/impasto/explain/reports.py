@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 import impasto
-from impasto import images, inputs, statistics, weights
+from impasto import checkpoints, images, inputs, statistics, weights
+from impasto.checkpoints import Row
 from impasto.encoders import Encoder
 from impasto.errors import ExtraError, PictureError
 from impasto.explain import figures, units
@@ -346,7 +347,7 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = _quiet) -
     Args:
         steps: of any operation that optimises a picture.
     """
-    curve: list[tuple[int, int, float, dict[str, float]]] = []
+    curve: list[Row] = []
     kept: list[tuple[str, Tensor]] = []
     last: Step | None = None
     for last in steps:
@@ -358,10 +359,39 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = _quiet) -
     if last is None:
         raise ValueError("there was no step to explain")
     marks = torch.linspace(0, len(kept) - 1, min(snapshots, len(kept))).round().int().tolist()
+    return _run("A run, explained", curve, [kept[mark] for mark in marks])
+
+
+def checkpoint_report(path: Path) -> Report:
+    """A run that was put away, as far as it has come: its terms over time and scale, shares, where it stands.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    checkpoint, settings = checkpoints.read(path, torch.device("cpu"))
+    height, width = checkpoint.state.image.shape[-2:]
+    if height == 1:
+        raise ValueError(f"{path} is of a sound; runs of pictures are explained")
+    report = _run(
+        f"A run after {checkpoint.evaluations} evaluations",
+        list(checkpoint.curve),
+        [(f"{checkpoint.evaluations}, {width}×{height} px", checkpoint.state.image[0])],
+    )
+    options = [(name, repr(value)) for name, value in settings["options"].items()]
+    return dataclasses.replace(
+        report,
+        sections=[
+            *report.sections,
+            Section("Its settings", tables=[Table("settings", ["option", "value"], options)]),
+        ],
+    )
+
+
+def _run(title: str, curve: Sequence[Row], snapshots: list[tuple[str, Tensor]]) -> Report:
     names = list(dict.fromkeys(name for row in curve for name in row[3]))
     rows = [(float(row[0]), float(row[1]), row[2], *(row[3].get(name, 0.0) for name in names)) for row in curve]
     return Report(
-        "A run, explained",
+        title,
         [
             Section(
                 "The loss and its terms",
@@ -375,7 +405,7 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = _quiet) -
             Section(
                 "On the way",
                 ["The picture after so many evaluations."],
-                [("snapshots", figures.grid([("", [kept[mark] for mark in marks])], 2.0))],
+                [("snapshots", figures.grid([("", snapshots)], 2.0))],
             ),
             Section(
                 "The numbers",
@@ -387,4 +417,4 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = _quiet) -
     )
 
 
-__all__ = ["gram_report", "representations", "run_report", "statistics_report", "unit_report"]
+__all__ = ["checkpoint_report", "gram_report", "representations", "run_report", "statistics_report", "unit_report"]

@@ -63,7 +63,8 @@ def stylize(
     """`content` repainted in the manner of `styles`, by one pass of a network.
 
     Args:
-        content, styles: as for `impasto.stylize`; no styles for a model that knows but one.
+        content: as for `impasto.stylize`.
+        styles: likewise; none for a model that knows but one.
         options: see `FastOptions`.
 
     Returns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,8 @@ from impasto.errors import ImpastoError
 from impasto.fields import unknown
 from impasto.options import FastOptions, StylizeOptions
 from impasto.presets import PRESETS, options_of
-from impasto.web import form
+from impasto.web import form, sight
+from impasto.web.components import mask_editor, status_of, upload
 from impasto.web.gallery import Style
 from impasto.web.jobs import STARTS, Limits, Order, Progress, Result, Studio, ready_weights
 from impasto.web.visitors import HEADER, Visitor, Visitors
@@ -37,28 +37,6 @@ MASKS = (
 )
 
 
-def upload(label: str, **given: Any) -> gr.Image:
-    """A picture that a visitor gives: handed on as the file that it is, so that our own reader reads it."""
-    component = gr.Image(label=label, type="filepath", image_mode=None, buttons=[], **given)
-    component.preprocess = lambda payload: payload and payload.path
-    return component
-
-
-def mask_editor(label: str, **given: Any) -> gr.ImageMask:
-    """An editor to draw masks with, of which only what was drawn is read: the photo below it is given elsewhere."""
-    component = gr.ImageMask(label=label, sources=[], layers=False, transforms=[], type="numpy", buttons=[], **given)
-    whole = component.preprocess
-
-    def drawn(payload: Any) -> Any:
-        for part in (payload, component.blob_storage.get(payload.id) if payload and payload.id else None):
-            if part is not None:
-                part.background = part.composite = None
-        return whole(payload)
-
-    component.preprocess = drawn
-    return component
-
-
 def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blocks:
     """The page, over these styles."""
     limits = studio.limits
@@ -71,91 +49,109 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
     with gr.Blocks(title="impasto", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         chosen = gr.State(styles[0].name)
         gr.Markdown(TITLE, elem_id="title")
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=5, min_width=320):
-                photo = upload(label="Photo", sources=["upload", "webcam", "clipboard"], height=280, elem_id="photo")
-                gallery = gr.Gallery(
-                    [(str(style.thumbnail), style.name) for style in styles],
-                    label="Style",
-                    columns=4,
-                    allow_preview=False,
-                    selected_index=0,
-                    object_fit="cover",
-                    buttons=[],
-                    interactive=False,
-                    elem_id="styles",
-                )
-                with gr.Accordion("…or a painting of your own", open=False):
-                    own = upload(label="Painting", sources=["upload", "clipboard"], height=200, elem_id="own")
-                says = gr.Markdown(_says(styles[0].name), elem_id="chosen")
-                strength = gr.Slider(
-                    0, 3, 1, step=0.05, label="Strength", info="0 keeps the photo, 1 is a balance, 2 leaves little."
-                )
-                size = gr.Slider(
-                    128,
-                    limits.size,
-                    min(512, limits.size),
-                    step=16,
-                    label="Size",
-                    info="Long side, in pixels. Twice the size takes four times as long.",
-                )
-                way = gr.Radio(
-                    list(WAYS.items()),
-                    value="stylize",
-                    label="How",
-                    info="At once is one pass of a network. Slowly paints more of the strokes, after a sketch.",
-                    elem_id="way",
-                )
-                with gr.Row():
-                    go = gr.Button("Paint", variant="primary", elem_id="paint")
-                    halt = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False)
-                with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-                    preset = gr.Dropdown(
-                        list(PRESETS), value="default", label="Preset", info="Fills in what follows."
+        with gr.Tabs():
+            with gr.Tab("Paint"), gr.Row(equal_height=False):
+                with gr.Column(scale=5, min_width=320):
+                    photo = upload(
+                        label="Photo", sources=["upload", "webcam", "clipboard"], height=280, elem_id="photo"
                     )
-                    with gr.Accordion("Several styles", open=False):
-                        blend = gr.Dropdown(
-                            [style.name for style in styles],
-                            multiselect=True,
-                            max_choices=limits.styles - 1,
-                            label="Blend with",
-                            info="Further styles; their shares are the Style weights below.",
-                        )
-                        paintings = gr.File(
-                            label="Further paintings of your own", file_count="multiple", file_types=["image"]
-                        )
-                        style_masks = gr.File(
-                            label="Masks over the styles: read only where they are white, in the styles' order",
-                            file_count="multiple",
-                            file_types=["image"],
-                        )
-                    with gr.Accordion("Masks over the photo", open=False):
-                        gr.Markdown(MASKS)
-                        drawn = mask_editor(
-                            "Masks",
-                            brush=gr.Brush(default_size=40, colors=list(BRUSHES), color_mode="fixed"),
-                            elem_id="masks",
-                        )
-                    start = upload(label="Start from this picture", sources=["upload"], height=160)
-                    fields = form.build({"weights": ready_weights, "init": lambda: list(STARTS)})
-            with gr.Column(scale=6, min_width=320):
-                status = gr.HTML(_status("Give a photo, choose a style, and paint."), elem_id="status")
-                live = gr.Image(
-                    label="Painting", interactive=False, height=520, elem_id="live", buttons=["fullscreen"]
-                )
-                compare = gr.ImageSlider(
-                    label="Before and after", visible=False, height=520, elem_id="compare", buttons=["fullscreen"]
-                )
-                with gr.Row():
-                    png = gr.DownloadButton("Download PNG", visible=False, elem_id="png")
-                    jpeg = gr.DownloadButton("Download JPEG", visible=False, elem_id="jpeg")
-                drawn_files = gr.File(label="The masks, for the command line", visible=False)
-                with gr.Accordion("The same on the command line", visible=False) as told:
-                    command = gr.Code(
-                        language="shell", show_label=False, interactive=False, wrap_lines=True, elem_id="command"
+                    gallery = gr.Gallery(
+                        [(str(style.thumbnail), style.name) for style in styles],
+                        label="Style",
+                        columns=4,
+                        allow_preview=False,
+                        selected_index=0,
+                        object_fit="cover",
+                        buttons=[],
+                        interactive=False,
+                        elem_id="styles",
                     )
-                with gr.Accordion("How the loss falls", open=False):
-                    losses = gr.Plot(show_label=False, elem_id="losses")
+                    with gr.Accordion("…or a painting of your own", open=False):
+                        own = upload(label="Painting", sources=["upload", "clipboard"], height=200, elem_id="own")
+                    says = gr.Markdown(_says(styles[0].name), elem_id="chosen")
+                    strength = gr.Slider(
+                        0,
+                        3,
+                        1,
+                        step=0.05,
+                        label="Strength",
+                        info="0 keeps the photo, 1 is a balance, 2 leaves little.",
+                    )
+                    size = gr.Slider(
+                        128,
+                        limits.size,
+                        min(512, limits.size),
+                        step=16,
+                        label="Size",
+                        info="Long side, in pixels. Twice the size takes four times as long.",
+                    )
+                    way = gr.Radio(
+                        list(WAYS.items()),
+                        value="stylize",
+                        label="How",
+                        info="At once is one pass of a network. Slowly paints more of the strokes, after a sketch.",
+                        elem_id="way",
+                    )
+                    with gr.Row():
+                        go = gr.Button("Paint", variant="primary", elem_id="paint")
+                        halt = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False)
+                    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                        preset = gr.Dropdown(
+                            list(PRESETS), value="default", label="Preset", info="Fills in what follows."
+                        )
+                        with gr.Accordion("Several styles", open=False):
+                            blend = gr.Dropdown(
+                                [style.name for style in styles],
+                                multiselect=True,
+                                max_choices=limits.styles - 1,
+                                label="Blend with",
+                                info="Further styles; their shares are the Style weights below.",
+                            )
+                            paintings = gr.File(
+                                label="Further paintings of your own", file_count="multiple", file_types=["image"]
+                            )
+                            style_masks = gr.File(
+                                label="Masks over the styles: read only where they are white, in the styles' order",
+                                file_count="multiple",
+                                file_types=["image"],
+                            )
+                        with gr.Accordion("Masks over the photo", open=False):
+                            gr.Markdown(MASKS)
+                            drawn = mask_editor(
+                                "Masks",
+                                brush=gr.Brush(default_size=40, colors=list(BRUSHES), color_mode="fixed"),
+                                elem_id="masks",
+                            )
+                        start = upload(label="Start from this picture", sources=["upload"], height=160)
+                        fields = form.build({"weights": ready_weights, "init": lambda: list(STARTS)})
+                with gr.Column(scale=6, min_width=320):
+                    status = gr.HTML(status_of("Give a photo, choose a style, and paint."), elem_id="status")
+                    live = gr.Image(
+                        label="Painting", interactive=False, height=520, elem_id="live", buttons=["fullscreen"]
+                    )
+                    compare = gr.ImageSlider(
+                        label="Before and after",
+                        visible=False,
+                        height=520,
+                        elem_id="compare",
+                        buttons=["fullscreen"],
+                    )
+                    with gr.Row():
+                        png = gr.DownloadButton("Download PNG", visible=False, elem_id="png")
+                        jpeg = gr.DownloadButton("Download JPEG", visible=False, elem_id="jpeg")
+                    drawn_files = gr.File(label="The masks, for the command line", visible=False)
+                    with gr.Accordion("The same on the command line", visible=False) as told:
+                        command = gr.Code(
+                            language="shell",
+                            show_label=False,
+                            interactive=False,
+                            wrap_lines=True,
+                            elem_id="command",
+                        )
+                    with gr.Accordion("How the loss falls", open=False):
+                        losses = gr.Plot(show_label=False, elem_id="losses")
+            with gr.Tab("See what the network sees"):
+                see = sight.build(by_name)
 
         def paint(given: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
             visitor, key = visitor_of(request), str(request.session_hash)
@@ -163,7 +159,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                 raise gr.Error("Give a photo first.", title="No photo")
             stops[key] = threading.Event()
             yield {
-                status: _status("Looking at the pictures…"),
+                status: status_of("Looking at the pictures…"),
                 halt: gr.Button(interactive=True),
                 go: gr.Button(interactive=False),
             }
@@ -196,7 +192,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                         update[losses] = plots.loss_figure(told_now.curve, 7)
                     yield update
             except (ValueError, ImpastoError) as error:
-                yield {status: _status(str(error), bad=True)}
+                yield {status: status_of(str(error), bad=True)}
                 raise gr.Error(str(error), title="That cannot be painted", print_exception=False) from None
             finally:
                 stops.pop(key, None)
@@ -264,6 +260,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
         # In the browser: the photo is there already.
         show_photo = "(photo) => photo ? ({background: photo, layers: [], composite: null}) : null"
         photo.change(None, photo, drawn, js=show_photo, **private)
+        sight.connect(see, studio, visitor_of, stops)
         _program(page, by_name, studio, visitor_of, limits)
     return page
 
@@ -355,21 +352,17 @@ def _says(name: str) -> str:
     return f"Style: **{name}**"
 
 
-def _status(text: str, share: float | None = None, bad: bool = False) -> str:
-    bar = "" if share is None else f'<progress max="1" value="{share:.3f}" aria-label="done"></progress>'
-    kind = "alert" if bad else "status"
-    return f'<div class="status{" bad" if bad else ""}" role="{kind}">{bar}<span>{html.escape(text)}</span></div>'
-
-
 def _progress(now: Progress) -> str:
     step = now.step
     if now.done:
         height, width = step.size
-        return _status(f"{width}×{height} px in {_duration(step.seconds)}{', ' + now.note if now.note else ''}", 1.0)
+        return status_of(
+            f"{width}×{height} px in {_duration(step.seconds)}{', ' + now.note if now.note else ''}", 1.0
+        )
     if now.sketch:
-        return _status("A sketch of what it will look like; the strokes come now…")
+        return status_of("A sketch of what it will look like; the strokes come now…")
     share = step.seconds / max(step.seconds + step.eta, 1e-9)
-    return _status(
+    return status_of(
         f"Size {step.scale} of {step.scales}, {step.iteration} of {step.iterations} · "
         f"about {_duration(step.eta)} left",
         share,

@@ -1,0 +1,107 @@
+"""Pages of the reference, made of the program itself when the site is built: commands, options, Python."""
+
+import dataclasses
+
+import mkdocs_gen_files
+import typer.main
+
+import impasto
+from impasto.cli import app
+from impasto.fields import GROUPS, default_of, fields_of, flag_of, text_of
+from impasto.presets import KINDS
+
+#: What Python has beyond `impasto` itself, room by room.
+ROOMS = {
+    "impasto.fast": ("stylize", "iterate"),
+    "impasto.video": ("iterate",),
+    "impasto.audio": ("stylize", "texture", "iterate", "iterate_texture", "read", "write", "Sound"),
+    "impasto.explain": (
+        "representations",
+        "unit_report",
+        "gram_report",
+        "statistics_report",
+        "run_report",
+        "checkpoint_report",
+        "receptive_field",
+        "Report",
+    ),
+    "impasto.batch": ("items", "run", "Item", "Outcome"),
+    "impasto.cluster": ("connect", "stylize", "iterate"),
+    "impasto.encoders": ("Encoder", "Layer", "layers"),
+    "impasto.statistics": ("Statistic", "Sums", "gram", "mean", "moments"),
+    "impasto.objective": ("Objective", "Content", "Style", "Nearest"),
+}
+
+
+def plain(text: str | None) -> str:
+    """Without the terminal's marks, and so that tables stay tables."""
+    for mark in ("[dim]", "[/]", "\\["):
+        text = (text or "").replace(mark, "[" if mark == "\\[" else "")
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def commands(group, path: str):
+    """(path, command) of every command, those of groups after the group's own."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+with mkdocs_gen_files.open("reference/commands.md", "w") as page:
+    print(
+        "# Commands\n\nAs `--help` tells them. Options that several commands share are told with each.\n", file=page
+    )
+    for path, command in commands(typer.main.get_command(app), "impasto"):
+        print(f"## {path}\n", file=page)
+        print(plain(command.help) + "\n", file=page)
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        words = [f"{p.name.upper()}{'…' if p.nargs == -1 else ''}" for p in arguments]
+        print(f"```text\n{path} {' '.join([*words, '[OPTIONS]'])}\n```\n", file=page)
+        for argument in arguments:
+            if getattr(argument, "help", None):
+                print(f"- `{argument.name.upper()}`: {plain(argument.help)}", file=page)
+        panels = {}
+        for option in command.params:
+            if option.param_type_name == "option" and not option.hidden:
+                panels.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(option)
+        order = {panel: place for place, panel in enumerate(["Options", "Pictures", *GROUPS, "Output"])}
+        for panel, options in sorted(panels.items(), key=lambda found: order.get(found[0], len(order))):
+            print(f"\n**{panel}**\n\n| | |\n|---|---|", file=page)
+            for option in options:
+                flags = ", ".join(f"`{flag}`" for flag in [*option.opts, *option.secondary_opts])
+                print(f"| {flags} | {plain(option.help)} |", file=page)
+        print("", file=page)
+
+with mkdocs_gen_files.open("reference/options.md", "w") as page:
+    print(
+        "# Options\n\nOne frozen dataclass per operation: fields in Python, flags on the command line, keys of "
+        "presets, inputs in the app.\n",
+        file=page,
+    )
+    for operation, kind in KINDS.items():
+        print(f"## {kind.__name__}\n\nOf `impasto {operation}`: {plain((kind.__doc__ or '').strip())}\n", file=page)
+        fields = list(fields_of(kind).values())
+        print("| field | flag | default | |\n|---|---|---|---|", file=page)
+        for field in sorted(fields, key=lambda field: GROUPS.index(field.metadata["group"])):
+            default = default_of(field)
+            shown = "" if default in (None, (), {}) else text_of(field, default)
+            about = plain(field.metadata["help"])
+            if "choices" in field.metadata:
+                about += " One of " + ", ".join(f"`{choice}`" for choice in field.metadata["choices"]) + "."
+            print(f"| `{field.name}` | `{flag_of(field)}` | {plain(str(shown))} | {about} |", file=page)
+        print("", file=page)
+
+with mkdocs_gen_files.open("reference/python.md", "w") as page:
+    print("# Python\n\n## impasto\n", file=page)
+    for name in impasto.__all__:
+        found = getattr(impasto, name)
+        if dataclasses.is_dataclass(found) and name.endswith("Options"):
+            continue  # they have a page of their own
+        if getattr(found, "__doc__", None) and hasattr(found, "__module__") and callable(found):
+            print(f"::: {found.__module__}.{found.__name__}\n", file=page)
+    for room, names in ROOMS.items():
+        print(f"## {room}\n", file=page)
+        for name in names:
+            print(f"::: {room}.{name}\n", file=page)
