@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--encoders", nargs="*", default=list(encoders.ENCODERS))
+    parser.add_argument("--iterations", type=int, help="by default those of each operation")
     given = parser.parse_args()
+    few = {} if given.iterations is None else {"iterations": given.iterations}
     given.output.mkdir(parents=True, exist_ok=True)
     content, style = (cut(sounds.read(path).at(22050), given.seconds) for path in (given.content, given.style))
     shown = [("content", content), ("style", style)]
@@ -40,9 +42,9 @@ def main() -> None:
         for kind in ("audio", "texture"):
             begun = time.perf_counter()
             if kind == "audio":
-                steps = audio.iterate(content, style, AudioOptions(encoder=name))
+                steps = audio.iterate(content, style, AudioOptions(encoder=name, **few))
             else:
-                steps = audio.iterate_texture(style, SoundTextureOptions(encoder=name, seconds=given.seconds))
+                steps = audio.iterate_texture(style, SoundTextureOptions(encoder=name, seconds=given.seconds, **few))
             first = next(steps)
             (last,) = deque(steps, maxlen=1)
             seconds = time.perf_counter() - begun

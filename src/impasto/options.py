@@ -512,7 +512,7 @@ class VideoOptions(StylizeOptions):
 class SoundOptions(DescentOptions):
     """What every operation on sounds lets one decide."""
 
-    iterations: int = option(120, "Time", "Evaluations.", least=1)
+    iterations: int = option(250, "Time", "Evaluations.", least=1)
     statistic: StatisticName = option(
         "gram",
         "Style",
@@ -522,8 +522,8 @@ class SoundOptions(DescentOptions):
     encoder: str = option(
         "stacked",
         "Network",
-        "What hears: stacked (random filters of three lengths, which keep rhythm), wide (one layer of many, as "
-        "Ulyanov and Lebedev have it).",
+        "What hears: stacked (random filters of four lengths, up to 3 seconds, which keep rhythm), wide (one layer "
+        "of many, as Ulyanov and Lebedev have it).",
         choices=("stacked", "wide"),
     )
     sample_rate: int = option(
@@ -537,6 +537,7 @@ class AudioOptions(SoundOptions):
 
     operation: ClassVar[str] = "audio"
 
+    iterations: int = option(200, "Time", "Evaluations.", least=1)
     strength: float = option(
         1.0, "Sound", "How much style: 0 keeps the sound, 1 is a balance. The weight grows with its cube.", least=0
     )

@@ -15,7 +15,7 @@ RATE = 8000
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setitem(encoders.ENCODERS, "stacked", ((Row(0, 24, 3), Row(16, 24, 5), Row(8, 24, 3, 4)), True))
-    monkeypatch.setitem(encoders.ENCODERS, "wide", ((Row(0, 48, 5),), False))
+    monkeypatch.setitem(encoders.ENCODERS, "wide", ((Row(0, 48, 7),), False))
 
 
 def clicks(seconds: float = 2.0, rate: int = RATE, every: float = 0.25) -> Sound:

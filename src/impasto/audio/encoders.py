@@ -45,7 +45,7 @@ class Row(NamedTuple):
 #: Name -> its layers, side by side; and whether they hear what differs from the mean of what is listened to.
 ENCODERS: dict[str, tuple[tuple[Row, ...], bool]] = {
     "wide": ((Row(0, 4096, 11),), False),
-    "stacked": ((Row(0, 1024, 3), Row(128, 1024, 11), Row(64, 1024, 17, 4)), True),
+    "stacked": ((Row(0, 1024, 3), Row(128, 1024, 8), Row(64, 1024, 32, 2), Row(32, 1024, 16, 8)), True),
 }
 
 
@@ -121,6 +121,14 @@ class Encoder:
     def stride(self) -> int:
         """Of how many frames chunks must be multiples, and sounds that wrap."""
         return max(layer.pool for layer in self.layers)
+
+    def within(self, samples: int) -> Encoder:
+        """The layers that fit into sounds of so many samples; the briefest one at least."""
+        frames, least = samples // HOP + 1, min(layer.reach for layer in self.layers)
+        kept = [layer for layer in self.layers if layer.reach <= max(least, frames - 1 - self.stride)]
+        banks = tuple(self.banks[layer.bank] for layer in kept)
+        layers = tuple(dataclasses.replace(layer, bank=index) for index, layer in enumerate(kept))
+        return dataclasses.replace(self, layers=layers, banks=banks)
 
     def pad(self, samples: Tensor) -> Tensor:
         """`(c, t)` with what stands beyond its ends: as in a mirror, or where it wraps, the other end."""

@@ -229,7 +229,9 @@ def _iterate(
     length: int | None = None,
 ) -> Iterator[Step]:
     device = choose_device(options.device)
-    hears = encoder(options.encoder, options.seed, device, options.sample_rate).fitted(_leveled(style).to(device))
+    shortest = min(style.samples.shape[1], start.shape[1])
+    hears = encoder(options.encoder, options.seed, device, options.sample_rate).within(shortest)
+    hears = hears.fitted(_leveled(style).to(device))
     least = (hears.reach + 1) * HOP
     for what, samples in (("the style", style.samples), ("the result", start)):
         if samples.shape[1] < least:
