@@ -109,12 +109,13 @@ def check_output(path: Path, bits: int = 16) -> None:
     check_writable(path)
 
 
-def write(path: Path, sound: Sound, bits: int = 16, comment: str = "") -> None:
+def write(path: str | os.PathLike[str], sound: Sound, bits: int = 16, comment: str = "") -> None:
     """Write a sound: whole, or not at all. `comment` is kept in the file, where its format has a place for it.
 
     Raises:
         PictureError: what the system has against it, the disk full say.
     """
+    path = Path(path)
     check_output(path, bits)
     kind, depths = FORMATS[path.suffix.lower()]
     samples = sound.samples.clamp(-1, 1).T.contiguous().cpu().numpy()
