@@ -130,6 +130,7 @@ def giant(given, nodes) -> None:
         begun, marks = time.monotonic(), []
         for step in steps:
             marks.append((step.evaluations, time.monotonic()))
+            print(f"  {name}: {step.evaluations} after {time.monotonic() - begun:.1f} s", flush=True)
         made[name] = step.picture
         paces[name] = (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
         print(

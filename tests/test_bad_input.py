@@ -322,7 +322,7 @@ ARRAYS = {
     "a number": (7, "is of type int"),
     "none": (None, "is of type NoneType"),
     "a list": ([[0.5]], "is of type list"),
-    "bytes": (b"\x89PNG", "is of type bytes"),
+    "bytes": (b"\x89PNG", "not a picture"),
     "an empty name": ("", "."),
     "a zero byte": ("a\0b.png", "."),
 }

@@ -261,7 +261,7 @@ def test_damage_is_recognised(interrupted):
 
 def test_checkpoints_of_other_versions_are_refused(interrupted, monkeypatch):
     run, _ = interrupted
-    monkeypatch.setattr(checkpoints, "FORMAT", 2)
+    monkeypatch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT + 1)
     with pytest.raises(CheckpointError, match=f"is of impasto {impasto.__version__}, whose checkpoints this version"):
         run()
 

@@ -88,7 +88,7 @@ def test_a_picture_is_a_preset(tmp_path):
         ("style_layers = {relu1_1 = -1}", "must not be negative"),
         ("strength = ", "not TOML"),
         ("\x00\xff", "not TOML"),
-        ("operation = 'dance'", "choose from stylize, fast, video, audio"),
+        ("operation = 'dance'", "choose from stylize, fast, batch, video"),
         ("operation = 'texture'", "needed are those of 'stylize'"),
         ("[style_layers]\nrelu1_1 = 'a'", "the weight of layer 'relu1_1'"),
     ],

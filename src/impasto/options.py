@@ -543,7 +543,7 @@ class AudioOptions(SoundOptions):
     )
     init: str = option("content", "Sound", "Start from: content, or noise.", choices=("content", "noise"))
     content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.", least=0)
-    style_weight: float = option(20.0, "Objective", "Weight of the style at strength 1, beta.", least=0)
+    style_weight: float = option(4.0, "Objective", "Weight of the style at strength 1, beta.", least=0)
 
     @property
     def weight_of_style(self) -> float:
