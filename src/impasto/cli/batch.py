@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 
-from impasto.cli.display import duration, err, out, set_up_logging
+from impasto.cli.display import count_bar, duration, err, out, set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.cli.render import AS_JSON, BITS, CLUSTER, QUIET
 from impasto.options import BatchOptions
@@ -59,7 +58,7 @@ def batch(
     outcomes = run(todo, folder, options, bits, pool)
     interrupted = False
     try:
-        with _bar(quiet or as_json) as bar:
+        with count_bar(quiet or as_json) as bar:
             task = bar.add_task("getting ready", total=len(todo), left="")
             for last in outcomes:
                 counts[last.status] += 1
@@ -98,18 +97,6 @@ def batch(
     elif not quiet:
         out.print(f"{folder}  {', '.join(parts)}, in {duration(seconds)}", markup=False)
     return 1 if counts["failed"] else 0
-
-
-def _bar(hidden: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:3.0f}%"),
-        TextColumn("{task.fields[left]}"),
-        console=err,
-        disable=hidden or not err.is_terminal,
-        transient=True,
-    )
 
 
 def _report(outcome: Outcome) -> dict[str, Any]:

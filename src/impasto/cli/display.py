@@ -97,6 +97,19 @@ class StepBar:
         )
 
 
+def count_bar(hidden: bool) -> Progress:
+    """A progress bar over what can be counted, with the time left in the field `left`."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:3.0f}%"),
+        TextColumn("{task.fields[left]}"),
+        console=err,
+        disable=hidden or not err.is_terminal,
+        transient=True,
+    )
+
+
 @contextmanager
 def byte_bar(name: str) -> Iterator[Progress]:
     """A progress bar for a download."""

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 
-from impasto.cli.display import duration, err, out, set_up_logging
+from impasto.cli.display import count_bar, duration, err, out, set_up_logging
 from impasto.cli.fast import Paintings
 from impasto.cli.parameters import with_options
 from impasto.cli.render import CLUSTER
@@ -85,7 +84,7 @@ def video(
     last: Shot | None = None
     shown = 0.0
     try:
-        with _bar(quiet or as_json) as bar:
+        with count_bar(quiet or as_json) as bar:
             task = bar.add_task("getting ready", total=1, left="")
             for shot in shots:
                 last = shot
@@ -118,18 +117,6 @@ def video(
             f"{destination}  {width}×{height} px, {last.frames} frames in {duration(last.seconds)}", markup=False
         )
     return 0 if not work_of(destination).exists() else 1
-
-
-def _bar(hidden: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:3.0f}%"),
-        TextColumn("{task.fields[left]}"),
-        console=err,
-        disable=hidden or not err.is_terminal,
-        transient=True,
-    )
 
 
 def _report(shot: Shot) -> dict[str, Any]:
