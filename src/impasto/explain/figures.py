@@ -48,14 +48,14 @@ def grid(rows: Sequence[tuple[str, Sequence[tuple[str, Tensor]]]], cell: float =
     return made
 
 
-def matrices(named: Sequence[tuple[str, Tensor]], signed: bool = False) -> Figure:
+def matrices(named: Sequence[tuple[str, Tensor]], signed: bool = False, of: str = "channel") -> Figure:
     """Square matrices side by side, on one scale; around zero, if `signed`."""
     made = figure(3.6 * len(named), 3.4)
     top = max(matrix.abs().flatten().quantile(0.999).item() for _, matrix in named)
     for axes, (title, matrix) in zip(made.subplots(1, len(named), squeeze=False)[0], named, strict=True):
         low, colors = (-top, "RdBu_r") if signed else (0.0, "magma")
         image = axes.imshow(matrix.cpu().numpy(), vmin=low, vmax=top, cmap=colors, interpolation="nearest")
-        axes.set(title=title, xlabel="channel", ylabel="channel")
+        axes.set(title=title, xlabel=of, ylabel=of)
     made.colorbar(image, ax=made.axes, shrink=0.8)
     return made
 

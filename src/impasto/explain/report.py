@@ -25,7 +25,8 @@ TEMPLATE = """<!doctype html>
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
          color: #282624; background: #faf9f6; }
   h1, h2 { line-height: 1.2; } figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
-  figcaption { color: #6b665f; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+  figcaption { color: #6b665f; } table { display: block; max-width: 100%; overflow-x: auto; }
+  table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
   td, th { padding: .2rem .7rem; border-bottom: 1px solid #ddd8cf; text-align: right; } th:first-child,
   td:first-child { text-align: left; }
 </style></head><body>

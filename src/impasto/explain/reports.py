@@ -273,7 +273,7 @@ def _distances(folder: Path) -> Section:
             "map that keeps these distances as well as two dimensions can."
         ],
         [
-            ("distances", figures.matrices([("distance", distance)])),
+            ("distances", figures.matrices([("distance", distance)], of="painting")),
             ("map", figures.scatter(torch.from_numpy(places), small, names)),
         ],
         [Table("distances", ["", *names], rows)],
