@@ -213,8 +213,8 @@ def iterate_texture(
     started, options = time.monotonic(), options or SoundTextureOptions()
     given = _prepared(style, "the sound", options)
     length = given.samples.shape[1] if options.seconds is None else round(options.seconds * options.sample_rate)
-    whole = ROUND  # it is made to go on at its beginning, and cut where it is to end
-    start = _noise((given.samples.shape[0], -(-length // whole) * whole), given.samples, options.seed)
+    whole = -(-length // ROUND) * ROUND  # it is made to go on at its beginning, and cut where it is to end
+    start = _noise((given.samples.shape[0], whole), given.samples, options.seed)
     return _iterate(options, None, given, start, 1.0, checkpoints, started, length)
 
 

@@ -101,8 +101,11 @@ def _run(
     settings = record.settings("batch", [], options, bits)
     settings["options"] = {name: value for name, value in settings["options"].items() if name not in FREE}
     digest = manifest.begin(settings)
-    workers, threads = shares(options, _largest(todo, options))
-    pool: Pool = given or Processes(workers, threads, _gpus(options))
+    if given is None:
+        workers, threads = shares(options, _largest(todo, options))
+        pool: Pool = Processes(workers, threads, _gpus(options))
+    else:  # who has workers knows how many there is room for
+        threads, pool = options.threads or 1, given
     batch = _Batch(todo, manifest, options, bits, digest, pool, threads)
     try:
         yield from batch.outcomes()

@@ -143,14 +143,13 @@ def _through(job: Job, options: BatchOptions, content: Picture, style: str | Pic
         (last,) = deque(fast.iterate(content, [style], options.fast_options, _known.memo), maxlen=1)
         return last
     way, path = options.stylize_options, job.checkpoint
-    if path is not None and path.exists():
-        try:
-            kept = Checkpoints(path, EVERY, resume=True)
-            (last,) = deque(iterate(content, [style], way, _known.memo, kept), maxlen=1)
-            return last
-        except CheckpointError as error:
-            log.info("beginning anew: %s", error)
-            path.unlink(missing_ok=True)
-    kept_here = None if path is None else Checkpoints(path, EVERY)
-    (last,) = deque(iterate(content, [style], way, _known.memo, kept_here), maxlen=1)
+    kept = None if path is None else Checkpoints(path, EVERY, resume=path.exists())
+    try:
+        steps = iterate(content, [style], way, _known.memo, kept)
+    except CheckpointError as error:
+        log.info("beginning anew: %s", error)
+        assert path is not None  # there was one
+        path.unlink(missing_ok=True)
+        steps = iterate(content, [style], way, _known.memo, Checkpoints(path, EVERY))
+    (last,) = deque(steps, maxlen=1)
     return last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,8 @@ def iterate(
         connect(address)
         pool = Workers(threads)
     clip, size, work = prepared(clip, styles, output, options, resume)
-    paintings = [(name, picture) for name, picture in read_styles(styles, size[0] * size[1], {})] if styles else []
-    return _iterate(clip, [picture for _, picture in paintings], output, options, size, work, pool, threads)
+    paintings = [picture for _, picture in read_styles(styles, size[0] * size[1], {})] if styles else []
+    return _iterate(clip, paintings, output, options, size, work, pool, threads)
 
 
 def _iterate(
@@ -177,7 +177,6 @@ def _painted(
         if not waiting:
             return
         first, future, attempt = waiting[0]
-        wait([future], return_when=FIRST_COMPLETED)
         failure = future.exception()
         if failure is None:
             waiting.pop(0)

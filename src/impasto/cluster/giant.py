@@ -183,7 +183,6 @@ class Giant(Here):
         if self.crew is None:
             self.crew = Crew(self.count, self.threads)
         self.crew.spans = tiling.bands(scale.height, self.count, self._stride, self._reach)
-        self.crew.width = scale.width
         return self.crew
 
     def plan(self, scale: Scale, options: DescentOptions) -> Plan:
@@ -282,18 +281,17 @@ class SpreadObjective:
     Attributes:
         summed: the style terms, which turn sums into values and slopes.
         parts: all terms.
-        reach: how many rows beyond its own a worker must see.
     """
 
     crew: Crew
     summed: Objective
     parts: Sequence[Term]
-    reach: int
 
     @classmethod
     def of(cls, aims: Aims, crew: Crew, scale: Scale, plan: Plan, reach: int, stride: int) -> SpreadObjective:
         """The objective of a scale: what only the paintings tell is measured here, the photo by the crew."""
-        photo, options, keep = aims.photo_at(scale), aims.options, aims.view(aims.photo_at(scale)).keep
+        photo, options = aims.photo_at(scale), aims.options
+        keep = aims.view(photo).keep
         sceneries = []
         for span in crew.spans:
             rows = slice(span.seen_from, span.seen_to)
@@ -318,7 +316,7 @@ class SpreadObjective:
         terms = aims.terms(sights, styles, energy)
         crew.set_up("aim", [([_cut(term, span, aims) for term in terms],) for span in crew.spans])
         summed = Objective(aims.encoder, [term for term in terms if isinstance(term, Style)])
-        return cls(crew, summed, terms, reach)
+        return cls(crew, summed, terms)
 
     def value_and_grad(self, canvas: Tensor) -> Evaluation:
         """At a `Spread` canvas; the gradient is another."""

@@ -43,7 +43,6 @@ class Crew:
 
     Attributes:
         spans: the rows of each: those it owns, and those it sees.
-        width: of the picture, in pixels.
     """
 
     def __init__(self, count: int, threads: int) -> None:
@@ -53,7 +52,6 @@ class Crew:
         self._set_up: list[dict[str, tuple[Any, ...]]] = [{} for _ in range(count)]
         self._secured: set[int] = set()
         self.spans: Sequence[Span] = ()
-        self.width = 0
         self.bands = [self._hire() for _ in range(count)]
         self.ask("where")
 

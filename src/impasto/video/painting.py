@@ -296,9 +296,8 @@ class Way:
 
     def __init__(self, painter: _Slow | _Fast, options: VideoOptions) -> None:
         self._painter, self._options = painter, options
-        self._offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= options.long_term or offset == 1]
-        if options.fast:
-            self._offsets = [1]
+        farthest = 1 if options.fast else options.long_term
+        self._offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= farthest]
         self.span = max(self._offsets)
         self._past: deque[Past] = deque(maxlen=self.span)
 
