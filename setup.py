@@ -5,9 +5,9 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "impasto.winograd._winograd",
-            ["src/impasto/winograd/winograd.c"],
-            depends=["src/impasto/winograd/kernel.h"],
+            "impasto.native._native",
+            ["src/impasto/native/native.c"],
+            depends=[f"src/impasto/native/{part}.h" for part in ("level", "winograd", "thin", "pooling")],
             extra_compile_args=["-O3", "-std=gnu11"],
             extra_link_args=["-pthread"],
             optional=True,

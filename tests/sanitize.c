@@ -1,6 +1,6 @@
-/* The convolution under AddressSanitizer and UndefinedBehaviorSanitizer: every buffer exactly as large as it must be, over
+/* Convolutions and pooling under AddressSanitizer and UndefinedBehaviorSanitizer: every buffer exactly as large as it must be, over
  * random shapes, paddings, masks and instruction sets, against the direct method in double precision. See ./sanitize. */
-#include "../src/impasto/winograd/winograd.c"
+#include "../src/impasto/native/native.c"
 
 #include <math.h>
 #include <stdio.h>
@@ -27,6 +27,26 @@ static double direct(const float *x, const float *mask, const float *weights, co
     return sum;
 }
 
+/* Whether pooling goes wrong: what is given must be the maximum or mean, and its gradient must return whole. */
+static int pooled(long h, long w, long c, const float *x, int level, long threads) {
+    long count = h / 2 * (w / 2) * c, average = rand() % 2;
+    float *y = buffer(count, 0), *given = buffer(count, 1), *back = buffer(h * w * c, 0);
+    double error = 0, sum = 0;
+    impasto_pool(x, y, h, w, c, average, level, threads, NULL);
+    impasto_pool_back(given, x, back, h, w, c, average, level, threads, NULL);
+    for (long at = 0; at < count; at++) {
+        const float *from = x + (at / c / (w / 2) * 2 * w + at / c % (w / 2) * 2) * c + at % c;
+        float a = from[0], b = from[c], d = from[w * c], e = from[(w + 1) * c];
+        error += fabs(y[at] - (average ? (a + b + d + e) / 4 : fmax(fmax(a, b), fmax(d, e))));
+        sum += given[at];
+    }
+    for (long at = 0; at < h * w * c; at++) sum -= back[at];
+    free(y), free(given), free(back);
+    if (error < 1e-3 && fabs(sum) < 1e-2) return 0;
+    printf("pooling %ldx%ld, %ld channels, level %d: error %g, %g lost\n", h, w, c, level, error, sum);
+    return 1;
+}
+
 int main(void) {
     srand(7);
     for (int round = 0; round < 400; round++) {
@@ -36,10 +56,14 @@ int main(void) {
         long panel = impasto_panel(level), count = 36 * c * round_up(k, panel);
         float *x = buffer(h * w * c, 1), *mask = masked ? buffer(h * w * c, 1) : NULL, *bias = buffer(k, 1);
         float *weights = buffer(9 * c * k, 1), *kernel = buffer(count, 0), *y = buffer(h * w * k, 0);
-        int by_panels = rand() % 2;
-        long room = by_panels ? impasto_scratch_panels(h, w, c, threads) : impasto_scratch(per, c, k, threads);
+        int thin = c < 16 || k < 16, by_panels = rand() % 2;
+        long room = thin        ? impasto_scratch_thin(w, c, k, threads)
+                    : by_panels ? impasto_scratch_panels(h, w, c, threads)
+                                : impasto_scratch(per, c, k, threads);
         float *scratch = buffer(room, 0);
-        if (by_panels) {
+        if (thin) {
+            impasto_convolve_thin(x, mask, weights, bias, y, h, w, c, k, padding, relu, level, scratch, threads, NULL);
+        } else if (by_panels) {
             impasto_convolve_panels(x, mask, weights, bias, y, h, w, c, k, padding, relu, level, scratch, threads, NULL);
         } else {
             impasto_transform(weights, kernel, c, k, level, threads, NULL);
@@ -58,6 +82,7 @@ int main(void) {
             printf("round %d: %ldx%ld, %ld to %ld channels, level %d: error %g\n", round, h, w, c, k, level, sqrt(error / size));
             return 1;
         }
+        if (pooled(h, w, c, x, level, threads)) return 1;
         free(x), free(mask), free(bias), free(weights), free(kernel), free(y), free(scratch);
     }
     puts("400 rounds, no errors");

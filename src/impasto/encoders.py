@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto import winograd
+from impasto import native
+from impasto.native import Place, fresh
+from impasto.rooms import Room
 
 Pooling = Literal["max", "average"]
 Padding = Literal["replicate", "zeros", "circular"]
@@ -136,17 +138,22 @@ class Encoder:
         """
         return dict(self.walk(image, taps))
 
-    def walk(self, image: Tensor, taps: Collection[str]) -> Iterator[tuple[str, Tensor]]:
-        """The activations at `taps`, as `__call__` gives them, each as soon as it is there, shallow first."""
+    def walk(self, image: Tensor, taps: Collection[str], room: Room | None = None) -> Iterator[tuple[str, Tensor]]:
+        """The activations at `taps`, as `__call__` gives them, each as soon as it is there, shallow first.
+
+        In a `room`, each is there only until the next is asked for.
+        """
         rows = self._rows(taps)
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
         x = image - self.mean.view(1, 3, 1, 1)
+        if room is not None:
+            room.begin()
         for layer in rows:
-            x = self._step(layer, x, taps)
+            x = self._step(layer, x, taps, fresh if room is None else room.pass_on)
             if layer.name in taps:
                 yield layer.name, x
 
-    def gradient(self, image: Tensor, taps: Collection[str], pull: Pull) -> Tensor:
+    def gradient(self, image: Tensor, taps: Collection[str], pull: Pull, room: Room | None = None) -> Tensor:
         """The gradient by the image of what depends on the activations at `taps`: down the network and back.
 
         What autograd would do, less what nobody asks for: a convolution needs nothing of what it read, a ReLU no more
@@ -157,44 +164,51 @@ class Encoder:
             taps: names of layers.
             pull: called for each of them, deepest first, with its name, its activations, and the gradient by these
                 that has come from deeper ones; adds its own, in place.
+            room: memory for what is computed on the way.
 
         Returns:
             `(1, 3, h, w)`.
         """
-        rows = self._rows(taps)
+        rows, room = self._rows(taps), room or Room()
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
+        room.begin()
         start = x = image - self.mean.view(1, 3, 1, 1)
         # The first activations are the largest of all, and the cheapest to compute again.
         again = 1 if len(rows) > 2 and rows[2].kind == "conv" and rows[0].name not in taps else -1
         kept: list[Any] = []
+        marks = []  # how far the room was filled before each layer
         for row, layer in enumerate(rows):
-            x = self._step(layer, x, taps)
+            marks.append(room.kept)
+            lasts = layer.name in taps or (layer.kind == "conv" and row + 1 != again)
+            x = self._step(layer, x, taps, room.keep if lasts else room.pass_on)
             needed = layer.name in taps or layer.kind == "relu"
             kept.append(x if needed and row != again else None)
         gradient, mask = torch.zeros_like(x), None
         for row, layer in reversed(list(enumerate(rows))):
             output = kept.pop()
             if row == again:
-                output = self._step(layer, self._step(rows[0], start, taps), taps)
+                output = self._step(layer, self._step(rows[0], start, taps, room.pass_on), taps, fresh)
             if layer.name in taps:
                 pull(layer.name, output, gradient)
             if layer.kind == "pool":
-                gradient = pool_back(gradient, kept[-1], self.pooling)
+                gradient = pool_back(gradient, kept[-1], self.pooling, room.pass_on)
             elif layer.kind == "conv":
-                gradient = convolve_back(gradient, self.kernels[layer.name], self.padding, mask)
+                place = room.pass_on if row else fresh  # the last is for who asked
+                gradient = convolve_back(gradient, self.kernels[layer.name], self.padding, mask, place)
                 mask = None
             elif rows[row - 1].name in taps:
                 gradient = rectify_back(gradient, output)
             else:  # the convolution does so while it reads
                 mask = output
+            room.kept = marks[row]
         return gradient
 
-    def _step(self, layer: Layer, x: Tensor, taps: Collection[str]) -> Tensor:
+    def _step(self, layer: Layer, x: Tensor, taps: Collection[str], place: Place) -> Tensor:
         """What a layer makes of `x`; a convolution at which nobody looks rectifies at once."""
         if layer.kind == "conv":
-            return convolve(x, self.kernels[layer.name], self.padding, rectify=layer.name not in taps)
+            return convolve(x, self.kernels[layer.name], self.padding, layer.name not in taps, place)
         if layer.kind == "pool":
-            return pool(x, self.pooling)
+            return pool(x, self.pooling, place)
         return x.relu() if layer.name.replace("relu", "conv") in taps else x
 
     def depth(self, tap: str) -> int:
@@ -250,11 +264,13 @@ class Encoder:
         )
 
 
-def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool = False) -> Tensor:
-    """A 3x3 convolution that keeps the size of `x`, `(1, n, h, w)`, then a ReLU if `rectify`."""
-    outputs, inputs = kernel.weight.shape[:2]
-    if winograd.suits(x, inputs, outputs) and not x.requires_grad:
-        return winograd.convolve(x, kernel.adjoint, kernel.bias, padding, rectify)
+def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool = False, place: Place = fresh) -> Tensor:
+    """A 3x3 convolution that keeps the size of `x`, `(1, n, h, w)`, then a ReLU if `rectify`.
+
+    Here and below, `place` is where the result goes, if it can be told where: on CPUs.
+    """
+    if native.suits(x, kernel.weight):
+        return native.convolve(x, kernel.adjoint, kernel.bias, padding, rectify, place=place)
     if padding == "zeros":
         y = F.conv2d(x, kernel.weight, kernel.bias, padding=1)
     else:
@@ -262,15 +278,16 @@ def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool = False)
     return y.relu_() if rectify else y
 
 
-def convolve_back(gradient: Tensor, kernel: Kernel, padding: Padding, mask: Tensor | None = None) -> Tensor:
+def convolve_back(
+    gradient: Tensor, kernel: Kernel, padding: Padding, mask: Tensor | None = None, place: Place = fresh
+) -> Tensor:
     """The gradient of what `convolve` read, given that of what it gave: a convolution with the adjoint kernel.
 
     Where it rectified, `mask` is what it gave; the gradient is overwritten then.
     """
-    outputs, inputs = kernel.weight.shape[:2]
-    if winograd.suits(gradient, outputs, inputs):
+    if native.suits(gradient):
         wrap: Padding = "circular" if padding == "circular" else "zeros"
-        back = winograd.convolve(gradient, kernel.weight, None, wrap, mask=mask)
+        back = native.convolve(gradient, kernel.weight, None, wrap, mask=mask, place=place)
     else:
         if mask is not None:
             gradient, mask = rectify_back(gradient, mask), None
@@ -317,14 +334,18 @@ def rectify_back(gradient: Tensor, rectified: Tensor) -> Tensor:
     return gradient
 
 
-def pool(x: Tensor, pooling: Pooling) -> Tensor:
+def pool(x: Tensor, pooling: Pooling, place: Place = fresh) -> Tensor:
     """The maximum or mean of every 2x2 square."""
+    if native.suits(x):
+        return native.pool(x, pooling == "average", place)
     return F.max_pool2d(x, 2) if pooling == "max" else F.avg_pool2d(x, 2)
 
 
-def pool_back(gradient: Tensor, x: Tensor, pooling: Pooling) -> Tensor:
+def pool_back(gradient: Tensor, x: Tensor, pooling: Pooling, place: Place = fresh) -> Tensor:
     """The gradient of what was pooled, `x`. Where the maxima were is found again: kept, it would take as much memory
     as two more layers."""
+    if native.suits(x):
+        return native.pool_back(gradient, x, pooling == "average", place)
     square, none, one = (2, 2), (0, 0), (1, 1)
     ops = torch.ops.aten
     back: Tensor

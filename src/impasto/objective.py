@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from impasto import neighbours
 from impasto.encoders import Encoder, Pull
 from impasto.neighbours import Bank
+from impasto.rooms import Room
 from impasto.statistics import Distance, Phi, Sums
 from impasto.tiling import Tile, walk, whole
 
@@ -216,6 +217,7 @@ class Objective:
         tiles: how the picture is divided; empty for not at all.
         photo: `(1, 3, h, w)`, for content terms that keep no target.
         anchor: what the canvas is kept near, if anything.
+        room: memory for evaluating it.
     """
 
     encoder: Encoder
@@ -225,6 +227,7 @@ class Objective:
     tiles: Sequence[Tile] = ()
     photo: Tensor | None = None
     anchor: Anchor | None = None
+    room: Room = field(default_factory=Room)
 
     @property
     def taps(self) -> frozenset[str]:
@@ -254,7 +257,8 @@ class Objective:
         """The style terms' sums over all tiles, by name: the first pass."""
         styles = [term for term in self.parts if isinstance(term, Style)]
         sums: dict[str, Sums] = {}
-        for tile, layer, features in walk(self.encoder, image, {term.layer for term in styles}, self.tiles):
+        taps = {term.layer for term in styles}
+        for tile, layer, features in walk(self.encoder, image, taps, self.tiles, self.room):
             stride = self.encoder.stride(layer)
             for term in styles:
                 if term.layer == layer:
@@ -275,7 +279,9 @@ class Objective:
         gradient = torch.zeros(image.shape, dtype=image.dtype, device=image.device)
         for tile in self.tiles or (whole(height, width),) if self.parts else ():
             pull = self._pull(tile, (height, width), values, slopes)
-            tile.add(gradient, self.encoder.gradient(tile.window(image), self.taps, pull))
+            tile.add(gradient, self.encoder.gradient(tile.window(image), self.taps, pull, self.room))
+        if self.tiles:  # the whole picture may need it more
+            self.room.clear()
         return gradient
 
     def _pull(
@@ -314,7 +320,8 @@ class Objective:
             return {}
         if self.photo is None:
             raise ValueError("content terms without a target need the photo")
-        return {layer: features for _, layer, features in walk(self.encoder, self.photo, layers, [tile])}
+        found = walk(self.encoder, self.photo, layers, [tile], self.room)
+        return {layer: features.clone() for _, layer, features in found}
 
 
 def positions_of(features: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from impasto.encoders import Encoder
+from impasto.rooms import Room
 
 
 @dataclass(frozen=True)
@@ -190,9 +191,12 @@ def _spans(start: int, stop: int, side: int, count: int, halo: int, stride: int,
 
 
 def walk(
-    encoder: Encoder, image: Tensor, taps: Collection[str], parts: Collection[Tile]
+    encoder: Encoder, image: Tensor, taps: Collection[str], parts: Collection[Tile], room: Room | None = None
 ) -> Iterator[tuple[Tile, str, Tensor]]:
-    """The features at `taps` that each tile owns: tile after tile, each one's layers as they come."""
+    """The features at `taps` that each tile owns: tile after tile, each one's layers as they come.
+
+    In a `room`, each is there only until the next is asked for.
+    """
     for tile in parts:
-        for layer, features in encoder.walk(tile.window(image), taps):
+        for layer, features in encoder.walk(tile.window(image), taps, room):
             yield tile, layer, tile.inside(features, encoder.stride(layer))

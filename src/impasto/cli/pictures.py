@@ -75,15 +75,15 @@ def _show_installation() -> None:
     import torch
 
     import impasto
-    from impasto import devices, weights, winograd
+    from impasto import devices, native, weights
 
     table = Table.grid(padding=(0, 2))
     table.add_row("impasto", impasto.__version__)
     table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
     table.add_row("PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads")
     table.add_row("device", str(devices.choose_device("auto")))
-    ours = winograd.library() is not None
-    kind = winograd.LEVELS[winograd.level()] if ours else ""
+    ours = native.library() is not None
+    kind = native.LEVELS[native.level()] if ours else ""
     table.add_row(
         "convolutions", f"Winograd, {kind}" if ours else "PyTorch's: ours was not built, or is switched off"
     )

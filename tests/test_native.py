@@ -1,4 +1,4 @@
-"""Our convolution against the direct one in double precision, and the program without it."""
+"""Convolutions and pooling in C against PyTorch's in double precision, and the program without them."""
 
 import os
 import subprocess
@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impasto import encoders, images, winograd
+from impasto import encoders, images, native
 from impasto.encoders import convolve_back, kernel
 
-pytestmark = pytest.mark.skipif(winograd.library() is None, reason="the library in C was not built")
+pytestmark = pytest.mark.skipif(native.library() is None, reason="the library in C was not built")
 MODES = {"zeros": "constant", "replicate": "replicate", "circular": "circular"}
 
 
-@pytest.fixture(params=range(len(winograd.LEVELS)), ids=winograd.LEVELS)
+@pytest.fixture(params=range(len(native.LEVELS)), ids=native.LEVELS)
 def level(request, monkeypatch):
     """Every instruction set that this processor has."""
-    if request.param > winograd.level():
-        pytest.skip("this processor has no " + winograd.LEVELS[request.param])
-    monkeypatch.setattr(winograd, "level", lambda: request.param)
+    if request.param > native.level():
+        pytest.skip("this processor has no " + native.LEVELS[request.param])
+    monkeypatch.setattr(native, "level", lambda: request.param)
 
 
 def channels_last(generator, *shape):
@@ -53,44 +53,63 @@ def check(shape, seed, padding, rectify, masked):
     seen = (x * (mask > 0) if masked else x).double()
     expected = F.conv2d(F.pad(seen, (1, 1, 1, 1), mode=MODES[padding]), weight.double(), bias.double())
     expected = expected.relu() if rectify else expected
-    found = winograd.convolve(x, kernel(weight, bias).adjoint, bias, padding, rectify, mask if masked else None)
+    found = native.convolve(x, kernel(weight, bias).adjoint, bias, padding, rectify, mask if masked else None)
     assert relative(found, expected) < 1e-5
 
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_against_the_direct_method(level, kept, monkeypatch):
     if not kept:  # by panels, as large kernels are convolved with small pictures
-        monkeypatch.setattr(winograd, "KEPT", 0)
+        monkeypatch.setattr(native, "KEPT", 0)
     check()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (4, 4), (5, 8), (33, 18)])
 @pytest.mark.parametrize("padding", list(MODES))
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_way_back(shape, padding, masked, generator):
+@pytest.mark.parametrize("channels", [(20, 33), (3, 20)])
+def test_the_way_back(shape, padding, masked, channels, generator):
     """The gradient of the forward pass, by autograd, in double precision."""
-    x = channels_last(generator, 1, 20, *shape).double().requires_grad_()
-    weight, bias = torch.randn(33, 20, 3, 3, generator=generator), torch.randn(33, generator=generator)
+    inputs, outputs = channels
+    x = channels_last(generator, 1, inputs, *shape).double().requires_grad_()
+    weight, bias = torch.randn(outputs, inputs, 3, 3, generator=generator), torch.randn(outputs, generator=generator)
     y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=MODES[padding]), weight.double(), bias.double())
     y = y.relu() if masked else y
     back = channels_last(generator, *y.shape)
     (expected,) = torch.autograd.grad(y, x, back.double())
     mask = y.detach().float().contiguous(memory_format=torch.channels_last) if masked else None
-    assert winograd.suits(back, 33, 20)
+    assert native.suits(back)
     assert relative(convolve_back(back.clone(), kernel(weight, bias), padding, mask), expected) < 1e-5
 
 
+@pytest.mark.parametrize("shape", [(2, 2), (3, 9), (7, 2), (5, 8), (33, 18)])
+@pytest.mark.parametrize("pooling", ["max", "average"])
+@pytest.mark.parametrize("equal", [False, True], ids=["different", "equal"])
+def test_pooling(level, shape, pooling, equal, generator):
+    """Of equal numbers too, as ReLUs leave them: the first gets the gradient."""
+    x = channels_last(generator, 1, 19, *shape)
+    x = x.relu().round() if equal else x
+    y = encoders.pool(x, pooling)
+    back = channels_last(generator, *y.shape)
+    assert native.suits(x)
+    known = x.double()
+    assert relative(y, encoders.pool(known, pooling)) < 1e-6
+    assert relative(encoders.pool_back(back, x, pooling), encoders.pool_back(back.double(), known, pooling)) < 1e-6
+
+
+@pytest.mark.parametrize("channels", [(64, 96), (3, 64), (64, 3), (1, 1)])
 @pytest.mark.parametrize("kept", [True, False])
-def test_threads_change_nothing(generator, kept, monkeypatch):
+def test_threads_change_nothing(generator, kept, channels, monkeypatch):
     if not kept:
-        monkeypatch.setattr(winograd, "KEPT", 0)
-    x, weight = channels_last(generator, 1, 64, 61, 47), torch.randn(96, 64, 3, 3, generator=generator)
-    adjoint, before = kernel(weight, torch.zeros(96)).adjoint, torch.get_num_threads()
+        monkeypatch.setattr(native, "KEPT", 0)
+    inputs, outputs = channels
+    x, weight = channels_last(generator, 1, inputs, 61, 47), torch.randn(outputs, inputs, 3, 3, generator=generator)
+    adjoint, before = kernel(weight, torch.zeros(outputs)).adjoint, torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            found.append(winograd.convolve(x, adjoint, None, "zeros"))
+            found.append(native.convolve(x, adjoint, None, "zeros"))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(found[0], found[1])
@@ -100,29 +119,31 @@ def test_threads_change_nothing(generator, kept, monkeypatch):
 def test_without_a_pool_to_share(generator, monkeypatch):
     x, weight = channels_last(generator, 1, 32, 60, 60), torch.randn(32, 32, 3, 3, generator=generator)
     adjoint = kernel(weight, torch.zeros(32)).adjoint
-    expected = winograd.convolve(x, adjoint, None, "replicate")
-    monkeypatch.setattr(winograd, "_pool", lambda: None)
-    assert torch.equal(winograd.convolve(x, adjoint, None, "replicate"), expected)
+    expected = native.convolve(x, adjoint, None, "replicate")
+    monkeypatch.setattr(native, "_pool", lambda: None)
+    assert torch.equal(native.convolve(x, adjoint, None, "replicate"), expected)
 
 
 def test_large_kernels_take_turns_in_one_room(generator, monkeypatch):
     """What is not kept is transformed again, and right, whichever was there before."""
-    monkeypatch.setattr(winograd, "KEPT", 0)
-    monkeypatch.setattr(winograd, "FEW", 0)
+    monkeypatch.setattr(native, "KEPT", 0)
+    monkeypatch.setattr(native, "FEW", 0)
     x = channels_last(generator, 1, 24, 9, 9)
     kernels = [kernel(torch.randn(n, 24, 3, 3, generator=generator), torch.zeros(n)) for n in (40, 16, 40)]
     for _ in range(2):
         for one in kernels:
             expected = F.conv2d(x.double(), one.weight.double(), padding=1)
-            assert relative(winograd.convolve(x, one.adjoint, None, "zeros"), expected) < 1e-5
+            assert relative(native.convolve(x, one.adjoint, None, "zeros"), expected) < 1e-5
 
 
 def test_what_is_not_for_us(generator):
     x = channels_last(generator, 1, 64, 8, 8)
-    assert winograd.suits(x, 64, 64)
-    assert not winograd.suits(x, 3, 64)
-    assert not winograd.suits(x.double(), 64, 64)
-    assert not winograd.suits(x.repeat(2, 1, 1, 1), 64, 64)
+    assert native.suits(x)
+    assert not native.suits(x.double())
+    assert not native.suits(x.repeat(2, 1, 1, 1))
+    assert not native.suits(x.requires_grad_())
+    with torch.no_grad():
+        assert native.suits(x)
 
 
 def test_the_program_without_it(tmp_path, photo):
@@ -143,7 +164,7 @@ def test_the_program_without_it(tmp_path, photo):
     ]
     pictures, said = [], []
     for switch in ("1", "0"):
-        environment = os.environ | {"IMPASTO_WINOGRAD": switch}
+        environment = os.environ | {"IMPASTO_NATIVE": switch}
         for words in (arguments, ["info"]):
             result = subprocess.run(
                 [sys.executable, "-m", "impasto", *words],
@@ -161,14 +182,14 @@ def test_the_program_without_it(tmp_path, photo):
 
 
 def test_a_library_that_was_not_built(monkeypatch):
-    monkeypatch.setattr(winograd.importlib.machinery, "EXTENSION_SUFFIXES", [".none"])
-    winograd.library.cache_clear()
+    monkeypatch.setattr(native.importlib.machinery, "EXTENSION_SUFFIXES", [".none"])
+    native.library.cache_clear()
     try:
-        assert winograd.library() is None
+        assert native.library() is None
         assert encoders.convolve(
             torch.ones(1, 16, 4, 4), kernel(torch.ones(16, 16, 3, 3), torch.ones(16)), "zeros"
         ).shape
     finally:
         monkeypatch.undo()
-        winograd.library.cache_clear()
-        assert winograd.library() is not None
+        native.library.cache_clear()
+        assert native.library() is not None

@@ -1,13 +1,4 @@
-/* The work on one block of tiles, for one instruction set: included once for each.
- *
- * Before each inclusion: NAME(x), the names' suffix; VL, floats in a vector; MR, rows of the small product held in
- * registers; NV, vectors in each of them.
- */
-
-typedef float NAME(vec) __attribute__((vector_size(4 * VL), aligned(4)));
-#define VEC NAME(vec)
-#define LOAD(p) (*(const VEC *)(p))
-#define STORE(p, v) (*(VEC *)(p) = (v))
+/* Convolutions by Winograd's method, for one instruction set: the work on one block of tiles. See level.h. */
 
 /* One-dimensional transforms, of six values into six (input) and six into four (output): Lavin & Gray,
  * arXiv 1509.09308, with the points 0, 1, -1, 2, -2 and infinity. */
@@ -187,11 +178,3 @@ static void NAME(panels)(const struct job *job, long first, long count, float *s
         }
     }
 }
-
-#undef VEC
-#undef LOAD
-#undef STORE
-#undef NAME
-#undef VL
-#undef MR
-#undef NV

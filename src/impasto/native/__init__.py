@@ -1,4 +1,4 @@
-"""Our own convolution for CPUs: Winograd's F(4×4, 3×3), in C, with a quarter of the multiplications.
+"""What a VGG does, for CPUs, in C: convolutions by Winograd's F(4×4, 3×3), a quarter of the multiplications; pooling.
 
 The library is built when impasto is installed, if there is a C compiler; without it PyTorch convolves, and pictures
 are the same but for rounding. Threads are those of PyTorch's own pool, where it has one that can be shared: two pools
@@ -11,6 +11,7 @@ import ctypes
 import importlib.machinery
 import os
 import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -22,33 +23,44 @@ from torch.utils.weak import WeakTensorKeyDictionary
 #: How instruction sets are called, by their level.
 LEVELS = ("plain C", "AVX2", "AVX-512")
 PADDINGS = ("zeros", "replicate", "circular")
-#: Channels below which PyTorch is as fast.
-LEAST_CHANNELS = 16
+#: Channels below which, on either side, a convolution is one product with a small matrix.
+THIN = 16
 #: Kernels up to this many transformed numbers are kept; larger ones are transformed anew for every use, for pictures
 #: of so few tiles within the convolution itself.
 KEPT, FEW = 36 * 256 * 256, 200
 #: Tiles that are worked on at once, and the bytes of them that a core's cache should hold.
 BLOCKS, CACHE = (24, 48, 96), 3 << 20
+#: Memory for what is computed, given its channels, height and width: `(1, channels, height, width)`, channels last.
+Place = Callable[[int, int, int], Tensor]
+
+
+def fresh(channels: int, height: int, width: int) -> Tensor:
+    """Memory that nobody has."""
+    return torch.empty((1, channels, height, width), memory_format=torch.channels_last)
 
 
 @cache
 def library() -> Any:
-    """The library in C; None if it was not built, or if IMPASTO_WINOGRAD=0 forbids it."""
-    if os.environ.get("IMPASTO_WINOGRAD") == "0":
+    """The library in C; None if it was not built, or if IMPASTO_NATIVE=0 forbids it."""
+    if os.environ.get("IMPASTO_NATIVE") == "0":
         return None
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"_winograd{suffix}")
+        path = Path(__file__).with_name(f"_native{suffix}")
         if path.exists():
             try:
                 found = ctypes.CDLL(str(path))
             except OSError:
                 continue
             long, pointer = ctypes.c_long, ctypes.c_void_p
-            found.impasto_panel.restype = found.impasto_scratch.restype = found.impasto_scratch_panels.restype = long
-            found.impasto_scratch.argtypes = found.impasto_scratch_panels.argtypes = [long] * 4
+            found.impasto_panel.restype = long
+            for scratch in (found.impasto_scratch, found.impasto_scratch_panels, found.impasto_scratch_thin):
+                scratch.restype, scratch.argtypes = long, [long] * 4
             found.impasto_transform.argtypes = [pointer, pointer, long, long, ctypes.c_int, long, pointer]
-            for function, count in ((found.impasto_convolve, 7), (found.impasto_convolve_panels, 6)):
+            convolutions = (found.impasto_convolve, found.impasto_convolve_panels, found.impasto_convolve_thin)
+            for function, count in zip(convolutions, (7, 6, 6), strict=True):
                 function.argtypes = [*[pointer] * 5, *[long] * count, ctypes.c_int, pointer, long, pointer]
+            for function, count in ((found.impasto_pool, 2), (found.impasto_pool_back, 3)):
+                function.argtypes = [*[pointer] * count, *[long] * 4, ctypes.c_int, long, pointer]
             return found
     return None
 
@@ -67,13 +79,13 @@ def _pool() -> ctypes.c_void_p | None:
     return None
 
 
-def suits(x: Tensor, inputs: int, outputs: int) -> bool:
-    """Whether a convolution of this picture, `(1, inputs, h, w)`, is for us."""
+def suits(x: Tensor, *weights: Tensor) -> bool:
+    """Whether a picture, `(1, n, h, w)`, is for us: nobody wants gradients of what it and the weights give."""
     return (
-        min(inputs, outputs) >= LEAST_CHANNELS
-        and x.device.type == "cpu"
+        x.device.type == "cpu"
         and x.dtype == torch.float32
         and x.shape[0] == 1
+        and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights)))
         and not torch.compiler.is_compiling()
         and library() is not None
     )
@@ -83,21 +95,21 @@ def suits(x: Tensor, inputs: int, outputs: int) -> bool:
 _KEPT = WeakTensorKeyDictionary()
 
 
-class _Rooms(threading.local):
+class _Scratch(threading.local):
     """Memory to work in, of each thread, used again and again: to take it anew costs as much as to fill it."""
 
     def __init__(self) -> None:
-        self._rooms: dict[str, Tensor] = {}
+        self._held: dict[str, Tensor] = {}
 
     def take(self, name: str, count: int) -> Tensor:
         """So many numbers, whatever they are."""
-        if name not in self._rooms or self._rooms[name].numel() < count:
-            self._rooms.pop(name, None)
-            self._rooms[name] = torch.empty(count)
-        return self._rooms[name]
+        if name not in self._held or self._held[name].numel() < count:
+            self._held.pop(name, None)
+            self._held[name] = torch.empty(count)
+        return self._held[name]
 
 
-_ROOMS = _Rooms()
+_SCRATCH = _Scratch()
 
 
 def transform(adjoint: Tensor) -> Tensor:
@@ -111,7 +123,7 @@ def transform(adjoint: Tensor) -> Tensor:
     inputs, outputs = adjoint.shape[:2]
     panel = library().impasto_panel(level())
     count = 36 * inputs * -(-outputs // panel) * panel
-    kernel = torch.empty(count) if count <= KEPT else _ROOMS.take("kernel", count)
+    kernel = torch.empty(count) if count <= KEPT else _SCRATCH.take("kernel", count)
     library().impasto_transform(
         adjoint.data_ptr(), kernel.data_ptr(), inputs, outputs, level(), torch.get_num_threads(), _pool()
     )
@@ -127,6 +139,7 @@ def convolve(
     padding: Literal["zeros", "replicate", "circular"],
     rectify: bool = False,
     mask: Tensor | None = None,
+    place: Place = fresh,
 ) -> Tensor:
     """A 3x3 convolution that keeps the size of `x`, `(1, inputs, h, w)`.
 
@@ -135,6 +148,7 @@ def convolve(
         bias: `(outputs,)` or None.
         rectify: whether a ReLU follows.
         mask: of the shape of `x`, which counts only where this is positive: the backward pass of a ReLU before it.
+        place: where the result goes.
 
     Returns:
         `(1, outputs, h, w)`, channels last.
@@ -143,18 +157,42 @@ def convolve(
     outputs, threads = adjoint.shape[1], torch.get_num_threads()
     x = x.contiguous(memory_format=torch.channels_last)
     mask = None if mask is None else mask.contiguous(memory_format=torch.channels_last)
-    y = torch.empty((1, outputs, height, width), memory_format=torch.channels_last)
+    y = place(outputs, height, width)
     tiles = -(-height // 4) * -(-width // 4)
     given = [None if tensor is None else tensor.data_ptr() for tensor in (x, mask, adjoint, bias, y)]
     shape = (height, width, inputs, outputs, PADDINGS.index(padding), rectify)
+    if min(inputs, outputs) < THIN:
+        scratch = _SCRATCH.take("scratch", library().impasto_scratch_thin(width, inputs, outputs, threads))
+        library().impasto_convolve_thin(*given, *shape, level(), scratch.data_ptr(), threads, _pool())
+        return y
     if 36 * inputs * outputs > KEPT and tiles <= FEW:
-        scratch = _ROOMS.take("scratch", library().impasto_scratch_panels(height, width, inputs, threads))
+        scratch = _SCRATCH.take("scratch", library().impasto_scratch_panels(height, width, inputs, threads))
         library().impasto_convolve_panels(*given, *shape, level(), scratch.data_ptr(), threads, _pool())
         return y
     given[2] = transform(adjoint).data_ptr()
     share = -(-tiles // threads)
     block = max([size for size in BLOCKS if 4 * 36 * size * (inputs + outputs) <= CACHE] or [BLOCKS[0]])
     block = min(block, -(-share // 12) * 12)
-    scratch = _ROOMS.take("scratch", library().impasto_scratch(block, inputs, outputs, threads))
+    scratch = _SCRATCH.take("scratch", library().impasto_scratch(block, inputs, outputs, threads))
     library().impasto_convolve(*given, *shape, block, level(), scratch.data_ptr(), threads, _pool())
+    return y
+
+
+def pool(x: Tensor, average: bool, place: Place = fresh) -> Tensor:
+    """The maximum or mean of every 2x2 square of `x`, `(1, n, h, w)`: `(1, n, h // 2, w // 2)`, channels last."""
+    _, channels, height, width = x.shape
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = place(channels, height // 2, width // 2)
+    shape = (height, width, channels, average)
+    library().impasto_pool(x.data_ptr(), y.data_ptr(), *shape, level(), torch.get_num_threads(), _pool())
+    return y
+
+
+def pool_back(gradient: Tensor, x: Tensor, average: bool, place: Place = fresh) -> Tensor:
+    """The gradient of the `x` that was pooled, given that of what `pool` gave; the first of equal maxima gets all."""
+    _, channels, height, width = x.shape
+    gradient, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (gradient, x))
+    y = place(channels, height, width)
+    given, shape = (tensor.data_ptr() for tensor in (gradient, x, y)), (height, width, channels, average)
+    library().impasto_pool_back(*given, *shape, level(), torch.get_num_threads(), _pool())
     return y
