@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--evaluations", type=int, default=3)
     parser.add_argument("--memory", default="6GB")
-    parser.add_argument("--skip", nargs="*", default=[], choices=["local", "batch", "giant"])
+    parser.add_argument("--skip", nargs="*", default=[], choices=["local", "batch", "giant", "here"])
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     if "local" not in given.skip:
@@ -121,7 +121,9 @@ def giant(given, nodes) -> None:
     photo = images.read(given.photo).resized(given.side, given.side)
     torch.set_num_threads(1)
     made, paces = {}, {}
-    for name, count in (("one worker", 1), ("two workers", 2), ("here, one thread", 0)):
+    for name, count in (("one worker", 1), ("two workers", 2), ("here", 0)):
+        if name in given.skip:
+            continue
         if count:
             nodes.have(count)
             steps = cluster.iterate(photo, given.painting, chosen, address=nodes.address, threads=1, workers=count)
@@ -142,8 +144,8 @@ def giant(given, nodes) -> None:
     efficiency = paces["one worker"] / (2 * paces["two workers"])
     print(f"giant, {given.side}×{given.side}: efficiency {efficiency:.2f}")
     model(paces["one worker"] / given.side**2)
-    for name in ("one worker", "two workers"):
-        off = 255 * (made[name].rgb - made["here, one thread"].rgb).abs()
+    for name in ("one worker", "two workers") if "here" in made else ():
+        off = 255 * (made[name].rgb - made["here"].rgb).abs()
         print(
             f"{name} and here: {off.max():.3f} grey levels apart at most, {off.mean():.6f} in the mean, "
             f"{(off > 1).float().mean():.2e} of them more than one"

@@ -1,4 +1,7 @@
-"""What the tests share: small pictures, a small seeded encoder, and a cache folder of their own."""
+"""What the tests share: small pictures, a small seeded encoder, weights read once, a cache folder of their own."""
+
+import dataclasses
+from functools import wraps
 
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ import skimage.data
 import torch
 from hypothesis import settings
 
-from impasto import images
+from impasto import images, weights
 from impasto.encoders import Encoder, random_encoder
 
 settings.register_profile("long", max_examples=20_000)
@@ -15,6 +18,24 @@ settings.register_profile("long", max_examples=20_000)
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def weights_once():
+    """VGG-19 is read once in a session: that takes longer than to repaint a picture as small as those of tests."""
+    known, load = {}, weights.load
+
+    @wraps(load)
+    def remembered(name, pooling="max", padding="zeros", preprocessing=None):
+        if name != "vgg19" or preprocessing is not None:
+            return load(name, pooling, padding, preprocessing)
+        if name not in known:
+            known[name] = load(name)
+        return dataclasses.replace(known[name], pooling=pooling, padding=padding)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "load", remembered)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@
 
 static float *buffer(long count, int filled) {
     float *made = malloc(sizeof(float) * count);
-    for (long i = 0; i < count; i++) made[i] = filled ? (float)rand() / RAND_MAX * 2 - 1 : NAN;
+    for (long i = 0; i < count; i++) made[i] = filled ? (float)(rand() / (double)RAND_MAX * 2 - 1) : NAN;
     return made;
 }
 

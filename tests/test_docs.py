@@ -1,5 +1,6 @@
 """What the documents say can be done is done: every command and every block of Python, on small pictures."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from impasto import cli, images, schedule
+from impasto import cli, images, schedule, weights
+from impasto.encoders import random_encoder
 from impasto.options import AudioOptions
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +104,6 @@ def material(
         for number in (1, 2, 3):
             images.write(folder / name / f"{number}.png", images.Picture(picture.rgb.roll(number, 0) ** number))
     sounds = pytest.importorskip("impasto.audio.sounds")
-    torch = pytest.importorskip("torch")
     for number, name in enumerate(SOUNDS):
         noise = 0.1 * torch.randn(1, 66150, generator=torch.Generator().manual_seed(number))
         sounds.write(folder / name, sounds.Sound(noise, 22050))
@@ -110,14 +112,25 @@ def material(
     return folder
 
 
+@pytest.fixture(scope="module")
+def slim():
+    """A network with VGG-19's layers and few channels in those that take the time of small pictures."""
+    blocks = ((2, 64), (2, 128), (4, 256), (4, 32), (4, 32))
+    return random_encoder(blocks, seed=1).to("cpu", torch.float32)
+
+
 @pytest.fixture
-def small(monkeypatch, material, tmp_path):
-    """Everything as it is written, but pictures are small and runs are short."""
+def small(monkeypatch, material, slim, tmp_path):
+    """Everything as it is written, but pictures are small, runs are short, and the network is slim."""
     fit, plan = images.fit, schedule.plan
+
+    def load(name, pooling="max", padding="zeros", preprocessing=None):
+        return dataclasses.replace(slim, pooling=pooling, padding=padding)
 
     def short(height, width, iterations, scales=None):
         return plan(height, width, min(iterations, 2), min(scales or 2, 2))
 
+    monkeypatch.setattr(weights, "load", load)
     monkeypatch.setattr(images, "fit", lambda size, long_side: fit(size, min(long_side, 56)))
     monkeypatch.setattr(schedule, "plan", short)
     monkeypatch.setattr("impasto.textures.schedule.plan", short)

@@ -17,8 +17,15 @@ import safetensors.torch
 import torch
 from torch.testing import assert_close
 
-from impasto import encoders, weights
+from impasto import downloads, encoders, weights
 from impasto.errors import WeightsError
+
+
+@pytest.fixture(autouse=True)
+def anew(weights_once, monkeypatch):
+    """Here it is read again and again."""
+    monkeypatch.setattr(weights, "load", weights.load.__wrapped__)
+
 
 DATA = os.urandom(3_000_000)
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -88,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(weights, "PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(downloads, "PAUSES", (0.01, 0.01, 0.01))
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -174,7 +181,7 @@ def test_after_a_wrong_file_a_right_one_is_fetched_afresh(server):
 
 
 def test_nobody_listening(monkeypatch):
-    monkeypatch.setattr(weights, "PAUSES", (0.01,))
+    monkeypatch.setattr(downloads, "PAUSES", (0.01,))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -192,7 +192,7 @@ class Giant(Here):
         crew = self._crew(scale)
         places = crew.ask("where")
         beside = Counter(node for node, _ in places)
-        budget = options.memory or min(round(memory.SHARE * free / beside[node]) for node, free in places)
+        budget = min(round((options.memory or memory.SHARE * free) / beside[node]) for node, free in places)
         rows = max(span.seen for span in crew.spans)
         copies = HELD[options.optimizer][1] * min(options.history, scale.evaluations) + 4
         return memory.plan(

@@ -1,15 +1,12 @@
 """Explanations: figures of what the network sees, and why Gram matrices. Some need the extra `explain`."""
 
+from impasto.explain.comparison import statistics_report
+from impasto.explain.depth import representations
 from impasto.explain.fields import receptive_field
+from impasto.explain.grams import gram_report
+from impasto.explain.patches import unit_report
 from impasto.explain.report import Report
-from impasto.explain.reports import (
-    checkpoint_report,
-    gram_report,
-    representations,
-    run_report,
-    statistics_report,
-    unit_report,
-)
+from impasto.explain.runs import checkpoint_report, run_report
 
 __all__ = [
     "Report",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from impasto.errors import PictureError
 from impasto.files import draft_of
 
+#: Told how far an explanation is: (done, in all, what is being done).
+Tell = Callable[[int, int, str], None]
 #: Rows of a table that a page shows.
 MOST = 48
 
@@ -126,3 +128,7 @@ def png(figure: Figure) -> bytes:
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=110)
     return memory.getvalue()
+
+
+def quiet(done: int, total: int, what: str) -> None:
+    """For who does not want to be told."""
