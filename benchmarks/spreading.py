@@ -18,15 +18,18 @@ import sys
 import time
 from pathlib import Path
 
+from impasto import allocator
+
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # of nodes that are begun, used and ended here
+allocator.tame()
 
-import ray
-import torch
+import ray  # noqa: E402
+import torch  # noqa: E402
 
-from impasto import cluster, images, iterate
-from impasto.batch import items, run
-from impasto.batch.pools import Processes
-from impasto.options import BatchOptions, StylizeOptions
+from impasto import cluster, images, iterate  # noqa: E402
+from impasto.batch import items, run  # noqa: E402
+from impasto.batch.pools import Processes  # noqa: E402
+from impasto.options import BatchOptions, StylizeOptions  # noqa: E402
 
 LOOPBACK = "127.0.0.2"
 
@@ -116,30 +119,20 @@ def options(threads: int) -> BatchOptions:
 
 
 def giant(given, nodes) -> None:
-    """One picture here, by one worker and by two."""
+    """One picture by one worker and by two, an evaluation each in turns; and here."""
     chosen = StylizeOptions(size=given.side, iterations=given.evaluations, scales=1, memory=given.memory)
     photo = images.read(given.photo).resized(given.side, given.side)
     torch.set_num_threads(1)
-    made, paces = {}, {}
-    for name, count in (("one worker", 1), ("two workers", 2), ("here", 0)):
-        if name in given.skip:
-            continue
-        if count:
-            nodes.have(count)
-            steps = cluster.iterate(photo, given.painting, chosen, address=nodes.address, threads=1, workers=count)
-        else:
-            steps = iterate(photo, given.painting, chosen)
-        begun, marks = time.monotonic(), []
-        for step in steps:
-            marks.append((step.evaluations, time.monotonic()))
-            print(f"  {name}: {step.evaluations} after {time.monotonic() - begun:.1f} s", flush=True)
-        made[name] = step.picture
-        paces[name] = (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
-        print(
-            f"{name}: first after {marks[0][1] - begun:.1f} s, then {paces[name]:.2f} s an evaluation, "
-            f"loss {step.loss:.6f}",
-            flush=True,
-        )
+    nodes.have(3)
+    crews = {
+        name: cluster.iterate(photo, given.painting, chosen, address=nodes.address, threads=1, workers=count)
+        for name, count in (("one worker", 1), ("two workers", 2))
+    }
+    made = in_turns(crews)
+    if "here" not in given.skip:
+        made |= in_turns({"here": iterate(photo, given.painting, chosen)})
+    paces = {name: pace for name, (_, pace) in made.items()}
+    made = {name: picture for name, (picture, _) in made.items()}
     images.write(given.output / "giant.png", made["two workers"])
     efficiency = paces["one worker"] / (2 * paces["two workers"])
     print(f"giant, {given.side}×{given.side}: efficiency {efficiency:.2f}")
@@ -150,6 +143,27 @@ def giant(given, nodes) -> None:
             f"{name} and here: {off.max():.3f} grey levels apart at most, {off.mean():.6f} in the mean, "
             f"{(off > 1).float().mean():.2e} of them more than one"
         )
+
+
+def in_turns(runs) -> dict:
+    """Name -> the last picture, and seconds an evaluation: the median after the first."""
+    marks, last, left = {name: [] for name in runs}, {}, dict(runs)
+    while left:
+        for name, steps in list(left.items()):
+            begun = time.monotonic()
+            step = next(steps, None)
+            if step is None:
+                del left[name]
+                continue
+            # A line search may have looked at more than one canvas.
+            before = last[name].evaluations if name in last else 0
+            marks[name].append((time.monotonic() - begun) / (step.evaluations - before))
+            last[name] = step
+            print(f"  {name}: {step.evaluations}, {marks[name][-1]:.1f} s, loss {step.loss:.6f}", flush=True)
+    found = {name: (last[name].picture, statistics.median(marks[name][1:])) for name in runs}
+    for name, (_, pace) in found.items():
+        print(f"{name}: first after {marks[name][0]:.1f} s, then {pace:.2f} s an evaluation", flush=True)
+    return found
 
 
 #: Numbers of the Gram matrices of the default's five layers, which each worker sends and is sent.
@@ -208,10 +222,13 @@ class Nodes:
         """So many nodes."""
         while len(self._more) > count - 1:
             self.kill()
-        while len(self._more) < count - 1:
+        while True:
+            alive = len(self._more) + 1  # one after another: two that begin at once may want the same ports
+            while sum(node["Alive"] for node in ray.nodes()) != alive:
+                time.sleep(0.2)
+            if alive == count:
+                return
             self._more.append(self._start(f"--address={self.address}"))
-        while sum(node["Alive"] for node in ray.nodes()) != count:
-            time.sleep(0.2)
 
     def kill(self) -> None:
         """The last node, without warning."""

@@ -30,6 +30,8 @@ from impasto.errors import ClusterError
 
 #: Where a cluster of our own listens: on this machine alone.
 LOOPBACK = "127.0.0.1"
+#: What a worker does before anything else: layers come and go by the hundred megabytes there.
+SET_UP = {"worker_process_setup_hook": "impasto.allocator.tame"}
 #: How often Ray begins a call again whose worker or node was lost.
 RETRIES = 5
 
@@ -45,7 +47,7 @@ def connect(address: str = "auto") -> None:
     """
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": SET_UP}
     found = _current() if address == "auto" else address
     if found is None:
         with _closed():

@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* Plain C alone where the compiler cannot change its target in the middle of a file. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__)
 #define LEVELS 3
 #else
 #define LEVELS 1
@@ -90,22 +90,35 @@ static void gather(const struct job *job, long y, long x, float *v) {
 #include "level.h"
 
 #if LEVELS == 3
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
+#endif
 #define NAME(x) x##_avx2
 #define VL 8
 #define MR 6
 #define NV 2
 #include "level.h"
+#ifdef __clang__
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma"))), apply_to = function)
+#else
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,fma")
+#endif
 #define NAME(x) x##_avx512
 #define VL 16
 #define MR 12
 #define NV 2
 #include "level.h"
+#ifdef __clang__
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 #endif
 
 static int best_level(void) {
