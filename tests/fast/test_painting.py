@@ -38,7 +38,7 @@ class TestTiles:
         code = code_of(net, Source("style", style))
         parts = [Part(None, code.vector, [(code, 1.0)])]
         *_, whole = paint(net, photo, parts, window=1 << 30)
-        *_, tiled = paint(net, photo, parts, window=1)
+        *_, tiled = paint(net, photo, parts, window=3000)
         assert (whole - tiled).abs().max() < 2e-4
 
     def test_the_whole_is_the_network(self, net, generator):
