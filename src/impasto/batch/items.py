@@ -73,9 +73,8 @@ def _labelled(found: dict[str, Path], deep: bool) -> dict[str, str]:
     """A different label for each; with folders, if `deep`, so that large trees stay trees."""
 
     def label(path: Path, whole: bool) -> str:
-        name = path.with_suffix("")
-        ending = path.suffix.replace(".", "-") if whole else ""
-        return (name.as_posix() if deep else "-".join(name.parts)) + ending
+        name = ("/" if deep else "-").join(path.parts).removesuffix(path.suffix)
+        return name + (path.suffix.replace(".", "-") if whole else "")
 
     short = Counter(label(path, False).lower() for path in found.values())
     labels: dict[str, str] = {}
