@@ -1,4 +1,4 @@
-"""Memory for evaluations: to take it from the system anew for every layer costs a fifth of a large picture's time."""
+"""Memory for evaluations: taken from the system anew for every layer, it costs up to a fifth of a picture's time."""
 
 from __future__ import annotations
 
