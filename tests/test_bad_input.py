@@ -383,3 +383,8 @@ def test_pictures_of_one_colour(photo, content, style):
     for color in ("luminance", "match", "palette"):
         for match in ("covariance", "histogram"):
             finite(pictures[content], pictures[style], color=color, color_match=match)
+
+
+def test_styles_where_the_photo_should_be():
+    with pytest.raises(impasto.PictureError, match="swirls is a style, and no photo: the content comes first"):
+        impasto.stylize("swirls", "photo.jpg")

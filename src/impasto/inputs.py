@@ -44,8 +44,13 @@ def read_content(given: PictureLike, what: str = "the content") -> Picture:
     Raises:
         PictureError, ValueError: see `images.read`.
     """
-    if isinstance(given, str) and given in photos.PHOTOS and not Path(given).exists():
-        return images.read(photos.load(given), given)
+    if isinstance(given, str) and not Path(given).exists():
+        if given in photos.PHOTOS:
+            return images.read(photos.load(given), given)
+        from impasto import styles as built_in
+
+        if given in built_in.STYLES:
+            raise PictureError(f"{given} is a style, and no photo: {what} comes first, then the styles")
     return images.read(given, what)
 
 
