@@ -388,3 +388,8 @@ def test_pictures_of_one_colour(photo, content, style):
 def test_styles_where_the_photo_should_be():
     with pytest.raises(impasto.PictureError, match="swirls is a style, and no photo: the content comes first"):
         impasto.stylize("swirls", "photo.jpg")
+
+
+def test_names_that_are_too_long():
+    with pytest.raises(impasto.PictureError, match="no such file: xxx"):
+        impasto.stylize("x" * 5000, "swirls")

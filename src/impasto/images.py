@@ -200,7 +200,7 @@ def _from_pil(image: PIL.Image.Image, what: str) -> Picture:
 
 
 def _from_file(path: Path, what: str) -> Picture:
-    if not path.exists():
+    if not os.path.exists(path):  # which no name is too long for
         raise PictureError(f"no such file: {path} ({what})")
     if path.is_dir():
         raise PictureError(

@@ -44,7 +44,7 @@ def read_content(given: PictureLike, what: str = "the content") -> Picture:
     Raises:
         PictureError, ValueError: see `images.read`.
     """
-    if isinstance(given, str) and not Path(given).exists():
+    if isinstance(given, str) and not os.path.exists(given):
         if given in photos.PHOTOS:
             return images.read(photos.load(given), given)
         from impasto import styles as built_in
