@@ -260,10 +260,10 @@ def test_arguments(folder, capsys, words):
 
 
 OUTPUTS = {
-    "photo.png": "is one of the pictures given",
-    "./photo.png": "is one of the pictures given",
-    "link to the photo.png": "is one of the pictures given",
-    "painting.jpg": "is one of the pictures given",
+    "photo.png": "is one of the files given",
+    "./photo.png": "is one of the files given",
+    "link to the photo.png": "is one of the files given",
+    "painting.jpg": "is one of the files given",
     "none/out.png": "there is no folder",
     "folder.png": "it is a folder",
     "photo.png/out.png": "there is no folder",

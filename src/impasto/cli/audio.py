@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from impasto.cli.display import set_up_logging
 from impasto.cli.parameters import with_options
-from impasto.cli.render import Output, render
+from impasto.cli.render import Medium, Output, check, render
 from impasto.fields import default_of, fields_of, flag_of
 from impasto.options import AudioOptions, SoundTextureOptions, TextureOptions
-
-if TYPE_CHECKING:
-    from impasto.cli.render import Medium
 
 #: What there is of an output's options only for pictures; the depth is an option of its own.
 FIXED = {"save_every": None, "bits": 16}
@@ -50,9 +47,9 @@ def audio(
     from impasto import record
 
     output = dataclasses.replace(output, bits=depth)
-    _check(output, [content, style])
+    check(output, [content, style], sounds())
     settings = record.settings("audio", [content, style], options, depth)
-    return render(sound.iterate(content, style, options, output.checkpoints), output, settings, _medium())
+    return render(sound.iterate(content, style, options, output.checkpoints), output, settings, sounds())
 
 
 def texture_of_sound(style: str, pictures: TextureOptions, seconds: float | None, output: Output) -> int:
@@ -74,30 +71,20 @@ def texture_of_sound(style: str, pictures: TextureOptions, seconds: float | None
     options = SoundTextureOptions(**asked, seconds=seconds)
     if output.bits == 8:  # what pictures have
         output = dataclasses.replace(output, bits=16)
-    _check(output, [style])
+    check(output, [style], sounds())
     more = [] if seconds is None else ["--seconds", f"{seconds:g}"]
     settings = record.settings("texture", [style], pictures, output.bits, more)
-    return render(sound.iterate_texture(style, options, output.checkpoints), output, settings, _medium())
+    return render(sound.iterate_texture(style, options, output.checkpoints), output, settings, sounds())
 
 
-def _check(output: Output, given: list[str]) -> None:
+def sounds() -> Medium:
+    """Sounds."""
     from impasto.audio import sounds
 
-    sounds.check_output(output.output, output.bits)
-    for name in given:
-        if output.output.exists() and Path(name).exists() and output.output.samefile(name):
-            raise ValueError(f"{output.output} is one of the sounds given; write to another name")
-    if output.plot is not None:
-        from impasto import plots
-
-        plots.check_plot(output.plot)
-
-
-def _medium() -> Medium:
-    from impasto.audio import sounds
-    from impasto.cli.render import Medium
-
-    def write(path: Path, sound: Any, bits: int, settings: dict[str, Any]) -> None:
+    def write(path: Path, sound: sounds.Sound, bits: int, settings: dict[str, Any]) -> None:
         sounds.write(path, sound, bits, json.dumps(settings))
 
-    return Medium(write, lambda path, size, bits: None, lambda sound: f"{sound.seconds:.1f} s at {sound.rate} Hz")
+    def tell(sound: sounds.Sound) -> str:
+        return f"{sound.seconds:.1f} s at {sound.rate} Hz"
+
+    return Medium(sounds.check_output, write, lambda path, size, bits: None, tell)

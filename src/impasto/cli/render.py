@@ -101,20 +101,6 @@ class Output:
         return Checkpoints(path, self.checkpoint_every or math.inf, self.resume)
 
 
-def check(output: Output, given: Sequence[str]) -> None:
-    """Raise an error if nothing can be written, or if it would replace one of the files given."""
-    from impasto import images
-
-    images.check_output(output.output, bits=output.bits)
-    for name in given:
-        if output.output.exists() and Path(name).exists() and output.output.samefile(name):
-            raise ValueError(f"{output.output} is one of the pictures given; write to another name")
-    if output.plot is not None:
-        from impasto import plots
-
-        plots.check_plot(output.plot)
-
-
 def files_of(pictures: Sequence[str], options: Options) -> list[str]:
     """Every name of a file that an operation reads, as far as the command line tells."""
     masks = [value for name in ("content_mask", "style_mask") for value in getattr(options, name, {}).values()]
@@ -126,11 +112,13 @@ class Medium:
     """What is made.
 
     Attributes:
+        check: path, bits: an error if nothing can be written there.
         write: path, what is written, bits, settings.
         check_space: path, size, bits: an error if there is no room for it.
         tell: what a person is told of it.
     """
 
+    check: Callable[[Path, int], None]
     write: Callable[[Path, Any, int, dict[str, Any]], None]
     check_space: Callable[[Path, tuple[int, int], int], None]
     tell: Callable[[Any], str]
@@ -140,7 +128,25 @@ def pictures() -> Medium:
     """Pictures."""
     from impasto import images
 
-    return Medium(images.write, images.check_space, lambda picture: f"{picture.size[1]}×{picture.size[0]} px")
+    def check(path: Path, bits: int) -> None:
+        images.check_output(path, bits=bits)
+
+    def tell(picture: images.Picture) -> str:
+        return f"{picture.size[1]}×{picture.size[0]} px"
+
+    return Medium(check, images.write, images.check_space, tell)
+
+
+def check(output: Output, given: Sequence[str], medium: Medium | None = None) -> None:
+    """Raise an error if nothing can be written, or if it would replace one of the files given."""
+    (medium or pictures()).check(output.output, output.bits)
+    for name in given:
+        if output.output.exists() and Path(name).exists() and output.output.samefile(name):
+            raise ValueError(f"{output.output} is one of the files given; write to another name")
+    if output.plot is not None:
+        from impasto import plots
+
+        plots.check_plot(output.plot)
 
 
 def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], medium: Medium | None = None) -> int:

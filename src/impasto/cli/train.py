@@ -176,8 +176,8 @@ def export(
 ) -> None:
     """Write a model as an ONNX graph, for programs without PyTorch and for browsers.
 
-    Its inputs are a photo, a painting (unless the model knows its own) and the strength; pictures are float32,
-    1×3×height×width, sRGB in [0, 1], of any size whose sides are multiples of 8. Needs the extra 'export'.
+    Its inputs are a photo and, unless the model knows its own, a painting; pictures are float32,
+    1×3×height×width, sRGB in [0, 1], of any size. Needs the extra 'export'.
     """
     set_up_logging(False)
     from impasto.fast import models

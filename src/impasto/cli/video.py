@@ -201,9 +201,7 @@ def _window() -> Callable[[Picture], bool]:
         import tkinter
 
         root = tkinter.Tk()
-    except (ImportError, RuntimeError) as error:
-        raise ValueError(f"there is no window to show it in ({error}); record with -o FILE --no-window") from None
-    except Exception as error:  # tkinter.TclError, which there is only with Tk
+    except Exception as error:  # ImportError, or tkinter.TclError, which there is only with Tk
         raise ValueError(f"there is no window to show it in ({error}); record with -o FILE --no-window") from None
     from PIL import ImageTk
 

@@ -11,6 +11,7 @@ Two kinds: `vgg` sees through VGG-19 up to relu3_1 and learns only the way back;
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -186,7 +187,7 @@ class Picture(nn.Module):
         return self.convolution(x, vector) + 0.5
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """What the two kinds share.
 
     Attributes:
@@ -218,13 +219,13 @@ class Network(nn.Module):
         """How far, in pixels, a position of a level looks beyond its own; a multiple of all strides."""
         return self.chain[0].reach
 
+    @abstractmethod
     def look(self, painting: Tensor) -> list[Tensor]:
         """The features of paintings `(b, 3, h, w)`, sRGB in [0, 1], at each level."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, seen: Sequence[Sums]) -> Code:
         """The code of paintings, from sums over their positions at each level."""
-        raise NotImplementedError
 
     def sums(self, seen: Sequence[Tensor], weights: Sequence[Tensor | None] | None = None) -> list[Sums]:
         """The sums that `read` reads, of features at each level, with positions weighted by `(h, w)`, if given."""
