@@ -30,17 +30,17 @@ LEFT = {
     "git clone": "has no address yet",
     "python -m benchmarks": "measures for minutes",
     "python -m pytest": "runs tests, at length",
-    "impasto web": "serves until it is stopped: tests/test_web.py",
+    "impasto web": "serves until it is stopped: tests/cli/test_web.py",
     "impasto live": "wants a camera: tests/video/test_live.py",
     "impasto weights fetch": "downloads: tests/test_weights.py, from a server of its own",
-    "impasto train": "wants folders of photos and paintings: tests/test_cli.py",
-    "impasto export": "wants a model of one's own: tests/test_cli.py",
+    "impasto train": "wants folders of photos and paintings: tests/cli/test_train.py",
+    "impasto export": "wants a model of one's own: tests/cli/test_train.py",
     "--cluster": "wants a cluster: tests/cluster",
-    "--model": "wants a model of one's own: tests/test_cli.py",
+    "--model": "wants a model of one's own: tests/cli/test_train.py",
     "ray start": "begins a cluster: tests/cluster",
     "--flow": "wants files of optical flow: tests/video",
     "mkdocs": "is test_the_site below",
-    "curl": "asks a server: tests/test_web.py",
+    "curl": "asks a server: tests/web/test_api.py",
 }
 PICTURES = (
     "picture.jpg",
@@ -174,7 +174,7 @@ def test_commands(small, page, command, capsys):
 @pytest.mark.parametrize(("page", "code"), list(blocks()))
 def test_python(small, page, code, monkeypatch):
     if "gradio_client" in code:
-        pytest.skip("asks a server: tests/test_web.py")
+        pytest.skip("asks a server: tests/web/test_api.py")
     if "audio" in code:
         monkeypatch.setattr("impasto.audio.transfer.AudioOptions", partial(AudioOptions, iterations=1))
     exec(compile(code, str(page), "exec"), {"__name__": "page"})

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from impasto import images, neighbours, styles, transfer, weights
 from impasto.images import Picture
 from impasto.memory import Plan
-from impasto.objective import Content, Objective, Style, add_total_variation
+from impasto.objective import Anchor, Content, Objective, Style, add_total_variation
 from impasto.options import StylizeOptions
 from impasto.presets import preset
 from impasto.regions import Region, Source
@@ -345,3 +345,21 @@ def test_the_way_back_is_that_of_autograd_in_single_precision(photo, size):
         ),
     )
     assert_as_by_autograd(objective, image, 1e-5)
+
+
+def test_anchor_by_hand():
+    generator = torch.Generator().manual_seed(0)
+    canvas, image, trust = (torch.rand(shape, generator=generator) for shape in ((1, 3, 4, 5), (1, 3, 4, 5), (4, 5)))
+    wanted = sum(
+        trust[y, x].item() * (canvas[0, c, y, x] - image[0, c, y, x]).item() ** 2
+        for c in range(3)
+        for y in range(4)
+        for x in range(5)
+    )
+    gradient = torch.zeros_like(canvas)
+    value = Anchor(image, trust, 7.0).add(canvas, gradient)
+    assert value == pytest.approx(7 * wanted / 60, rel=1e-5)
+    changed = canvas.clone()
+    changed[0, 1, 2, 3] += 1e-3
+    slope = (Anchor(image, trust, 7.0).add(changed, torch.zeros_like(canvas)) - value) / 1e-3
+    assert gradient[0, 1, 2, 3].item() == pytest.approx(slope, rel=2e-2, abs=1e-4)

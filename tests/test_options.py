@@ -101,7 +101,7 @@ def test_every_field_has_help(kind):
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_arguments_make_the_same_options(name):
-    """Through the real parser: see also test_cli."""
+    """Through the real parser: see also cli/test_parameters."""
     arguments = to_arguments(preset(name, seed=3, size=None, time_budget=2.5))
     assert "--seed 3" in " ".join(arguments)
     assert "--size original" in " ".join(arguments)

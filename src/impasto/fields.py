@@ -10,11 +10,14 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 #: The groups of options, in the order in which they are shown.
 GROUPS = ("Picture", "Sound", "Video", "Style", "Regions", "Time", "Objective", "Network", "Optimiser", "Machine")
+_SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+#: Type of a field -> what makes one of text.
+_READ: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": lambda text: _SWITCH[text.lower()]}
 
 
 def option(default: Any, group: str, about: str, **extra: Any) -> Any:
@@ -243,6 +246,22 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
+
+
+def typed(field: dataclasses.Field[Any], value: Any) -> Any:
+    """A value given as text as the number, or the switch, that its field holds; all others as they are.
+
+    Raises:
+        ValueError: text that is none; the field is named.
+    """
+    kind = str(field.type).removesuffix(" | None")
+    if not isinstance(value, str) or "parse" in field.metadata or kind not in _READ:
+        return value
+    try:
+        return _READ[kind](value)
+    except (ValueError, KeyError):
+        needed = "on or off" if kind == "bool" else "a number"
+        raise ValueError(f"{field.name} is {value!r}; needed is {needed}") from None
 
 
 def text_of(field: dataclasses.Field[Any], value: Any) -> str | list[str]:

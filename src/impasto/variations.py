@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from impasto import sheets
-from impasto.fields import fields_of, text_of, unknown
+from impasto.fields import fields_of, text_of, typed, unknown
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo
 from impasto.options import StylizeOptions
@@ -128,21 +128,10 @@ def _settings(cell: Sequence[tuple[str, Any]], styles: Any, options: StylizeOpti
         options = dataclasses.replace(
             base, **{name: value for name, value in own.items() if value != getattr(default, name)}
         )
-    return styles, dataclasses.replace(options, **{name: _number(name, value) for name, value in changes.items()})
-
-
-def _number(name: str, value: Any) -> Any:
-    """A value given as text, as the type of its field; fields that parse text themselves do so."""
-    field = fields_of(StylizeOptions)[name]
-    kind = str(field.type).removesuffix(" | None")
-    if not isinstance(value, str) or "parse" in field.metadata or kind not in ("int", "float", "bool"):
-        return value
-    try:
-        if kind == "bool":
-            return {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}[value.lower()]
-        return int(value) if kind == "int" else float(value)
-    except (ValueError, KeyError):
-        raise ValueError(f"{name} is {value!r}; needed is {'on or off' if kind == 'bool' else 'a number'}") from None
+    fields = fields_of(StylizeOptions)
+    return styles, dataclasses.replace(
+        options, **{name: typed(fields[name], value) for name, value in changes.items()}
+    )
 
 
 def _label(cell: Sequence[tuple[str, Any]]) -> str:

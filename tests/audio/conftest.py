@@ -1,36 +1,16 @@
-"""Small sounds, and a small encoder in the place of the thousands of filters."""
-
-import math
+"""Small sounds, and small encoders."""
 
 import pytest
-import torch
+from making_sounds import SMALL_ENCODERS, clicks, tune
 
 from impasto.audio import encoders
-from impasto.audio.encoders import Row
 from impasto.audio.sounds import Sound
-
-RATE = 8000
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setitem(encoders.ENCODERS, "stacked", ((Row(0, 24, 3), Row(16, 24, 5), Row(8, 24, 3, 4)), True))
-    monkeypatch.setitem(encoders.ENCODERS, "wide", ((Row(0, 48, 7),), False))
-
-
-def clicks(seconds: float = 2.0, rate: int = RATE, every: float = 0.25) -> Sound:
-    """A rhythm: decaying noise bursts."""
-    time = torch.arange(round(seconds * rate)) / rate
-    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(1))
-    return Sound((0.3 * noise * torch.exp(-30 * (time % every)))[None], rate)
-
-
-def tune(seconds: float = 2.0, rate: int = RATE, channels: int = 1) -> Sound:
-    """Tones one after another."""
-    time = torch.arange(round(seconds * rate)) / rate
-    pitch = 300 * 2 ** ((time * 4).floor() % 5 / 5)
-    voices = [0.2 * torch.sin(2 * math.pi * (pitch * (1 + 0.5 * c)).cumsum(0) / rate) for c in range(channels)]
-    return Sound(torch.stack(voices), rate)
+    for name, rows in SMALL_ENCODERS.items():
+        monkeypatch.setitem(encoders.ENCODERS, name, rows)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from impasto.fields import GROUPS, default_of, fields_of, text_of
+from impasto.fields import GROUPS, default_of, fields_of, text_of, typed
 from impasto.options import StylizeOptions
 from impasto.web.jobs import MOST, check_most
 
@@ -16,8 +16,6 @@ from impasto.web.jobs import MOST, check_most
 OWNED = ("memory", "device", "preprocessing")
 #: Fields that the page asks for in a way of its own.
 OWN = ("size", "strength", "content_mask", "style_mask")
-#: Types of numbers, as fields name them.
-NUMBERS: dict[str, Callable[[str], float]] = {"int": int, "float": float}
 
 
 def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.components.Component]:
@@ -44,7 +42,7 @@ def _component(field: dataclasses.Field[Any], choices: Callable[[], list[str]] |
         return gr.Dropdown(choices=choices() if choices else list(metadata["choices"]), **shown)
     if kind == "bool":
         return gr.Checkbox(**shown)
-    if str(field.type) in NUMBERS and "parse" not in metadata:
+    if str(field.type) in ("int", "float") and "parse" not in metadata:
         least = metadata.get("least", metadata.get("above"))
         precision = {"precision": 0} if kind == "int" else {}
         return gr.Number(minimum=least, maximum=MOST.get(field.name), **precision, **shown)
@@ -79,14 +77,7 @@ def read(filled: Mapping[str, Any]) -> StylizeOptions:
         ValueError: a value that will not do; the field is named.
     """
     fields = fields_of(StylizeOptions)
-    values = {name: value for name, value in filled.items() if value not in (None, "")}
-    for name, value in values.items():
-        kind = str(fields[name].type).removesuffix(" | None")
-        if isinstance(value, str) and kind in NUMBERS and "parse" not in fields[name].metadata:
-            try:
-                values[name] = NUMBERS[kind](value)
-            except ValueError:
-                raise ValueError(f"{name} is {value!r}; needed is a number") from None
+    values = {name: typed(fields[name], value) for name, value in filled.items() if value not in (None, "")}
     options = StylizeOptions(**values)
     check_most(options)
     return options

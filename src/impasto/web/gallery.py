@@ -8,7 +8,7 @@ from pathlib import Path
 
 from impasto import images, styles
 from impasto.errors import ImpastoError
-from impasto.images import FORMATS
+from impasto.inputs import SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def collect(public: Path, folder: Path | None = None) -> tuple[Style, ...]:
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
-    return sorted(path for path in folder.resolve().iterdir() if path.suffix.lower() in FORMATS)
+    return sorted(path for path in folder.resolve().iterdir() if path.suffix.lower() in SUFFIXES)
 
 
 def _style(name: str, given: str, picture: images.Picture, public: Path) -> Style:

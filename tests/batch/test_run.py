@@ -2,19 +2,13 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
-import psutil
 import pytest
 
 from impasto import images, options, transfer
 from impasto.batch import items, run
-from impasto.batch.pools import Processes
 from impasto.batch.run import shares
 from impasto.errors import PictureError
 from impasto.options import BatchOptions
@@ -200,46 +194,6 @@ def test_workers_are_as_many_as_cores_and_memory(monkeypatch):
     workers, threads = shares(BatchOptions(), 512)
     assert 1 <= workers < 8
     assert threads == 8 // workers
-
-
-def test_a_process_that_is_killed_takes_nothing_along():
-    pool = Processes(2, 1)
-    try:
-        first = pool.submit(os.getpid)
-        victim = first.result(60)
-        sleeping = pool.submit(_kill_me)
-        with pytest.raises(BrokenProcessPool):
-            sleeping.result(60)
-        assert pool.submit(os.getpid).result(60) != victim  # it was that one which died
-    finally:
-        pool.close()
-
-
-ORPHAN = """
-import os, time
-from impasto.batch.pools import Processes
-if __name__ == "__main__":
-    pool = Processes(1, 1)
-    print(pool.submit(os.getpid).result(), flush=True)
-    pool.submit(time.sleep, 60)
-    time.sleep(1)
-    os._exit(1)
-"""
-
-
-def test_processes_do_not_outlive_who_began_them(tmp_path):
-    path = tmp_path / "orphan.py"
-    path.write_text(ORPHAN)
-    found = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, check=False)
-    pid = int(found.stdout)
-    end = time.monotonic() + 20
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def _kill_me():
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_processes_of_this_machine(folders):

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from impasto import cli, images, video
+from impasto import images, video
 from impasto.errors import CheckpointError
-from impasto.objective import Anchor
 from impasto.options import VideoOptions
 from impasto.video import clips, flow
 from impasto.video.painting import Past, held, work_of
@@ -23,24 +22,6 @@ def pictures(path):
 
 def paint(clip, output, **changes):
     return list(video.iterate(clip, "mosaic", output, VideoOptions(**{**SMALL, **changes})))
-
-
-def test_anchor_by_hand():
-    generator = torch.Generator().manual_seed(0)
-    canvas, image, trust = (torch.rand(shape, generator=generator) for shape in ((1, 3, 4, 5), (1, 3, 4, 5), (4, 5)))
-    wanted = sum(
-        trust[y, x].item() * (canvas[0, c, y, x] - image[0, c, y, x]).item() ** 2
-        for c in range(3)
-        for y in range(4)
-        for x in range(5)
-    )
-    gradient = torch.zeros_like(canvas)
-    value = Anchor(image, trust, 7.0).add(canvas, gradient)
-    assert value == pytest.approx(7 * wanted / 60, rel=1e-5)
-    changed = canvas.clone()
-    changed[0, 1, 2, 3] += 1e-3
-    slope = (Anchor(image, trust, 7.0).add(changed, torch.zeros_like(canvas)) - value) / 1e-3
-    assert gradient[0, 1, 2, 3].item() == pytest.approx(slope, rel=2e-2, abs=1e-4)
 
 
 def test_farther_frames_count_where_nearer_ones_do_not():
@@ -181,23 +162,3 @@ def test_colours(moving, tmp_path, color, fast):
     shots = paint(moving, tmp_path / "out.gif", fast=fast, color=color, size=48, iterations=2, later=1)
     assert len(shots) == 6
     assert all(shot.picture.rgb.isfinite().all() for shot in shots)
-
-
-def test_from_the_command_line(moving, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    command = ["video", str(moving), "mosaic", "-o", "out.mp4", "--fast", "--size", "48", "--preview", "last.png"]
-    assert cli.run(command) == 0
-    assert "out.mp4  48×32 px, 6 frames in" in capsys.readouterr().out
-    assert images.read("last.png").size == (32, 48)
-    for wrong, said in (
-        (["video", "none.mp4", "mosaic", "-o", "out.mp4"], "no such file"),
-        (["video", str(moving), "mosaic", "-o", "out.avi"], "suffix"),
-        (["video", str(moving), "mosaic", "-o", str(moving)], "another name"),
-        (["video", str(moving), "mosaik", "-o", "o.mp4"], "swirls, mosaic"),
-        (["video", str(moving), "-o", "o.mp4"], "no style was given"),
-        (["video", str(moving), "-o", "o.mp4", "--fast"], "no style was given"),
-        (["video", str(moving), "mosaic", "-o", "o.mp4", "--smoothing", "2"], "at most 1"),
-    ):
-        assert cli.run(wrong) == 2
-        assert said in capsys.readouterr().err
-        assert not list(tmp_path.glob("*.frames"))

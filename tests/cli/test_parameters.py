@@ -1,0 +1,59 @@
+"""Options survive the way through a picture's settings and the command line."""
+
+import dataclasses
+import inspect
+import json
+import shlex
+
+import pytest
+import typer
+
+from impasto import cli, record
+from impasto.cli import parameters
+from impasto.options import FastOptions, ReconstructOptions, StylizeOptions, TextureOptions
+from impasto.presets import PRESETS, preset
+
+
+def survive(words, kind, command):
+    """What a command is called with for these words, through the real parser."""
+    seen = {}
+
+    def catch(**given):
+        seen.update(given)
+
+    catch.__signature__ = inspect.signature(command, eval_str=True)
+    app = typer.Typer()
+    app.command()(parameters.with_options(kind)(catch))
+    app(words, standalone_mode=False)
+    return seen
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_survive_the_command_line(name):
+    options = preset(name, seed=2, time_budget=1.5, total_variation=1e-7, color="both", style_scale=(0.5, 2))
+    options = dataclasses.replace(options, content_mask={"1": "a b=c.png", "keep": "d.png"}, style_weights=(1, 1 / 3))
+    stored = json.loads(json.dumps(record.settings("stylize", ["a b.png", "c'd.png", "e"], options, 16)))
+    words = shlex.split(record.command(stored, "out.png"))
+    assert words[:2] == ["impasto", "stylize"]
+    seen = survive(words[2:], StylizeOptions, cli.stylize.stylize)
+    assert (seen["content"], seen["style"], seen["options"]) == ("a b.png", ["c'd.png", "e"], options)
+    assert seen["output"].bits == 16
+
+
+def test_textures_and_reconstructions_survive_the_command_line():
+    for kind, command, options in (
+        (
+            TextureOptions,
+            cli.stylize.texture,
+            TextureOptions(size=(300, 200), seamless=True, style_mask={"1": "m.png"}),
+        ),
+        (FastOptions, cli.fast.fast, FastOptions(strength=1.5, model="m.safetensors", memory="2GB")),
+        (
+            ReconstructOptions,
+            cli.stylize.reconstruct,
+            ReconstructOptions(size=None, style_layers="relu1_1,relu2_1=0.5"),
+        ),
+    ):
+        stored = json.loads(json.dumps(record.settings(kind.operation, ["a.png"], options)))
+        words = shlex.split(record.command(stored, "out.png"))
+        assert survive(words[2:], kind, command)["options"] == options

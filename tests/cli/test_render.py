@@ -1,0 +1,164 @@
+"""From steps to a file: what is shown, what is kept, and what happens when something goes wrong on the way."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from impasto import files, images, transfer
+from impasto.cli import display
+from impasto.objective import Objective
+
+SMALL = ["--size", "64", "--iterations", "3"]
+
+
+def test_plot_and_intermediate_pictures(run, picture):
+    code, *_ = run(
+        "stylize", picture, "swirls", "-o", "out.jpg", "--size", "140", "--iterations", "6",
+        "--save-every", "4", "--plot", "losses.png", "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    between = sorted(name for name in os.listdir() if name.startswith("out-"))
+    assert 3 <= len(between) <= 5
+    assert all(images.read(name).size == (93, 140) for name in between)
+    assert images.read("losses.png").size[1] > 500
+
+
+def test_json(run, picture):
+    code, out, _ = run("stylize", picture, "facets", "-o", "out.png", *SMALL, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert {line["event"] for line in lines[:-1]} == {"step"}
+    assert lines[-1]["event"] == "done"
+    assert lines[-1]["output"] == "out.png"
+    assert lines[-1]["settings"]["options"]["size"] == 64
+    assert lines[0]["losses"].keys() == {"content relu4_2", *(f"style relu{b}_1" for b in range(1, 6))}
+
+
+def test_quiet(run, picture):
+    assert run("stylize", picture, "facets", "-o", "out.png", *SMALL, "-q") == (0, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+def test_ctrl_c_keeps_the_best_picture(picture):
+    arguments = [sys.executable, "-m", "impasto", "stylize", picture, "mosaic", "-o", "out.png", "--json"]
+    arguments += ["--size", "200", "--iterations", "100000"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(5):
+            assert json.loads(process.stdout.readline())["event"] == "step"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert json.loads(out.splitlines()[-1])["interrupted"] is True
+    assert images.read("out.png").size == (133, 200)
+    assert sorted(os.listdir()) == ["out.png", "out.png.checkpoint", "photo.png"]
+    assert "impasto: interrupted" not in out + err  # for machines, the last line says it
+
+
+def test_ctrl_c_between_two_steps_keeps_the_run_too(run, picture, monkeypatch):
+    """While a step is shown, say: the run, which is waiting to be asked for more, is put away."""
+    seen = itertools.count()
+
+    def interrupted(bar, step):
+        if next(seen) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(display.StepBar, "show", interrupted)
+    code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL)
+    assert code == 130
+    assert "--resume goes on" in err
+    assert sorted(os.listdir()) == ["out.png", "out.png.checkpoint", "photo.png"]
+
+
+def test_a_picture_of_the_way_that_cannot_be_written_does_not_end_it(run, picture, monkeypatch, caplog):
+    real = images.write
+
+    def full(path, *rest):
+        if "out-" in str(path):
+            raise images.PictureError(f"cannot write {path}: No space left on device")
+        real(path, *rest)
+
+    monkeypatch.setattr(images, "write", full)
+    code, *_ = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--save-every", "2")
+    assert code == 0
+    assert "No space left" in caplog.text
+    assert images.read("out.png").size == (43, 64)
+
+
+def test_a_failure_on_the_way_keeps_the_best_picture_and_the_run(run, picture, monkeypatch):
+    """Whatever it is; and the resumed run ends in the same file."""
+    arguments = ["stylize", picture, "mosaic", "-o", "out.png", *SMALL]
+    assert run(*arguments)[0] == 0
+    expected = Path("out.png").read_bytes()
+    real, calls = Objective.value_and_grad, itertools.count()
+
+    def failing(self, canvas):
+        if next(calls) == 2:
+            raise ValueError("a cosmic ray")
+        return real(self, canvas)
+
+    with monkeypatch.context() as troubled:
+        troubled.setattr(Objective, "value_and_grad", failing)
+        code, _, err = run(*arguments)
+    assert code == 2
+    assert "best so far is in out.png; the same command with --resume goes on" in err
+    assert "a cosmic ray" in err
+    assert images.read("out.png").size == (43, 64)
+    assert Path("out.png").read_bytes() != expected
+    assert run(*arguments, "--resume")[0] == 0
+    assert Path("out.png").read_bytes() == expected
+    assert not Path("out.png.checkpoint").exists()
+
+
+@pytest.mark.parametrize("gone", ["folder", "permission"])
+def test_where_the_picture_cannot_be_written_after_all(run, picture, tmp_path, monkeypatch, gone):
+    """A folder that vanishes while it runs: the picture goes elsewhere, and replaces nothing there."""
+    Path("there").mkdir()
+    Path("out.png").write_text("mine")
+    real = transfer.iterate
+
+    def vanishing(*arguments, **more):
+        yield from real(*arguments, **more)
+        shutil.rmtree("there")
+        if gone == "permission":
+            Path("there").write_text("a file now")
+
+    monkeypatch.setattr(transfer, "iterate", vanishing)
+    code, out, err = run("stylize", picture, "mosaic", "-o", "there/out.png", *SMALL)
+    assert code == 1
+    assert "cannot write there/out.png" in err
+    assert "the result is in" in err
+    assert out.startswith(str(tmp_path / "out-2.png"))
+    assert images.read("out-2.png").size == (43, 64)
+    assert Path("out.png").read_text() == "mine"
+
+
+def test_a_full_disk_is_found_before_the_work(run, picture, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 5000))
+    code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL)
+    assert code == 2
+    assert "0.0 MB left, and it may take 0.0 MB; make room, or write elsewhere" in err
+    assert os.listdir() == ["photo.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs limits of a process")
+def test_a_disk_that_is_full_at_the_end(picture):
+    """No file may grow beyond 1 kB: nothing is written anywhere, what was there stays, and it is said."""
+    Path("out.png").write_text("mine")
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    code = limited + "from impasto import cli; sys.exit(cli.run(sys.argv[1:]))"
+    arguments = ["stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--checkpoint-every", "0.001"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "cannot write out.png" in result.stderr
+    assert "no checkpoint" in " ".join(result.stderr.split())
+    assert Path("out.png").read_text() == "mine"
+    assert sorted(os.listdir()) == ["out.png", "photo.png"]

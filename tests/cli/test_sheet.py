@@ -1,0 +1,62 @@
+"""`impasto sheet`."""
+
+import os
+import shlex
+
+import pytest
+
+from impasto import images, variations
+
+
+def test_sheet(run, picture):
+    options = ["--size", "48", "--iterations", "1", "--style-layers", "relu1_1"]
+    vary = ["--vary", "strength=0.5,2", "--vary", "statistic=gram,mean,nearest"]
+    code, out, err = run("sheet", picture, "mosaic", "-o", "sheet.png", *vary, *options)
+    assert (code, err) == (0, "")
+    assert out.startswith("sheet.png  6 pictures")
+    sheet = images.read("sheet.png")
+    assert sheet.size[1] > sheet.size[0]
+    words = shlex.split(run("info", "sheet.png")[1].strip().splitlines()[-1])
+    os.rename("sheet.png", "kept.png")
+    assert run(*words[1:])[0] == 0
+    assert (images.read("sheet.png").rgb == images.read("kept.png").rgb).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "vary"),
+        (["--vary", "strenght=1"], "did you mean 'strength'"),
+        (["--vary", "strength"], "OPTION=VALUE"),
+        (["--vary", "strength=1", "--vary", "strength=2"], "twice"),
+        (["--vary", "style=photo.png", "-o", "photo.png"], "another name"),
+        (["--vary", "statistic=gram", "--strength", "-1"], "at least 0"),
+    ],
+)
+def test_sheets_that_cannot_be(run, picture, arguments, message):
+    code, out, err = run("sheet", picture, "mosaic", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert os.listdir() == ["photo.png"]
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, MemoryError("too large")])
+def test_what_of_a_sheet_is_done_is_drawn(run, picture, monkeypatch, trouble):
+    real = variations.iterate_variations
+
+    def troubled(*arguments):
+        for variation in real(*arguments):
+            if variation.number == 3:
+                raise trouble
+            yield variation
+
+    monkeypatch.setattr(variations, "iterate_variations", troubled)
+    arguments = ["sheet", picture, "mosaic", "-o", "out.png", "--size", "48", "--iterations", "1"]
+    code, _, err = run(*arguments, "--vary", "strength=0.5,1,2")
+    if trouble is KeyboardInterrupt:
+        assert code == 130
+        assert "what was done is in out.png" in err
+    else:
+        assert code == 2
+        assert err.startswith("impasto: out of memory")
+    assert images.read("out.png").size[1] > 96

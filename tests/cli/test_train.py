@@ -1,0 +1,82 @@
+"""`impasto train` and `impasto export`."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+
+@pytest.fixture
+def pictures_to_train_on(tmp_path, photo, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "paintings"):
+        Path(folder).mkdir()
+        for number in range(3):
+            PIL.Image.fromarray(np.roll(photo, 9 * number, 1)).save(f"{folder}/{number}.png")
+    return ["--photos", "photos", "--network", "compact", "--batch", "1", "--crop", "32", "--precision", "float32"]
+
+
+def test_train_and_what_comes_of_it(run, pictures_to_train_on):
+    many = ["train", *pictures_to_train_on, "--paintings", "paintings", "-o", "run", "--steps", "2"]
+    code, out, _ = run(*many)
+    assert code == 0
+    assert "model.safetensors  2 steps" in out
+    assert (
+        run("fast", "photos/0.png", "mosaic", "-o", "out.png", "--size", "40", "--model", "run/model.safetensors")[0]
+        == 0
+    )
+    code, _, err = run(*many)
+    assert code == 2
+    assert "--resume" in err
+    one = ["train", *pictures_to_train_on, "--style", "mosaic", "-o", "one", "--steps", "1", "--json"]
+    code, out, _ = run(*one)
+    assert code == 0
+    assert json.loads(out.splitlines()[0])["step"] == 1
+    assert run("fast", "photos/0.png", "-o", "one.png", "--size", "40", "--model", "one/model.safetensors")[0] == 0
+
+
+def test_mistakes_with_train(run, pictures_to_train_on):
+    for arguments, message in (
+        (["--paintings", "paintings", "--style", "mosaic"], "either --paintings"),
+        ([], "either --paintings"),
+        (["--paintings", "nowhere"], "no such folder: nowhere"),
+        (["--style", "mosaik"], "swirls, mosaic"),
+        (["--style", "mosaic", "--crop", "33"], "multiple of 8"),
+    ):
+        code, _, err = run("train", *pictures_to_train_on, *arguments, "-o", "run")
+        assert code == 2
+        assert message in err
+    assert not Path("run").exists()
+
+
+def test_training_is_interrupted_and_goes_on(pictures_to_train_on):
+    command = [sys.executable, "-m", "impasto", "train", *pictures_to_train_on]
+    command += ["--paintings", "paintings", "-o", "run", "--steps", "5000", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(3):
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    step = int(re.search(r"interrupted at step (\d+); the same command with --resume goes on", err)[1])
+    assert Path("run/model.safetensors").exists()
+    process = subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert json.loads(process.stdout.readline())["step"] == step + 1
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+
+
+def test_export(run, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("export", "-o", "model.onnx")
+    assert (code, err) == (0, "")
+    assert re.search(r"model\.onnx  differs from PyTorch by \d\.\de-0\d at most", out)
+    assert run("export", "-o", "model.txt")[0] == 2

@@ -1,0 +1,10 @@
+"""The report of what each layer knows."""
+
+from impasto import explain
+
+
+def test_representations_fade_with_depth(photo):
+    report = explain.representations(photo, "mosaic", size=64, iterations=30)
+    (table,) = report.sections[0].tables
+    errors = [row[1] for row in table.rows]
+    assert errors[0] < errors[2] < errors[4]

@@ -1,0 +1,45 @@
+"""The report of Gram matrices, also in a browser."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from impasto import explain
+
+
+def test_gram(folder, tmp_path, rows_of):
+    report = explain.gram_report("mosaic", "swirls", "relu2_1", None)
+    assert [section.title for section in report.sections] == [
+        "Gram matrices at relu2_1",
+        "Channels that fire together",
+    ]
+    pytest.importorskip("sklearn")
+    (folder / "bad.jpg").unlink()
+    explain.gram_report("mosaic", "swirls", "relu2_1", folder).write(tmp_path / "report")
+    rows = rows_of(tmp_path / "report" / "distances.csv")
+    matrix = np.array([[float(cell) for cell in row[1:]] for row in rows[1:]])
+    assert np.allclose(matrix, matrix.T)
+    assert np.allclose(np.diag(matrix), 0)
+
+
+def test_opens_in_a_browser(tmp_path, photo):
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium")
+    path = explain.gram_report("mosaic", "swirls", "relu1_2").write(tmp_path / "report")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        trouble: list[str] = []
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on(
+            "request",
+            lambda request: trouble.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
+        )
+        page.goto(path.as_uri())
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 50)")
+        assert page.title() == "What a Gram matrix says"
+        browser.close()
+    assert not trouble

@@ -1,0 +1,65 @@
+"""The app in a process of its own, for tests."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+#: So small that a picture takes a second or two.
+QUICK = {"size": 128, "iterations": 12, "scales": 1, "style_layers": "relu1_1,relu2_1", "content_layers": "relu2_2"}
+
+#: Gradio and the test client leave loops and sockets to the garbage collector.
+WARNINGS = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Server:
+    """`impasto web` in a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.log = folder / "log.txt"
+        code = "import sys; from impasto import cli; sys.exit(cli.run())"
+        command = [sys.executable, "-c", code, "web", "--port", str(port), "--no-browser", *arguments]
+        environment = os.environ | {"TMPDIR": str(self.temporary)}
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        for _ in range(1200):
+            if self.process.poll() is not None:
+                raise RuntimeError(self.log.read_text())
+            try:
+                requests.get(f"{self.address}/health", timeout=5).raise_for_status()
+                return
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        raise TimeoutError(self.log.read_text())
+
+    def health(self):
+        return requests.get(f"{self.address}/health", timeout=20).json()
+
+    def wait_until(self, what, seconds=60):
+        end = time.monotonic() + seconds
+        while not what(self.health()):
+            assert time.monotonic() < end, self.health()
+            time.sleep(0.1)
+
+    def close(self):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(30)
+        finally:
+            self.process.kill()

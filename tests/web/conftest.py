@@ -1,0 +1,40 @@
+"""A server, a visitor's photo."""
+
+import gc
+
+import numpy as np
+import PIL.Image
+import pytest
+from serving import Server
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    paintings = folder / "paintings"
+    paintings.mkdir()
+    PIL.Image.effect_noise((96, 96), 80).convert("RGB").save(paintings / "my_noise.png")
+    (paintings / "no picture.jpg").write_text("text")
+    limits = ["--max-size", "256", "--max-upload", "2MB", "--max-pixels", "4", "--waiting", "2"]
+    server = Server(folder, "--styles", str(paintings), *limits)
+    yield server
+    server.close()
+    assert server.process.returncode == 0, server.log.read_text()
+    assert not list(server.temporary.iterdir())  # nothing is left behind
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory):
+    """A photo's file, 96 × 64."""
+    rows, columns = np.mgrid[:64, :96]
+    pixels = np.stack([rows * 4, columns * 2, 128 + 60 * np.sin(rows / 5)], -1).astype(np.uint8)
+    path = tmp_path_factory.mktemp("photos") / "me & you.jpg"
+    PIL.Image.fromarray(pixels).save(path, quality=95)
+    return path

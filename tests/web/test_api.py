@@ -1,0 +1,95 @@
+"""Programs that ask the server for pictures."""
+
+import PIL.Image
+import pytest
+from serving import QUICK, WARNINGS
+
+pytest.importorskip("gradio")
+from gradio_client import Client, handle_file
+
+from impasto import images
+from impasto.fields import fields_of, text_of
+from impasto.options import StylizeOptions
+
+pytestmark = WARNINGS
+
+
+@pytest.fixture
+def client(server):
+    return Client(server.address, verbose=False)
+
+
+def test_a_program_asks(client, portrait, tmp_path):
+    picture, settings = client.predict(
+        photo=handle_file(portrait), styles=["mosaic", "my noise"], options=QUICK, api_name="/stylize"
+    )
+    assert images.read(picture).size == (85, 128)
+    assert images.read_settings(picture) == settings
+    assert settings["pictures"] == [portrait.name, "mosaic", "my_noise.png"]
+    fields = fields_of(StylizeOptions)
+    assert settings["options"]["iterations"] == 12
+    assert text_of(fields["style_layers"], settings["options"]["style_layers"]) == QUICK["style_layers"]
+    own, _ = client.predict(
+        photo=handle_file(portrait), paintings=[handle_file(picture)], options=QUICK, api_name="/stylize"
+    )
+    assert images.read(own).size == (85, 128)
+
+
+def test_a_program_asks_for_it_at_once(client, portrait):
+    picture, settings = client.predict(
+        photo=handle_file(portrait), styles=["mosaic"], options={"size": 96}, fast=True, api_name="/stylize"
+    )
+    assert images.read(picture).size == (64, 96)
+    assert settings["operation"] == "fast"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"fast": True}, "unknown option 'iterations'"),
+        ({"fast": True, "options": {"model": "/etc/passwd"}}, "models"),
+        ({"styles": []}, "choose a style"),
+        ({"styles": ["nothing"]}, "unknown style 'nothing'"),
+        ({"options": {"size": 4000}}, "at most 256 px"),
+        ({"options": {"iteration": 5}}, "unknown option 'iteration'"),
+        ({"options": {"iterations": -1}}, "iterations"),
+        ({"options": {"scales": 10**9}}, "scales is 1000000000; at most 8"),
+        ({"options": {"weights": "/etc/passwd"}}, "unknown weights"),
+        ({"options": {"init": "/etc/passwd"}}, "unknown init"),
+        ({"options": {"style_mask": {"1": "/etc/passwd"}}}, "masks"),
+        ({"options": 5}, "options"),
+        ({"photo": "text"}, "cannot read"),
+        ({"photo": "empty"}, "cannot read"),
+        ({"photo": "large"}, "at most 4 million"),
+    ],
+)
+def test_a_program_is_told_what_is_wrong(client, portrait, tmp_path, asked, said):
+    files = {"text": b"no picture", "empty": b""}
+    photo = portrait
+    if kind := asked.get("photo"):
+        photo = tmp_path / f"{kind}.jpg"
+        photo.write_bytes(files.get(kind, b""))
+        if kind == "large":
+            PIL.Image.new("1", (4000, 2000)).save(photo)
+    given = {"photo": handle_file(photo), "styles": ["mosaic"], "options": QUICK} | {
+        key: value for key, value in asked.items() if key != "photo"
+    }
+    with pytest.raises(Exception, match=said) as caught:
+        client.predict(**given, api_name="/stylize")
+    assert "/tmp" not in str(caught.value)
+
+
+def test_more_than_may_wait_are_turned_away(server, portrait):
+    clients = [Client(server.address, verbose=False) for _ in range(6)]
+    asked = QUICK | {"iterations": 120}
+    jobs = [
+        c.submit(photo=handle_file(portrait), styles=["mosaic"], options=asked, api_name="/stylize") for c in clients
+    ]
+    messages = []
+    for job in jobs:
+        try:
+            assert images.read(job.result(timeout=120)[0]).size == (85, 128)
+        except Exception as error:
+            messages.append(str(error))
+    assert 0 < len(messages) < 6
+    assert all("full" in message for message in messages), messages

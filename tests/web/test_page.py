@@ -1,0 +1,239 @@
+"""The page, in a real browser where one is installed."""
+
+import re
+import shutil
+import time
+
+import numpy as np
+import PIL.Image
+import pytest
+from serving import WARNINGS
+
+pytest.importorskip("gradio")
+from impasto import images
+from impasto.fields import fields_of
+from impasto.options import StylizeOptions
+from impasto.web.page import masks_of
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = WARNINGS
+
+
+def test_masks_by_colour():
+    layer = np.zeros((8, 8, 4), np.uint8)
+    layer[:4] = (230, 57, 70, 255)
+    layer[4:, :4] = (42, 157, 143, 255)
+    masks = masks_of({"layers": [layer]})
+    assert masks.keys() == {"keep", "1"}
+    assert (masks["keep"][:4] == 255).all()
+    assert not masks["keep"][4:].any()
+    assert masks["1"].sum() == 16 * 255
+    assert masks_of(None) == masks_of({"layers": []}) == {}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None:
+        pytest.skip("no Chromium here")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync", "--no-first-run"]
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=quiet)
+        yield chromium
+        chromium.close()
+
+
+class Page:
+    """The page in a tab of a browser of a visitor's own."""
+
+    def __init__(self, browser, server, **context):
+        self.context = browser.new_context(accept_downloads=True, **context)
+        self.tab = self.context.new_page()
+        self.requests, self.errors = [], []
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.tab.goto(server.address)
+        self.tab.wait_for_selector("#paint")
+
+    def __getattr__(self, name):
+        return getattr(self.tab, name)
+
+    def give(self, path):
+        self.tab.set_input_files("#photo input[type=file]", path)
+        self.tab.wait_for_selector("#photo img")
+
+    def fill(self, **options):
+        if not self.tab.locator("#group-time").is_visible():
+            self.tab.click("#advanced > button")
+            self.tab.wait_for_selector("#group-time")
+        for name, value in options.items():
+            field = self.tab.get_by_label(name, exact=False).first
+            if not field.is_visible():
+                group = fields_of(StylizeOptions)[name.lower().replace(" ", "_")].metadata["group"]
+                self.tab.click(f"#group-{group.lower()} > button")
+            field.fill(str(value))
+            field.press("Tab")
+
+    def status(self):
+        return self.tab.inner_text("#status")
+
+    def preview(self):
+        image = self.tab.query_selector("#live img")
+        return image and image.get_attribute("src")
+
+
+def quickly(page, iterations):
+    """Fill in what makes an evaluation quick; many of them are there to be watched."""
+    page.fill(**{"Scales": 1, "Iterations": iterations})
+    page.fill(**{"Style layers": "relu1_1,relu2_1", "Content layers": "relu2_2"})
+
+
+def downloaded(page, button, folder):
+    with page.expect_download() as download:
+        page.click(button)
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_a_person_paints(server, browser, portrait, tmp_path):
+    page = Page(browser, server, viewport={"width": 1280, "height": 900})
+    page.give(portrait)
+    page.get_by_role("button", name="Thumbnail 3").click()
+    page.wait_for_function("document.querySelector('#chosen').innerText.includes('mosaic')")
+    quickly(page, 2000)
+    page.get_by_role("button", name="Masks over the photo").click()
+    page.wait_for_selector("#masks canvas")
+    page.wait_for_timeout(1500)
+    box = page.locator("#masks canvas").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.5, steps=10)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    page.click("#paint")
+    seen = set()
+    end = time.monotonic() + 60
+    while len(seen) < 3:
+        assert time.monotonic() < end, page.status()
+        page.wait_for_timeout(100)
+        seen |= {page.preview()} - {None}
+    assert re.search(r"\d+ of 2000 · about .* left", page.status())
+    pixels = page.evaluate("document.querySelector('#live img').naturalWidth")
+    assert pixels == 256
+    page.click("#stop")
+    page.wait_for_selector("#compare img")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('stopped')")
+    png, jpeg = (downloaded(page, button, tmp_path) for button in ("#png", "#jpeg"))
+    assert png.name == f"{portrait.stem}-impasto.png"
+    shown = page.evaluate(
+        """async () => {
+            const images = [...document.querySelectorAll('#compare img')];
+            const after = images.find(image => image.src.endsWith('.png'));
+            const bytes = new Uint8Array(await (await fetch(after.src)).arrayBuffer());
+            return Array.from(bytes);
+        }"""
+    )
+    assert bytes(shown) == png.read_bytes()  # the file is what the page shows
+    settings = images.read_settings(png)
+    assert settings == images.read_settings(jpeg)
+    assert settings["pictures"] == [portrait.name, "mosaic"]
+    assert settings["options"]["iterations"] == 2000
+    assert settings["options"]["content_mask"] == {"keep": "mask-keep.png"}
+    page.wait_for_selector("#command")
+    assert (
+        page.inner_text("#command").replace("\n", "").lstrip("1").startswith("impasto stylize 'me & you.jpg' mosaic")
+    )
+    page.wait_for_function("!document.querySelector('#paint').disabled")
+    # Nothing but this machine was asked for anything.
+    assert all(url.startswith((server.address, "data:", "blob:")) for url in page.requests)
+    assert not page.errors
+    page.context.close()
+
+
+def test_a_person_looks_inside(server, browser, portrait):
+    page = Page(browser, server, viewport={"width": 1280, "height": 900})
+    page.get_by_role("tab", name="See what the network sees").click()
+    page.set_input_files("#seen-photo input[type=file]", portrait)
+    page.wait_for_selector("#seen-photo img")
+    page.get_by_label("What does a Gram matrix say?").check()
+    page.click("#look")
+    page.wait_for_selector("#report iframe", timeout=60_000)
+    frame = page.frame_locator("#report iframe")
+    frame.locator("h1").wait_for()
+    assert frame.locator("h1").inner_text() == "What a Gram matrix says"
+    assert all(frame.locator("img").evaluate_all("images => images.map(image => image.naturalWidth > 50)"))
+    assert not page.errors
+    page.context.close()
+
+
+def test_bad_uploads_are_said_to_be_bad(server, browser, tmp_path, portrait):
+    page = Page(browser, server)
+    bomb = tmp_path / "bomb.png"
+    PIL.Image.new("1", (30000, 30000)).save(bomb)
+    files = {"text.jpg": b"not a picture", "empty.jpg": b"", "bomb.png": bomb.read_bytes()}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        page.set_input_files("#photo input[type=file]", tmp_path / name)
+        page.wait_for_timeout(700)
+        page.click("#paint")
+        page.wait_for_selector("#status .bad", timeout=20000)
+        assert name in page.status() or "Give a photo" in page.status()
+        assert str(server.temporary) not in page.inner_text("body")
+        page.reload()
+        page.wait_for_selector("#paint")
+    page.context.close()
+
+
+def test_two_people_at_once(server, browser, portrait):
+    pages = [Page(browser, server) for _ in range(2)]
+    for page in pages:
+        page.give(portrait)
+        quickly(page, 20)
+        page.click("#paint")
+    for page in pages:
+        page.wait_for_selector("#png a, #png:visible", timeout=60000)
+        page.wait_for_selector("#compare img", timeout=60000)
+    results = [page.evaluate("document.querySelectorAll('#compare img')[1].src") for page in pages]
+    assert results[0] != results[1]
+    other = pages[0].evaluate("async (url) => (await fetch(url)).status", results[1])
+    own = pages[1].evaluate("async (url) => (await fetch(url)).status", results[1])
+    assert (own, other) == (200, 403)
+    for page in pages:
+        page.context.close()
+
+
+def test_a_job_ends_when_its_visitor_leaves(server, browser, portrait):
+    page = Page(browser, server)
+    page.give(portrait)
+    quickly(page, 2000)
+    page.click("#paint")
+    server.wait_until(lambda health: health["running"] == 1)
+    page.context.close()
+    server.wait_until(lambda health: health["running"] == 0, 40)
+
+
+def test_a_phone_and_a_keyboard(server, browser, portrait):
+    page = Page(browser, server, viewport={"width": 375, "height": 800}, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, textarea')]
+            .filter(e => e.offsetParent && e.type !== 'file')
+            .filter(e => !(e.innerText || e.title || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')
+                           || (e.labels && e.labels.length)))
+            .map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert not unnamed
+    page.give(portrait)
+    page.focus("#paint")
+    reached = page.evaluate("document.activeElement.id")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('Size 1')", timeout=60000)
+    page.focus("#stop")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#compare img", timeout=60000)
+    assert reached == "paint"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    page.context.close()

@@ -1,0 +1,59 @@
+"""What the network sees, asked on the page."""
+
+import threading
+
+import pytest
+from serving import WARNINGS
+
+pytest.importorskip("gradio")
+import impasto
+from impasto.web import sight, visitors
+from impasto.web.jobs import Limits, Studio
+
+pytestmark = WARNINGS
+
+
+@pytest.mark.parametrize("question", list(sight.QUESTIONS))
+def test_what_the_network_sees(tmp_path, portrait, question, monkeypatch):
+    monkeypatch.setattr(sight, "SIZE", 64)
+    monkeypatch.setattr(sight, "ITERATIONS", 4)
+    monkeypatch.setattr("impasto.explain.units.STEPS", 2)
+    visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
+    visitor.folder.mkdir()
+    studio = Studio(Limits(), frozenset(["mosaic"]))
+    asked = (studio, question, str(portrait), "mosaic", ["swirls"], "relu2_1", visitor)
+    *told, page = sight.answer(*asked, threading.Event())
+    assert all(0 <= share <= 1 for _, share in told)
+    text = page.read_text()
+    assert "data:image/png;base64" in text
+    assert page.is_relative_to(visitor.folder)
+    stop = threading.Event()
+    stop.set()
+    assert list(sight.answer(*asked, stop)) == [("stopped", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"question": "why?"}, "unknown question"),
+        ({"layer": "relu9_9"}, "unknown layer"),
+        ({"photo": "x"}, "no such"),
+    ],
+)
+def test_what_cannot_be_asked(tmp_path, portrait, changes, said):
+    given = {"question": next(iter(sight.QUESTIONS)), "photo": str(portrait), "layer": "relu1_1"} | changes
+    visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
+    visitor.folder.mkdir()
+    with pytest.raises((ValueError, impasto.ImpastoError), match=said):
+        list(
+            sight.answer(
+                Studio(Limits()),
+                given["question"],
+                given["photo"],
+                "mosaic",
+                [],
+                given["layer"],
+                visitor,
+                threading.Event(),
+            )
+        )

@@ -1,0 +1,141 @@
+"""One visitor and another, over real requests: whose files are whose, and what no request may do."""
+
+import os
+import re
+import socket
+import threading
+
+import pytest
+import requests
+from serving import QUICK, WARNINGS
+
+pytest.importorskip("gradio")
+from impasto.web import visitors
+
+pytestmark = WARNINGS
+
+
+def test_nobody_reads_what_is_not_theirs(server, portrait):
+    mine, theirs = requests.Session(), requests.Session()
+    for session in (mine, theirs):
+        session.get(server.address + "/", timeout=20)
+    upload = f"{server.address}/gradio_api/upload"
+    (path,) = mine.post(upload, files={"files": (portrait.name, portrait.read_bytes())}, timeout=20).json()
+    file = f"{server.address}/gradio_api/file="
+    assert mine.get(file + path, timeout=20).content == portrait.read_bytes()
+    assert theirs.get(file + path, timeout=20).status_code == 403
+    assert requests.get(file + path, timeout=20).status_code == 403  # without a cookie
+    # Nor by way of a job.
+    call = f"{server.address}/gradio_api/call/stylize"
+    data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK, False]}
+    assert theirs.post(call, json=data, timeout=20).status_code == 403
+    assert mine.post(call, json=data, timeout=20).status_code == 200
+    # What everyone sees.
+    (style,) = server.temporary.rglob("public/styles/0000.jpg")
+    assert theirs.get(file + str(style), timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "/etc/../etc/passwd",
+        "%2Fetc%2Fpasswd",
+        "..%2f..%2f..%2fetc%2fpasswd",
+        "//etc/passwd",
+        "/proc/self/environ",
+        "pyproject.toml",
+        "TEMPORARY/public/../../log.txt",
+        "TEMPORARY/uploads",
+        "TEMPORARY/public/%2e%2e/%2e%2e/%2e%2e/log.txt",
+        "http://127.0.0.1:9/x",
+        "file:///etc/passwd",
+        "\x00",
+    ],
+)
+@pytest.mark.parametrize("prefix", ["/gradio_api/file=", "/file=", "/gradio_api/file/"])
+def test_no_file_of_the_server(server, prefix, path):
+    (home,) = server.temporary.glob("impasto-web-*")
+    path = path.replace("TEMPORARY", str(home)).replace("\x00", "%00")
+    with socket.create_connection(server.address.removeprefix("http://").split(":"), 20) as connection:
+        request = f"GET {prefix}{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())  # as it is: nothing tidies the path on the way
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    assert re.match(rb"HTTP/1.1 (403|404|400)", answer), answer[:200]
+    assert b"root:" not in answer
+
+
+def test_no_request_makes_the_server_ask_others(server, portrait):
+    asked = []
+    trap = socket.create_server(("127.0.0.1", 0))
+    trap.settimeout(0.2)
+
+    def listen():
+        while not done.is_set():
+            try:
+                asked.append(trap.accept())
+            except TimeoutError:
+                continue
+
+    done = threading.Event()
+    listener = threading.Thread(target=listen)
+    listener.start()
+    elsewhere = f"http://127.0.0.1:{trap.getsockname()[1]}/x.png"
+    session = requests.Session()
+    try:
+        for address in (f"/gradio_api/proxy={elsewhere}", f"/gradio_api/file={elsewhere}"):
+            assert session.get(server.address + address, timeout=20).status_code in (403, 404)
+        for file in ({"path": elsewhere}, {"path": None, "url": elsewhere}, {"url": elsewhere}):
+            data = {"data": [file | {"meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK, False]}
+            answer = session.post(f"{server.address}/gradio_api/call/stylize", json=data, timeout=20)
+            assert answer.status_code == 403
+    finally:
+        done.set()
+        listener.join()
+        trap.close()
+    assert not asked
+
+
+def test_a_header_does_not_make_one_someone_else(server):
+    answer = requests.get(server.address + "/", headers={visitors.HEADER: "0" * 32}, timeout=20)
+    assert visitors.COOKIE in answer.cookies
+    for cookie in ("short", "../../../../etc/passwd", "x" * 5000):
+        answer = requests.get(server.address + "/", headers={"Cookie": f"{visitors.COOKIE}={cookie}"}, timeout=20)
+        assert visitors.COOKIE in answer.cookies
+
+
+def test_uploads_have_limits(server):
+    upload = f"{server.address}/gradio_api/upload"
+    session = requests.Session()
+    session.get(server.address + "/", timeout=20)
+    answer = session.post(upload, files={"files": ("big.png", os.urandom(2_100_000))}, timeout=60)
+    assert answer.status_code == 413
+    codes = [
+        session.post(upload, files={"files": (f"{n}.png", os.urandom(1_900_000))}, timeout=60).status_code
+        for n in range(14)
+    ]
+    assert codes[0] == 200
+    assert codes[-1] == 413
+    large = {"data": ["x" * (visitors.LARGEST_REQUEST + 1)]}
+    assert session.post(f"{server.address}/gradio_api/call/stylize", json=large, timeout=60).status_code == 413
+
+
+def test_files_go_when_their_visitor_does(tmp_path):
+    everyone = visitors.Visitors(tmp_path / "home", 100)
+    shared = everyone.uploads / "hash" / "a.png"
+    shared.parent.mkdir()
+    shared.write_bytes(b"x")
+    for name in ("a" * 32, "b" * 32):
+        everyone.keep(name, [str(shared), "/etc/passwd"])
+        (everyone[name].folder / "result.png").write_bytes(b"x")
+    assert not everyone.may_read("a" * 32, "/etc/passwd")
+    everyone["b" * 32].requests = 1
+    everyone.sweep(longest=0)
+    assert not (everyone.painted / ("a" * 32)).exists()
+    assert (everyone.painted / ("b" * 32) / "result.png").exists()
+    assert shared.exists()  # b has it still
+    everyone["b" * 32].requests = 0
+    everyone.sweep(longest=0)
+    assert not shared.exists()
