@@ -85,9 +85,7 @@ def blocks():
 
 
 @pytest.fixture(scope="module")
-def material(
-    tmp_path_factory,
-):
+def material(tmp_path_factory):
     """The files that the documents speak of, small."""
     import skimage.data
 

@@ -11,7 +11,8 @@ from impasto import images, video
 from impasto.errors import CheckpointError
 from impasto.options import VideoOptions
 from impasto.video import clips, flow
-from impasto.video.painting import Past, held, work_of
+from impasto.video.painting import Past, held
+from impasto.video.work import work_of
 
 SMALL = {"size": 96, "scales": 1, "iterations": 12, "later": 6, "style_layers": "relu1_1,relu2_1,relu3_1"}
 

@@ -69,7 +69,7 @@ def video(
     set_up_logging(quiet)
     from impasto import images
     from impasto import video as moving
-    from impasto.video.painting import work_of
+    from impasto.video.work import work_of
 
     if preview is not None:
         images.check_output(preview)

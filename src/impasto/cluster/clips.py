@@ -20,7 +20,9 @@ from impasto.inputs import read_styles
 from impasto.options import VideoOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
-from impasto.video.painting import Clock, Shot, Way, Work, finishing, painter_of, prepared
+from impasto.video.painters import painter_of
+from impasto.video.painting import Clock, Shot, Way, prepared
+from impasto.video.work import Work, finishing
 
 #: Frames of a stretch of a scene that is longer, and how many of them are painted by both sides of a joint.
 STRETCH, OVERLAP = 60, 8

@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-import logging
 import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,24 +24,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impasto import color, images
-from impasto.devices import choose_device
-from impasto.errors import CheckpointError
-from impasto.fast import painting as feedforward
+from impasto import images
 from impasto.images import Picture, PictureLike
-from impasto.inputs import Memo, read_styles
 from impasto.objective import Anchor
 from impasto.options import VideoOptions
-from impasto.scene import arrange
-from impasto.transfer import iterate as iterate_picture
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
 from impasto.video.flow import Field
+from impasto.video.painters import Painter, painter_of
+from impasto.video.work import Work, finishing, work_of
 
-log = logging.getLogger(__name__)
-
-#: What a run remembers from frame to frame: what depends on the paintings and the network alone.
-KEPT = ("encoder", "style", "styles", "model")
 #: How much of the neighbour, where it can be followed, a frame of a later pass starts from (section 4.3).
 BLEND = 0.5
 #: Options that say where and how it is written, not what is painted.
@@ -89,80 +77,6 @@ class Past:
     number: int
     photo: Tensor
     canvas: Tensor
-
-
-class Work:
-    """The folder in which the finished frames of a clip lie.
-
-    Attributes:
-        done: for each finished frame of the pass, its time and duration, and whether it begins a scene.
-    """
-
-    def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
-        self.folder, self._log = folder, folder / "frames.jsonl"
-        self.done: list[tuple[int, int, bool]] = []
-        known, stored = json.loads(json.dumps(settings)), folder / "settings.json"
-        if resume and stored.exists():
-            before = json.loads(stored.read_text())
-            changed = [name for name in known if before.get(name) != known[name]]
-            if changed:
-                raise CheckpointError(
-                    f"{folder} is of a run with other settings ({', '.join(changed)}); give the same, or begin anew "
-                    "without --resume"
-                )
-            self._find()
-            return
-        if resume:
-            log.warning("there is no %s to resume: beginning anew", folder)
-        elif folder.exists():
-            log.warning("%s is of an interrupted run; it is replaced", folder)
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        stored.write_text(json.dumps(known))
-
-    def _find(self) -> None:
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
-        for line in lines:
-            try:
-                moment, duration, cut = json.loads(line)
-            except (ValueError, TypeError):
-                break
-            self.done.append((moment, duration, cut))
-        kept = [json.dumps(entry) + "\n" for entry in self.done]
-        self._log.write_text("".join(kept))
-
-    def path(self, number: int) -> Path:
-        """Of a frame's picture."""
-        return self.folder / f"{number:08}.png"
-
-    def source(self, number: int) -> Path:
-        """Of the frame as it was, for further passes."""
-        return self.folder / f"source-{number:08}.png"
-
-    def next_pass(self, turn: int) -> Work:
-        """The folder of a further pass, with what of it is finished."""
-        folder = self.folder / f"pass-{turn}"
-        return Work(folder, {}, folder.exists())
-
-    def add(self, number: int, picture: Picture, entry: tuple[int, int, bool]) -> None:
-        """Put a finished frame away, with its time, its duration, and whether it begins a scene."""
-        images.write(self.path(number), picture)
-        self.done.append(entry)
-        with open(self._log, "a", encoding="utf-8") as file:
-            file.write(json.dumps(self.done[-1]) + "\n")
-
-    def pictures(self, turns: Sequence[Work]) -> list[tuple[Path, int, int]]:
-        """(file, time, duration) of all that are finished, each of the last pass that came to it."""
-        found = []
-        for number, (moment, length, _) in enumerate(self.done, start=1):
-            files = [path for work in turns if (path := work.path(number)).exists()]
-            found.append((files[-1], moment, length))
-        return found
-
-
-def work_of(output: Path) -> Path:
-    """The folder of a clip's finished frames."""
-    return output.with_name(output.name + ".frames")
 
 
 def iterate(
@@ -234,20 +148,6 @@ def _iterate(
             yield from _again(turn, options, work, turns[-2], turns[-1], painter, clock)
 
 
-@contextmanager
-def finishing(output: Path, turns: Sequence[Work], clip: Clip, options: VideoOptions) -> Iterator[None]:
-    """Write what is finished when the block ends, however it does; after a good end the frames go."""
-    work = turns[0]
-    try:
-        yield
-    finally:  # Ctrl-C too, or that nobody asks for more: what is done is a clip
-        if work.done:
-            clips.write(output, work.pictures(turns), clip, options.crf)
-        else:
-            shutil.rmtree(work.folder)
-    shutil.rmtree(work.folder, ignore_errors=True)
-
-
 class Clock:
     """How long it takes: frames done in this session, of those that there are over all passes."""
 
@@ -268,7 +168,7 @@ class Clock:
 
 
 def _forward(
-    clip: Clip, options: VideoOptions, size: tuple[int, int], work: Work, painter: _Slow | _Fast, clock: Clock
+    clip: Clip, options: VideoOptions, size: tuple[int, int], work: Work, painter: Painter, clock: Clock
 ) -> Iterator[Shot]:
     """The first pass: frame after frame, as they are read."""
     way = Way(painter, options)
@@ -294,7 +194,7 @@ class Way:
         span: how many frames before are remembered.
     """
 
-    def __init__(self, painter: _Slow | _Fast, options: VideoOptions) -> None:
+    def __init__(self, painter: Painter, options: VideoOptions) -> None:
         self._painter, self._options = painter, options
         farthest = 1 if options.fast else options.long_term
         self._offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= farthest]
@@ -327,18 +227,13 @@ class Way:
         return picture, cut, followed[-1][2].mean().item() if followed else 0.0
 
 
-def painter_of(styles: PictureLike | Sequence[PictureLike], options: VideoOptions) -> _Slow | _Fast:
-    """What paints the frames of a clip."""
-    return (_Fast if options.fast else _Slow)(styles, options)
-
-
 def _again(
     turn: int,
     options: VideoOptions,
     first: Work,
     before: Work,
     work: Work,
-    painter: _Slow | _Fast,
+    painter: Painter,
     clock: Clock,
 ) -> Iterator[Shot]:
     """A further pass, the other way than the one before: each frame from its own and the neighbour's result."""
@@ -393,70 +288,3 @@ def held(followed: Sequence[tuple[Past, Field, Tensor]], weight: float) -> Ancho
     nearest, back, _ = followed[-1]
     image += (1 - trust) * flow.warp(nearest.canvas, back)  # somewhere to start from, where nothing is trusted
     return Anchor(image[None].clamp(0, 1), trust, weight)
-
-
-class _Slow:
-    """Paints frames by optimisation; what only the paintings decide is computed once for a scene."""
-
-    def __init__(self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions) -> None:
-        self._styles, self._options = styles, options
-        self._memo: Memo = {}
-        self._given: Any = styles
-
-    def begin(self, photo: Tensor) -> None:
-        """Get ready for a scene that begins with this frame, `(3, h, w)`."""
-        self._memo = {key: value for key, value in self._memo.items() if key[0] == "encoder"}  # type: ignore[index]
-        self._given = self._colored(photo)
-
-    def __call__(self, photo: Tensor, anchor: Anchor | None) -> tuple[Tensor, Picture]:
-        """The canvas and the picture of a frame, `(3, h, w)`; without an anchor, of the first of a scene."""
-        options = self._options
-        slow = options.stylize_options
-        if anchor is not None:
-            slow = dataclasses.replace(slow, iterations=options.later, scales=1)
-        if slow.color in ("match", "both"):  # as for the first frame of the scene, or the colours would waver
-            slow = dataclasses.replace(slow, color="style" if slow.color == "match" else "luminance")
-        memo = dict(self._memo)
-        *_, step = iterate_picture(
-            Picture(photo), self._given, dataclasses.replace(slow, size=None), memo, anchor=anchor
-        )
-        self._memo = {key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] in KEPT}
-        return step.image.cpu(), step.picture
-
-    def _colored(self, photo: Tensor) -> Any:
-        """The paintings; in the colours of the scene's first frame, if these are to be kept."""
-        options = self._options
-        if options.color not in ("match", "both"):
-            return self._styles
-        paintings = read_styles(self._styles, photo.shape[-2] * photo.shape[-1], {})
-        return [
-            Picture(color.match(painting.rgb, photo, options.color_match), painting.alpha)
-            for _, painting in paintings
-        ]
-
-
-class _Fast:
-    """Paints frames with the network, its statistics accumulated over a scene."""
-
-    def __init__(self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions) -> None:
-        self._styles, self._options = styles, options
-        self._device = choose_device(options.device)
-        self._memo: Memo = {}
-        self._painter: feedforward.Painter | None = None
-
-    def begin(self, photo: Tensor) -> None:
-        """As `_Slow`."""
-        options = dataclasses.replace(self._options.fast_options, size=None)
-        styles = feedforward.styles_for(feedforward.loaded(options, self._device, self._memo), self._styles, options)
-        scene = arrange(Picture(photo), styles, options, self._device, {})
-        self._painter = feedforward.Painter(scene, options, self._device, self._memo)
-
-    def __call__(self, photo: Tensor, anchor: Anchor | None) -> tuple[Tensor, Picture]:
-        """As `_Slow`."""
-        if self._painter is None:  # gone on from within a scene
-            self.begin(photo)
-        assert self._painter is not None
-        canvas = self._painter.paint(photo).cpu()
-        if anchor is not None:
-            canvas = canvas.lerp(anchor.image[0], self._options.smoothing * anchor.trust)
-        return canvas, self._painter.finish(canvas, photo)
