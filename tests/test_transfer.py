@@ -169,7 +169,7 @@ def test_time_budget(photo, monkeypatch):
         now[0] += image.shape[-1] * image.shape[-2] / 64**2
         return real(self, image)
 
-    monkeypatch.setattr("impasto.steps.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("impasto.clock.time.monotonic", lambda: now[0])
     monkeypatch.setattr(Objective, "value_and_grad", timed)
     options = {"size": 160, "iterations": 8, "style_layers": {"relu1_1": 1.0}}
     everything = list(impasto.iterate(photo, "mosaic", preset("default", **options)))[-1].seconds

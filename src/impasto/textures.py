@@ -12,6 +12,8 @@ from torch import Tensor
 
 from impasto import color, images, masks, memory, regions, schedule, weights
 from impasto.checkpoints import Checkpoints, hashes
+from impasto.clock import Clock
+from impasto.descent import Task, descend, noise
 from impasto.devices import choose_device
 from impasto.images import Picture, PictureLike
 from impasto.inputs import read_styles
@@ -19,7 +21,7 @@ from impasto.memory import Plan
 from impasto.objective import Objective
 from impasto.options import TextureOptions
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, descend, noise
+from impasto.steps import Step
 from impasto.targets import style_terms, weighed
 from impasto.tiling import divide
 

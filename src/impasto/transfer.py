@@ -14,6 +14,8 @@ from torch import Tensor
 
 from impasto import color, images, regions, schedule, weights
 from impasto.checkpoints import Checkpoints, hashes
+from impasto.clock import Clock
+from impasto.descent import Task, descend, noise
 from impasto.devices import choose_device
 from impasto.encoders import Encoder
 from impasto.fast import painting
@@ -25,7 +27,7 @@ from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
 from impasto.scene import Scene, arrange, palette
 from impasto.schedule import Scale
-from impasto.steps import Clock, Step, Task, descend, noise, only_step
+from impasto.steps import Step, only_step
 from impasto.targets import Sight, content_terms, look_at, style_terms, weighed
 from impasto.tiling import divide
 

@@ -20,6 +20,8 @@ from impasto.audio.encoders import HOP, WINDOW, Encoder, encoder
 from impasto.audio.objective import Chunk, Objective, canvas_of, chunks, listen, samples_of
 from impasto.audio.sounds import Sound
 from impasto.checkpoints import Checkpoints, hashes
+from impasto.clock import Clock
+from impasto.descent import Here, descend
 from impasto.devices import choose_device
 from impasto.errors import BudgetError, SoundError
 from impasto.memory import Plan
@@ -27,7 +29,7 @@ from impasto.objective import Style
 from impasto.options import AudioOptions, DescentOptions, SoundOptions, SoundTextureOptions
 from impasto.schedule import Scale
 from impasto.statistics import STATISTICS, Sums
-from impasto.steps import Clock, Here, Step, descend
+from impasto.steps import Step
 from impasto.targets import CONTENT_NORMS, STYLE_NORMS
 
 SoundLike = str | PathLike[str] | Sound
@@ -46,7 +48,7 @@ TAKEN, HELD = 400_000, 30 * 4
 
 @dataclass(frozen=True, eq=False)
 class SoundTask(Here):
-    """What is optimised; see `steps.Work`.
+    """What is optimised; see `descent.Work`.
 
     Attributes:
         content, style: `(c, t)`, as loud as `LEVEL`; no content for textures.

@@ -21,9 +21,11 @@ from torch import Tensor
 
 from impasto import memory, tiling
 from impasto.checkpoints import Checkpoints
+from impasto.clock import Clock
 from impasto.cluster.band import Scenery
 from impasto.cluster.connection import connect
 from impasto.cluster.spread import LOST, Crew, Spread
+from impasto.descent import Here, Judge, Task, descend
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity
 from impasto.memory import PICTURE, Plan
@@ -33,7 +35,7 @@ from impasto.options import DescentOptions, StylizeOptions
 from impasto.scene import arrange
 from impasto.schedule import Scale
 from impasto.statistics import Sums
-from impasto.steps import Clock, Here, Judge, Step, Task, descend
+from impasto.steps import Step
 from impasto.targets import Sight
 from impasto.transfer import Aims, aims_of, extra, hashes_of, start_of
 
@@ -136,7 +138,7 @@ def _closing(steps: Iterator[Step], task: Giant) -> Iterator[Step]:
 
 @dataclass(eq=False)
 class Giant(Here):
-    """A task whose large scales are computed by a crew; see `impasto.steps.Work`.
+    """A task whose large scales are computed by a crew; see `impasto.descent.Work`.
 
     Attributes:
         here: the same in this process, for small scales.
