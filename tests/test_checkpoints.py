@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import impasto
-from impasto import checkpoints, cli, memory, steps
+from impasto import checkpoints, cli, descent, memory
 from impasto.checkpoints import Checkpoints
 from impasto.errors import CheckpointError, PictureError
 from impasto.objective import Evaluation
@@ -189,7 +189,7 @@ def test_where_and_how_long_may_differ(interrupted, monkeypatch, caplog):
     run, _ = interrupted
     assert next(run(memory="3GB", device="cpu", time_budget=1000)).evaluations == 3
     assert "less memory" not in caplog.text
-    monkeypatch.setattr(steps, "ROOM", 1e-9)
+    monkeypatch.setattr(descent, "ROOM", 1e-9)
     assert next(run(memory="3GB")).evaluations == 3
     assert "less memory than when it began" in caplog.text
 

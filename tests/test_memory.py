@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import impasto
-from impasto import memory, steps, tiling, weights
+from impasto import descent, memory, tiling, weights
 from impasto.errors import BudgetError
 from impasto.fields import format_bytes, parse_bytes
 from impasto.objective import Objective
@@ -120,7 +120,7 @@ def test_out_of_memory_in_spite_of_the_plan(photo, monkeypatch, caplog, error):
         return real(self, canvas)
 
     monkeypatch.setattr(Objective, "value_and_grad", short)
-    monkeypatch.setattr(steps, "LEAST_WINDOW", 1000)
+    monkeypatch.setattr(descent, "LEAST_WINDOW", 1000)
     options = preset(size=150, iterations=4, scales=1, style_layers="relu1_1,relu2_1", content_layers="relu2_2")
     with caplog.at_level(logging.WARNING):
         found = list(impasto.iterate(photo, "swirls", options))
@@ -134,7 +134,7 @@ def test_out_of_memory_for_good(photo, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(Objective, "value_and_grad", never)
-    monkeypatch.setattr(steps, "LEAST_WINDOW", 1000)
+    monkeypatch.setattr(descent, "LEAST_WINDOW", 1000)
     with pytest.raises(BudgetError, match="out of memory at 150×100 px, even in parts"):
         list(impasto.iterate(photo, "swirls", preset(size=150, scales=1)))
 
