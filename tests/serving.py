@@ -44,7 +44,7 @@ class Server:
             try:
                 requests.get(f"{self.address}/health", timeout=5).raise_for_status()
                 return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):  # it listens before it answers
                 time.sleep(0.1)
         raise TimeoutError(self.log.read_text())
 
