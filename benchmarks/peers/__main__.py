@@ -6,23 +6,22 @@ PAIRS.txt holds the paths of a photo and a painting on each line. Peers are inst
 environments in FOLDER. Each program repaints each photo, starting from it, at matched weights of content and style;
 its pictures on the way are judged by a loss written down apart from all of them (`judge.py`). Reported are seconds
 per evaluation, peak memory, and the seconds until each reaches the loss that the peer has after 100, 300 and 500
-iterations, start-up included. What is in FOLDER already is kept: an interrupted run can be taken up again.
+iterations, start-up included. What is in FOLDER already is kept: an interrupted run can be taken up again, and a run
+that is finished only reports.
 """
 
 import argparse
 import json
 import os
-import platform
 import shlex
-import statistics
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 
+from benchmarks.peers import report
 from benchmarks.peers.judge import Judge
 from impasto import images, weights
 
@@ -33,7 +32,6 @@ PEERS = {
     "neural-style": ["neural-style==0.5.7", "pillow"],
 }
 #: Left out: pystiche 1.0.1, which is a library whose networks come from torchvision.
-MARKS = (100, 300, 500)
 
 
 def main() -> None:
@@ -42,6 +40,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for environments and results")
     parser.add_argument("--size", default="512x384", help="width and height of photo and painting, in pixels")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--plot", type=Path, help="draw how the loss fell")
     parser.add_argument("--iterations", type=int, default=500, help="of the peers")
     parser.add_argument("--ours", type=int, default=150, help="iterations of ours at the last scale")
     given = parser.parse_args()
@@ -65,8 +64,11 @@ def main() -> None:
         for program in order:
             count, every = (given.ours, 5) if program == "impasto" else (given.iterations, 50)
             run(program, pythons[program], folder, vgg, count, every)
-        found.append(judge(folder, vgg, given.peers))
-        report(found, given.peers)
+        judge = Judge(vgg, photo, painting)
+        found.append({program: report.course(folder / program, judge) for program in pythons})
+        print(f"\n{report.tables(found, given.peers)}", flush=True)
+        if given.plot:
+            report.plot(given.plot, found, given.peers)
 
 
 def write_weights(path: Path) -> None:
@@ -123,68 +125,6 @@ def run(program: str, python: str, folder: Path, vgg: Path, iterations: int, eve
     times = {int(line[0]): float(line[1]) for line in lines if len(line) == 2 and line[0].isdecimal()}
     found = {"times": times, "peak": usage.ru_maxrss * 1024, "at": time.strftime("%Y-%m-%d %H:%M")}
     (results / "times.json").write_text(json.dumps(found))
-
-
-def judge(folder: Path, vgg: Path, peers: list[str]) -> dict[str, dict[str, float]]:
-    """What is reported of a pair: program -> figures."""
-    judge = Judge(vgg, folder / "photo.png", folder / "painting.png")
-    seen: dict[tuple[str, int], float] = {}
-
-    def loss(program: str, number: int) -> float:
-        if (program, number) not in seen:
-            seen[program, number] = judge.loss(folder / program / f"{number:05}.png")
-        return seen[program, number]
-
-    ours = json.loads((folder / "impasto" / "times.json").read_text())
-    counts = sorted(int(number) for number in ours["times"])
-    figures = {"impasto": {"pace": pace(ours["times"]), "peak": ours["peak"]}}
-    for peer in peers:
-        theirs = json.loads((folder / peer / "times.json").read_text())
-        figures[peer] = {"pace": pace(theirs["times"]), "peak": theirs["peak"]}
-        for mark in MARKS:
-            if str(mark) in theirs["times"]:
-                goal = loss(peer, mark)
-                reached = next((number for number in counts if loss("impasto", number) <= goal), None)
-                figures[peer] |= {f"{mark} loss": goal, f"{mark} seconds": seconds_until(theirs["times"], mark)}
-                figures[peer][f"{mark} ours"] = seconds_until(ours["times"], reached) if reached else float("inf")
-    return figures
-
-
-def pace(times: dict[str, float]) -> float:
-    """Seconds per evaluation: the median of those between one picture and the next."""
-    marks = sorted((int(number), seconds) for number, seconds in times.items())
-    return statistics.median((later - sooner) / (n - m) for (m, sooner), (n, later) in pairwise(marks))
-
-
-def seconds_until(times: dict[str, float], mark: int) -> float:
-    """Start-up and `mark` evaluations at the median pace: what else the machine did meanwhile is left out."""
-    first = min(int(number) for number in times)
-    return times[str(first)] + (mark - first) * pace(times)
-
-
-def report(found: list[dict[str, dict[str, float]]], peers: list[str]) -> None:
-    """Medians over the pairs so far, and the spread."""
-    print(
-        f"\n{len(found)} pairs · torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
-    )
-    for program in ("impasto", *peers):
-        paces = [pair[program]["pace"] for pair in found]
-        peaks = [pair[program]["peak"] for pair in found]
-        ratio = statistics.median(pair["impasto"]["pace"] / pair[program]["pace"] for pair in found)
-        print(
-            f"{program:13} {statistics.median(paces):.2f} s per evaluation ({min(paces):.2f}–{max(paces):.2f}), "
-            f"peak {statistics.median(peaks) / 1e6:.0f} MB; ours takes {ratio:.2f} of its time"
-        )
-    for peer in peers:
-        for mark in MARKS:
-            pairs = [pair[peer] for pair in found if f"{mark} ours" in pair[peer]]
-            if pairs:
-                ratios = sorted(pair[f"{mark} ours"] / pair[f"{mark} seconds"] for pair in pairs)
-                print(
-                    f"{peer} at {mark}: {statistics.median(pair[f'{mark} seconds'] for pair in pairs):.0f} s, "
-                    f"ours to its loss {statistics.median(pair[f'{mark} ours'] for pair in pairs):.0f} s; "
-                    f"ratio {statistics.median(ratios):.3f} ({ratios[0]:.3f}–{ratios[-1]:.3f})"
-                )
 
 
 if __name__ == "__main__":
