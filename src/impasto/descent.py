@@ -46,7 +46,7 @@ class Judge(Protocol):
         ...
 
 
-class Work(Protocol):
+class Operation(Protocol):
     """What `descend` needs of an operation; see `Task`."""
 
     @property
@@ -159,7 +159,7 @@ class Task(Here):
 
 
 def descend(
-    task: Work,
+    task: Operation,
     options: DescentOptions,
     scales: Sequence[Scale],
     image: Tensor,
@@ -194,7 +194,7 @@ def descend(
 
 
 def _descend(
-    task: Work,
+    task: Operation,
     options: DescentOptions,
     scales: Sequence[tuple[Scale, Plan]],
     image: Tensor,
@@ -277,7 +277,7 @@ def _descend(
 class _Careful:
     """The objective of a scale; where memory runs out in spite of the plan, in smaller tiles from then on."""
 
-    def __init__(self, task: Work, scale: Scale, plan: Plan) -> None:
+    def __init__(self, task: Operation, scale: Scale, plan: Plan) -> None:
         self._task, self._scale, self._plan = task, scale, plan
         self._objective = task.objective_at(scale, plan)
 

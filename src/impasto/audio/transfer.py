@@ -48,7 +48,7 @@ TAKEN, HELD = 400_000, 30 * 4
 
 @dataclass(frozen=True, eq=False)
 class SoundTask(Here):
-    """What is optimised; see `descent.Work`.
+    """What is optimised; see `descent.Operation`.
 
     Attributes:
         content, style: `(c, t)`, as loud as `LEVEL`; no content for textures.

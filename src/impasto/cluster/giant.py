@@ -138,7 +138,7 @@ def _closing(steps: Iterator[Step], task: Giant) -> Iterator[Step]:
 
 @dataclass(eq=False)
 class Giant(Here):
-    """A task whose large scales are computed by a crew; see `impasto.descent.Work`.
+    """A task whose large scales are computed by a crew; see `impasto.descent.Operation`.
 
     Attributes:
         here: the same in this process, for small scales.
