@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from impasto.fast import networks
-from impasto.fast.networks import Convolution
+from impasto.fast.networks import CODE, Code, Convolution
 
 
 @pytest.fixture
@@ -100,3 +100,8 @@ def test_what_vgg_sees_is_not_trained():
 def test_an_unknown_kind():
     with pytest.raises(ValueError, match="unknown network 'big'; choose from vgg, compact"):
         networks.network("big")
+
+
+def test_code_of_a_batch_rolls():
+    code = Code((), torch.arange(2.0)[:, None].expand(2, CODE))
+    assert code.rolled().vector[0, 0] == 1

@@ -1,4 +1,4 @@
-"""Painting with a network: in tiles as in the whole, in regions, at any strength and size."""
+"""Painting with a network: sizes, strengths, regions, colours, and what is wrong with them."""
 
 import dataclasses
 
@@ -8,12 +8,8 @@ import torch
 
 from impasto import fast, images
 from impasto.errors import BudgetError, WeightsError
-from impasto.fast import models, painting
-from impasto.fast.models import Model
-from impasto.fast.networks import CODE, Code
-from impasto.fast.painting import Part, code_of, paint
+from impasto.fast import models
 from impasto.options import FastOptions
-from impasto.regions import Source
 
 
 @pytest.fixture
@@ -26,57 +22,6 @@ def shipped(monkeypatch, model):
 def last(*arguments, **options):
     *_, step = fast.iterate(*arguments, FastOptions(**options))
     return step
-
-
-class TestTiles:
-    def sources(self, generator, height=112, width=176):
-        photo = torch.rand(3, height // 8, width // 8, generator=generator)
-        return images.resize(photo, height, width), images.resize(torch.rand(3, 8, 8, generator=generator), 64, 80)
-
-    def test_equal_the_whole(self, net, generator):
-        photo, style = self.sources(generator)
-        code = code_of(net, Source("style", style))
-        parts = [Part(None, code.vector, [(code, 1.0)])]
-        *_, whole = paint(net, photo, parts, window=1 << 30)
-        *_, tiled = paint(net, photo, parts, window=3000)
-        assert (whole - tiled).abs().max() < 2e-4
-
-    def test_the_whole_is_the_network(self, net, generator):
-        photo, style = self.sources(generator)
-        code = net.code(style[None])
-        (*_, whole) = paint(net, photo, [Part(None, code.vector, [(code, 1.0)])])
-        assert torch.allclose(whole, net.painted(photo[None], code)[0], atol=1e-5)
-
-    def test_equal_the_whole_with_regions(self, net, generator):
-        photo, style = self.sources(generator)
-        codes = [code_of(net, Source("style", picture)) for picture in (style, 1 - style)]
-        left = torch.zeros(photo.shape[1:])
-        left[:, :90] = 1
-        parts = [Part(w, c.vector, [(c, 1.0)]) for w, c in zip((left, 1 - left), codes, strict=True)]
-        *_, whole = paint(net, photo, parts, window=1 << 30)
-        *_, tiled = paint(net, photo, parts, window=6000)
-        assert (whole - tiled).abs().max() < 2e-4
-
-    def test_a_code_is_the_same(self, net, generator):
-        _, style = self.sources(generator)
-        whole, tiled = (code_of(net, Source("style", style), window) for window in (1 << 30, 1))
-        assert torch.allclose(whole.vector, tiled.vector, atol=1e-3)
-        for one, two in zip(whole.fits, tiled.fits, strict=True):
-            assert torch.allclose(one.spread, two.spread, rtol=1e-3, atol=1e-3)
-
-    def test_a_mask_over_a_painting_chooses_what_is_read(self, net, generator):
-        _, style = self.sources(generator)
-        style[..., 40:] *= 0.2
-        where = torch.zeros(style.shape[1:])
-        where[:, :40] = 1
-        masked = code_of(net, Source("style", style, where))
-        alone = code_of(net, Source("style", style[..., :40].contiguous()))
-        other = code_of(net, Source("style", style))
-
-        def apart(one, two):
-            return (one.fits[0].mean - two.fits[0].mean).norm().item()
-
-        assert apart(masked, alone) < 0.5 * apart(other, alone)  # equal but for what is seen across the border
 
 
 class TestStylize:
@@ -199,90 +144,3 @@ class TestErrors:
     def test_no_such_model(self, photo, painting):
         with pytest.raises(WeightsError, match="no such model: none.safetensors"):
             fast.stylize(photo, painting, FastOptions(model="none.safetensors"))
-
-
-class TestModels:
-    def test_are_the_same_after_saving(self, tmp_path, monkeypatch):
-        torch.manual_seed(0)
-        made = painting.models.empty("compact", torch.device("cpu"))
-        made.half().float()
-        code = made.code(torch.rand(1, 3, 32, 32))
-        models.save(tmp_path / "m.safetensors", Model(made, code, {"steps": 3}))
-        back = models.load(tmp_path / "m.safetensors")
-        assert back.card == {"steps": 3}
-        assert torch.allclose(back.code.vector, code.vector)
-        for name, tensor in made.state_dict().items():
-            assert torch.allclose(back.network.state_dict()[name], tensor, atol=1e-3)
-        assert not any(p.requires_grad for p in back.network.parameters())
-
-    @pytest.mark.parametrize("content", [b"", b"nothing of the kind" * 40, None])
-    def test_a_damaged_file(self, tmp_path, content):
-        path = tmp_path / "m.safetensors"
-        if content is None:  # cut short
-            models.save(path, Model(models.empty("compact", torch.device("cpu"))))
-            content = path.read_bytes()[:5000]
-        path.write_bytes(content)
-        with pytest.raises(WeightsError, match="cannot read the model"):
-            models.load(path)
-
-    def test_a_safetensors_file_of_something_else(self, tmp_path):
-        from safetensors.torch import save_file
-
-        save_file({"x": torch.zeros(2)}, tmp_path / "m.safetensors")
-        with pytest.raises(WeightsError, match="not a network of 'impasto train'"):
-            models.load(tmp_path / "m.safetensors")
-
-
-class TestShipped:
-    """The model that comes along."""
-
-    @pytest.fixture
-    def model(self):
-        return models.load()
-
-    def test_is_small(self):
-        assert models.BUILT_IN.stat().st_size <= 5e6
-
-    def test_says_how_it_was_made(self, model):
-        assert model.card["steps"] >= 1000
-        assert model.card["options"]["network"] == model.network.kind
-
-    def painted(self, photo, style="swirls"):
-        return fast.stylize(photo, style, FastOptions(size=None)).rgb
-
-    def test_leaves_no_grid(self, model):
-        """A smooth photo: what it is painted with has no more at periods of 2 and 4 pixels than next to them."""
-        y, x = torch.meshgrid(torch.linspace(0, 1, 256), torch.linspace(0, 1, 256), indexing="ij")
-        done = self.painted(torch.stack([x, y, (x + y) / 2]), "watercolour").mean(0)
-        spectrum = torch.fft.fft2(done - done.mean()).abs().square()
-        for axis in (0, 1):
-            power = spectrum.sum(1 - axis)
-            for period in (2, 4):
-                at = 256 // period
-                around = torch.cat([power[at - 6 : at - 1], power[at + 2 : at + 7]]).mean()
-                assert power[at] < 8 * around
-
-    def test_paints_no_frame(self, model, photo):
-        """The border is no lighter or darker than what lies beside it, over many photos' sides."""
-        done = self.painted(images.read(photo).resized(128, 192)).mean(0)
-        rim = torch.cat([done[0], done[-1], done[:, 0], done[:, -1]]).mean()
-        beside = torch.cat([done[6], done[-7], done[:, 6], done[:, -7]]).mean()
-        assert (rim - beside).abs() < 0.04
-
-    def test_comes_nearer_to_the_painting(self, model, photo):
-        from impasto import weights
-        from impasto.fast.critic import LAYERS, Critic
-        from impasto.styles import paint as paint_style
-
-        critic = Critic(weights.load("vgg19", padding="replicate").up_to(LAYERS))
-        given = images.read(photo).resized(128, 192)
-        style = images.read(paint_style("facets", 160, 160))
-        done = fast.stylize(given, style, FastOptions(size=None))
-        target = critic.style(critic.see(style.rgb[None]))
-        before, after = (critic.gram_loss(critic.style(critic.see(p.rgb[None])), target) for p in (given, done))
-        assert after < 0.5 * before
-
-
-def test_code_of_a_batch_rolls():
-    code = Code((), torch.arange(2.0)[:, None].expand(2, CODE))
-    assert code.rolled().vector[0, 0] == 1

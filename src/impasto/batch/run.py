@@ -268,7 +268,7 @@ class _Batch:
 def shares(options: BatchOptions, long_side: int) -> tuple[int, int]:
     """Processes, and threads of each: as many of one thread as there are cores, so far as memory goes.
 
-    Measured (`benchmarks.batching`): two processes of one thread paint more than one of two, since nothing between
+    Measured (`benchmarks.spreading`): two processes of one thread paint more than one of two, since nothing between
     layers waits for anything. Where memory does not go so far, there are fewer of more threads.
     """
     cores = devices.cores()
@@ -286,7 +286,7 @@ def need(options: BatchOptions, long_side: int) -> int:
     """Bytes that a picture takes while it is painted."""
     pixels = long_side * long_side
     if options.fast:
-        return min(pixels, painting.WINDOW) * painting.TAKEN + pixels * painting.HELD
+        return painting.taken(pixels)
     if options.memory is not None:
         return options.memory
     encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
