@@ -31,3 +31,9 @@ def test_the_usual():
 @pytest.mark.parametrize("scales", [1, 2, 4])
 def test_iterations_are_those_of_the_last_scale(scales):
     assert plan(300, 400, 37, scales)[-1].evaluations == 37
+
+
+def test_coarser_scales_get_more_but_not_more_than_is_enough():
+    assert [s.evaluations for s in plan(384, 512, 50)] == [200, 100, 50]
+    assert [s.evaluations for s in plan(384, 512, 150)] == [200, 200, 150]
+    assert [s.evaluations for s in plan(384, 512, 500)] == [500, 500, 500]

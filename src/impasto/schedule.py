@@ -10,9 +10,10 @@ from impasto.images import fit
 #: Where coarse to fine starts, and the shortest side that a scale may have, in pixels.
 COARSEST = 128
 SHORTEST = 64
-#: Evaluations at the coarser of two scales, as a multiple of those at the finer one, and the most of all.
+#: Evaluations at the coarser of two scales, as a multiple of those at the finer one; and how many are enough for a start:
+#: with 400, the next scale ends no lower.
 GROWTH = 2.0
-MOST = 400
+ENOUGH = 200
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,6 @@ def plan(height: int, width: int, iterations: int, scales: int | None = None) ->
         steps_left = scales - 1 - index
         side = long_side * (coarsest / long_side) ** (steps_left / max(scales - 1, 1))
         size = (height, width) if steps_left == 0 else fit((height, width), round(side))
-        count = max(iterations, min(round(iterations * GROWTH**steps_left), MOST))
+        count = max(iterations, min(round(iterations * GROWTH**steps_left), ENOUGH))
         stops.append(Scale(*size, count))
     return tuple(stops)
