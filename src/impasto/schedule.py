@@ -10,8 +10,8 @@ from impasto.images import fit
 #: Where coarse to fine starts, and the shortest side that a scale may have, in pixels.
 COARSEST = 128
 SHORTEST = 64
-#: Evaluations at the coarser of two scales, as a multiple of those at the finer one; and how many are enough for a start:
-#: with 400, the next scale ends no lower.
+#: Evaluations at the coarser of two scales, as a multiple of those at the finer one; and how many are enough to start
+#: from: with 400, the last scale ends no lower.
 GROWTH = 2.0
 ENOUGH = 200
 
