@@ -84,6 +84,20 @@ class Page:
         return image and image.get_attribute("src")
 
 
+@pytest.fixture
+def visit(browser, server):
+    """Opens the page; whoever comes leaves when the test ends, or their job would keep the next ones waiting."""
+    pages = []
+
+    def visit(**context):
+        pages.append(Page(browser, server, **context))
+        return pages[-1]
+
+    yield visit
+    for page in pages:
+        page.context.close()
+
+
 def quickly(page, iterations):
     """Fill in what makes an evaluation quick; many of them are there to be watched."""
     page.fill(**{"Scales": 1, "Iterations": iterations})
@@ -98,8 +112,8 @@ def downloaded(page, button, folder):
     return path
 
 
-def test_a_person_paints(server, browser, portrait, tmp_path):
-    page = Page(browser, server, viewport={"width": 1280, "height": 900})
+def test_a_person_paints(visit, server, portrait, tmp_path):
+    page = visit(viewport={"width": 1280, "height": 900})
     page.give(portrait)
     page.get_by_role("button", name="Thumbnail 3").click()
     page.wait_for_function("document.querySelector('#chosen').innerText.includes('mosaic')")
@@ -121,8 +135,7 @@ def test_a_person_paints(server, browser, portrait, tmp_path):
         page.wait_for_timeout(100)
         seen |= {page.preview()} - {None}
     assert re.search(r"\d+ of 2000 · about .* left", page.status())
-    pixels = page.evaluate("document.querySelector('#live img').naturalWidth")
-    assert pixels == 256
+    page.wait_for_function("document.querySelector('#live img')?.naturalWidth == 256")
     page.click("#stop")
     page.wait_for_selector("#compare img")
     page.wait_for_function("document.querySelector('#status').innerText.includes('stopped')")
@@ -150,11 +163,10 @@ def test_a_person_paints(server, browser, portrait, tmp_path):
     # Nothing but this machine was asked for anything.
     assert all(url.startswith((server.address, "data:", "blob:")) for url in page.requests)
     assert not page.errors
-    page.context.close()
 
 
-def test_a_person_looks_inside(server, browser, portrait):
-    page = Page(browser, server, viewport={"width": 1280, "height": 900})
+def test_a_person_looks_inside(visit, portrait):
+    page = visit(viewport={"width": 1280, "height": 900})
     page.get_by_role("tab", name="See what the network sees").click()
     page.set_input_files("#seen-photo input[type=file]", portrait)
     page.wait_for_selector("#seen-photo img")
@@ -166,11 +178,10 @@ def test_a_person_looks_inside(server, browser, portrait):
     assert frame.locator("h1").inner_text() == "What a Gram matrix says"
     assert all(frame.locator("img").evaluate_all("images => images.map(image => image.naturalWidth > 50)"))
     assert not page.errors
-    page.context.close()
 
 
-def test_bad_uploads_are_said_to_be_bad(server, browser, tmp_path, portrait):
-    page = Page(browser, server)
+def test_bad_uploads_are_said_to_be_bad(visit, server, tmp_path, portrait):
+    page = visit()
     bomb = tmp_path / "bomb.png"
     PIL.Image.new("1", (30000, 30000)).save(bomb)
     files = {"text.jpg": b"not a picture", "empty.jpg": b"", "bomb.png": bomb.read_bytes()}
@@ -184,11 +195,10 @@ def test_bad_uploads_are_said_to_be_bad(server, browser, tmp_path, portrait):
         assert str(server.temporary) not in page.inner_text("body")
         page.reload()
         page.wait_for_selector("#paint")
-    page.context.close()
 
 
-def test_two_people_at_once(server, browser, portrait):
-    pages = [Page(browser, server) for _ in range(2)]
+def test_two_people_at_once(visit, portrait):
+    pages = [visit() for _ in range(2)]
     for page in pages:
         page.give(portrait)
         quickly(page, 20)
@@ -201,12 +211,10 @@ def test_two_people_at_once(server, browser, portrait):
     other = pages[0].evaluate("async (url) => (await fetch(url)).status", results[1])
     own = pages[1].evaluate("async (url) => (await fetch(url)).status", results[1])
     assert (own, other) == (200, 403)
-    for page in pages:
-        page.context.close()
 
 
-def test_a_job_ends_when_its_visitor_leaves(server, browser, portrait):
-    page = Page(browser, server)
+def test_a_job_ends_when_its_visitor_leaves(visit, server, portrait):
+    page = visit()
     page.give(portrait)
     quickly(page, 2000)
     page.click("#paint")
@@ -215,8 +223,8 @@ def test_a_job_ends_when_its_visitor_leaves(server, browser, portrait):
     server.wait_until(lambda health: health["running"] == 0, 40)
 
 
-def test_a_phone_and_a_keyboard(server, browser, portrait):
-    page = Page(browser, server, viewport={"width": 375, "height": 800}, has_touch=True, is_mobile=True)
+def test_a_phone_and_a_keyboard(visit, portrait):
+    page = visit(viewport={"width": 375, "height": 800}, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('button, input, select, textarea')]
@@ -236,4 +244,3 @@ def test_a_phone_and_a_keyboard(server, browser, portrait):
     page.wait_for_selector("#compare img", timeout=60000)
     assert reached == "paint"
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
-    page.context.close()
