@@ -9,7 +9,15 @@ import torch
 
 from impasto import images
 from impasto.errors import ExtraError
+from impasto.fast import models
 from impasto.fast.export import Graph, export
+from impasto.fast.models import Model
+
+
+@pytest.fixture
+def model(net) -> Model:
+    """Of the kind that comes along, the very one."""
+    return models.load() if net.kind == "vgg" else Model(net)
 
 
 def test_gives_what_the_model_gives_at_other_sizes(model, photo, painting, tmp_path):
