@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor
 from impasto.checkpoints import Row
 
 
-def figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """An empty one, in inches."""
-    made = Figure(figsize=(width, height), layout="constrained")
+    made = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(made)
     return made
 
@@ -42,8 +42,7 @@ def grid(rows: Sequence[tuple[str, Sequence[tuple[str, Tensor]]]], cell: float =
     heights = [cell * max(_shape(picture)[0] for _, picture in pictures) for _, pictures in rows]
     width = name_wide + (cell + gap) * max(len(pictures) for _, pictures in rows)
     height = sum(heights) + (title_high + gap) * len(rows)
-    made = Figure(figsize=(width, height))
-    FigureCanvasAgg(made)
+    made = figure(width, height, layout=None)
     axes = made.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     axes.axis("off")
     top = 0.0

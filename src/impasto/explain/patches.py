@@ -91,4 +91,4 @@ def _unit_row(
             gradient = units.guided(encoder, layer, unit, picture, place)
             matters = figures.contrasted(units.patch(encoder, layer, gradient, place))
     row += [] if matters is None else [("what matters", matters)]
-    return [*row, ("made for it", units.excite(encoder, layer, unit, steps=units.STEPS))]
+    return [*row, ("made for it", units.excite(encoder, layer, unit))]

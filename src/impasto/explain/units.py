@@ -122,7 +122,7 @@ def guided(encoder: Encoder, layer: str, unit: int, picture: Tensor, place: Plac
     return found[0]
 
 
-def excite(encoder: Encoder, layer: str, unit: int, seed: int = 0, steps: int = STEPS) -> Tensor:
+def excite(encoder: Encoder, layer: str, unit: int, seed: int = 0, steps: int | None = None) -> Tensor:
     """A picture made to excite a unit, `(3, side, side)`, sRGB in [0, 1].
 
     By Adam from faint noise, with jitter, total variation and a pull to grey, without which it would be noise that no
@@ -136,7 +136,7 @@ def excite(encoder: Encoder, layer: str, unit: int, seed: int = 0, steps: int = 
     optimizer = torch.optim.Adam([image], lr=RATE)
     # Before the ReLU: a unit that is silent at first could not be woken.
     tap = layer.replace("relu", "conv")
-    for _ in range(steps):
+    for _ in range(STEPS if steps is None else steps):
         down, right = (int(torch.randint(-JITTER, JITTER + 1, (), generator=generator)) for _ in range(2))
         seen = encoder(image.roll((down, right), (2, 3)), [tap])[tap][0, unit]
         middle = seen[seen.shape[0] // 2, seen.shape[1] // 2]
