@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import cache
 
 import pytest
 import ray
@@ -13,6 +14,7 @@ from impasto import cluster as many
 from impasto import images, tiling, transfer
 from impasto.checkpoints import Checkpoints
 from impasto.cluster import giant
+from impasto.cluster import spread as spread_module
 from impasto.cluster.spread import Crew, Spread, _lives
 from impasto.errors import ClusterError
 from impasto.memory import Plan
@@ -38,12 +40,37 @@ def spread(monkeypatch):
     monkeypatch.setattr(giant, "LEAST", 1)
 
 
-@pytest.fixture
-def crew():
+@pytest.fixture(scope="module")
+def whole(photo):
+    """The last step of a run that nothing disturbs, by its optimiser."""
+
+    @cache
+    def run(optimizer="lbfgs"):
+        *_, last = many.iterate(photo, "swirls", StylizeOptions(**TALL, iterations=5, optimizer=optimizer), threads=1)
+        return last
+
+    return run
+
+
+@pytest.fixture(scope="class")
+def hired():
+    """Two workers. They take seconds to come, so all tests of a class share them."""
     found = Crew(2, 1)
-    found.spans = tiling.bands(64, 2, 16, 16)
     yield found
     found.dismiss()
+
+
+@pytest.fixture
+def crew(hired):
+    """Two workers, each with half of 64 rows."""
+    hired.spans = tiling.bands(64, 2, 16, 16)
+    return hired
+
+
+def kill(crew, index):
+    ray.kill(crew.bands[index])
+    while _lives(crew.bands[index]):
+        time.sleep(0.05)
 
 
 class TestSpread:
@@ -92,64 +119,67 @@ class TestSpread:
         crew.recover([canvas])
         assert_close(canvas.cpu(), one, rtol=0, atol=0)
 
-    def test_too_many_at_once(self, crew):
-        canvas = crew.spread(torch.zeros(1, 3, 64, 4))
-        crew.secure([canvas])
-        kill(crew, 0)
-        kill(crew, 1)
-        with pytest.raises(ClusterError, match="--resume goes on"):
-            crew.recover([canvas])
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {},
+            {"color": "luminance"},
+            {"statistic": "moments", "content_mask": "halves"},
+            {"statistic": "gaussian", "content_mask": "keep"},
+            {"window": 20_000},
+        ],
+        ids=lambda more: " ".join(more.values() if "window" not in more else ["tiles"]) or "plain",
+    )
+    def test_value_and_gradient_are_those_of_one_process(self, photo, crew, more, generator):
+        window = more.pop("window", 1 << 30) if "window" in more else 1 << 30
+        masks = {
+            "halves": {"1": (torch.arange(96) < 48).float().expand(1, 400, 96)},
+            "keep": {"keep": torch.rand(1, 400, 96, generator=generator)},
+        }
+        more = more | ({"content_mask": masks[more["content_mask"]]} if "content_mask" in more else {})
+        options = StylizeOptions(**TALL, **more)
+        scene = arrange(photo, "swirls", options, torch.device("cpu"), {})
+        aims, (scale,) = aims_of(scene, options, torch.device("cpu"), {}, None, None)
+        plan = Plan(window, "lbfgs", 10, True, 0)
+        here = aims.objective(scale, plan)
+        taps = {*aims.content_layers, *aims.style_layers}
+        stride, reach = aims.encoder.least_size(taps), tiling.halo(aims.encoder, taps)
+        crew.spans = tiling.bands(scale.height, 2, stride, reach)
+        there = giant.SpreadObjective.of(aims, crew, scale, plan, reach, stride)
+        canvas = torch.rand(1, 3, 400, 96, generator=generator)
+        one, two = here.value_and_grad(canvas), there.value_and_grad(crew.spread(canvas))
+        assert list(one.terms) == list(two.terms)
+        assert_close(two.loss, one.loss, rtol=1e-5, atol=0)
+        for name, value in one.terms.items():
+            assert_close(two.terms[name], value, rtol=1e-5, atol=1e-9)
+        error = (two.gradient.cpu() - one.gradient).norm() / one.gradient.norm()
+        assert error < 1e-5
 
 
-def kill(crew, index):
-    ray.kill(crew.bands[index])
-    while _lives(crew.bands[index]):
-        time.sleep(0.05)
+def test_more_workers_than_cores(monkeypatch, generator):
+    """Who finds no core of its own after a while works beside another."""
+    monkeypatch.setattr(spread_module, "PATIENCE", 5)
+    crew = Crew(3, 1)
+    crew.spans = tiling.bands(96, 3, 16, 16)
+    one = torch.randn(1, 3, 96, 4, generator=generator)
+    assert_close(crew.spread(one).cpu(), one, rtol=0, atol=0)
+    crew.dismiss()
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {},
-        {"color": "luminance"},
-        {"statistic": "moments", "content_mask": "halves"},
-        {"statistic": "gaussian", "content_mask": "keep"},
-        {"window": 20_000},
-    ],
-    ids=lambda more: " ".join(more.values() if "window" not in more else ["tiles"]) or "plain",
-)
-def test_value_and_gradient_are_those_of_one_process(photo, crew, more, generator):
-    window = more.pop("window", 1 << 30) if "window" in more else 1 << 30
-    masks = {
-        "halves": {"1": (torch.arange(96) < 48).float().expand(1, 400, 96)},
-        "keep": {"keep": torch.rand(1, 400, 96, generator=generator)},
-    }
-    more = more | ({"content_mask": masks[more["content_mask"]]} if "content_mask" in more else {})
-    options = StylizeOptions(**TALL, **more)
-    scene = arrange(photo, "swirls", options, torch.device("cpu"), {})
-    aims, (scale,) = aims_of(scene, options, torch.device("cpu"), {}, None, None)
-    plan = Plan(window, "lbfgs", 10, True, 0)
-    here = aims.objective(scale, plan)
-    taps = {*aims.content_layers, *aims.style_layers}
-    stride, reach = aims.encoder.least_size(taps), tiling.halo(aims.encoder, taps)
-    crew.spans = tiling.bands(scale.height, 2, stride, reach)
-    there = giant.SpreadObjective.of(aims, crew, scale, plan, reach, stride)
-    canvas = torch.rand(1, 3, 400, 96, generator=generator)
-    one, two = here.value_and_grad(canvas), there.value_and_grad(crew.spread(canvas))
-    assert list(one.terms) == list(two.terms)
-    assert_close(two.loss, one.loss, rtol=1e-5, atol=0)
-    for name, value in one.terms.items():
-        assert_close(two.terms[name], value, rtol=1e-5, atol=1e-9)
-    error = (two.gradient.cpu() - one.gradient).norm() / one.gradient.norm()
-    assert error < 1e-5
+def test_too_many_at_once(crew):
+    canvas = crew.spread(torch.zeros(1, 3, 64, 4))
+    crew.secure([canvas])
+    kill(crew, 0)
+    kill(crew, 1)
+    with pytest.raises(ClusterError, match="--resume goes on"):
+        crew.recover([canvas])
 
 
 @pytest.mark.usefixtures("spread")
-def test_the_picture_is_that_of_one_process_in_the_same_tiles(photo, monkeypatch):
-    options = StylizeOptions(**TALL, iterations=5)
-    steps = list(many.iterate(photo, "swirls", options, threads=1))
-    assert isinstance(steps[-1].image, Spread)
-    assert steps[-1].iteration == 5
+def test_the_picture_is_that_of_one_process_in_the_same_tiles(photo, whole, monkeypatch):
+    last = whole()
+    assert isinstance(last.image, Spread)
+    assert last.iteration == 5
 
     def tiles_of_two(encoder, taps, height, width, most):
         stride, reach = encoder.least_size(taps), tiling.halo(encoder, taps)
@@ -161,15 +191,15 @@ def test_the_picture_is_that_of_one_process_in_the_same_tiles(photo, monkeypatch
         )
 
     monkeypatch.setattr(transfer, "divide", tiles_of_two)
-    alone = transfer.stylize(photo, "swirls", options)
-    assert (steps[-1].picture.rgb - alone.rgb).abs().max() < 1 / 255
+    alone = transfer.stylize(photo, "swirls", StylizeOptions(**TALL, iterations=5))
+    assert (last.picture.rgb - alone.rgb).abs().max() < 1 / 255
 
 
 @pytest.mark.usefixtures("spread")
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_a_worker_lost_on_the_way_costs_an_evaluation_and_no_more(photo, optimizer):
+def test_a_worker_lost_on_the_way_costs_an_evaluation_and_no_more(photo, whole, optimizer):
     options = StylizeOptions(**TALL, iterations=5, optimizer=optimizer)
-    whole = list(many.iterate(photo, "swirls", options, threads=1))
+    expected = whole(optimizer).picture.rgb
     steps, seen = many.iterate(photo, "swirls", options, threads=1), []
     for step in steps:
         seen.append(step)
@@ -178,13 +208,12 @@ def test_a_worker_lost_on_the_way_costs_an_evaluation_and_no_more(photo, optimiz
             pid = ray.get(band.__ray_call__.remote(lambda self: os.getpid()))
             os.kill(pid, signal.SIGKILL)
     assert seen[-1].evaluations == 5
-    assert (seen[-1].picture.rgb - whole[-1].picture.rgb).abs().max() < 1 / 255
+    assert (seen[-1].picture.rgb - expected).abs().max() < 1 / 255
 
 
 @pytest.mark.usefixtures("spread")
-def test_interrupted_and_resumed(photo, tmp_path):
+def test_interrupted_and_resumed(photo, whole, tmp_path):
     options = StylizeOptions(**TALL, iterations=5)
-    whole = list(many.iterate(photo, "swirls", options, threads=1))
     kept = Checkpoints(tmp_path / "c", every=1e-9, resume=True)
     steps = many.iterate(photo, "swirls", options, kept, threads=1)
     for _ in range(3):
@@ -192,7 +221,7 @@ def test_interrupted_and_resumed(photo, tmp_path):
     steps.close()
     *_, last = many.iterate(photo, "swirls", options, kept, threads=1)
     assert last.evaluations == 5
-    assert (last.picture.rgb - whole[-1].picture.rgb).abs().max() < 1 / 255
+    assert (last.picture.rgb - whole().picture.rgb).abs().max() < 1 / 255
 
 
 def test_small_scales_stay_here(photo):

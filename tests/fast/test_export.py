@@ -35,6 +35,10 @@ def test_gives_what_the_model_gives_at_other_sizes(model, photo, painting, tmp_p
         assert np.abs(found - wanted).max() < 2e-4
 
 
+ONE_KIND = pytest.mark.parametrize("net", ["compact"], indirect=True)
+
+
+@ONE_KIND
 def test_a_model_of_one_painting_needs_none(model, painting, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     code = model.network.code(images.read(painting).resized(64, 88).rgb[None])
@@ -43,11 +47,13 @@ def test_a_model_of_one_painting_needs_none(model, painting, tmp_path):
     assert [put.name for put in session.get_inputs()] == ["photo"]
 
 
+@ONE_KIND
 def test_a_wrong_name(model, tmp_path):
     with pytest.raises(ValueError, match="its suffix must be .onnx"):
         export(model, tmp_path / "model.pt")
 
 
+@ONE_KIND
 def test_without_the_extra(model, tmp_path, monkeypatch):
     real = builtins.__import__
 

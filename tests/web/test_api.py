@@ -81,7 +81,7 @@ def test_a_program_is_told_what_is_wrong(client, portrait, tmp_path, asked, said
 
 def test_more_than_may_wait_are_turned_away(server, portrait):
     clients = [Client(server.address, verbose=False) for _ in range(6)]
-    asked = QUICK | {"iterations": 120}
+    asked = QUICK | {"iterations": 60}
     jobs = [
         c.submit(photo=handle_file(portrait), styles=["mosaic"], options=asked, api_name="/stylize") for c in clients
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,18 +52,21 @@ class Crew:
         self._set_up: list[dict[str, tuple[Any, ...]]] = [{} for _ in range(count)]
         self._secured: set[int] = set()
         self.spans: Sequence[Span] = ()
-        self.bands = [self._hire() for _ in range(count)]
+        self.bands = self._hire(count)
         self.ask("where")
 
-    def _hire(self) -> Any:
-        """A new worker: on cores of its own if there are any, else beside another."""
-        band = self._actor.options(num_cpus=self._threads, scheduling_strategy="SPREAD").remote(self._threads)
-        try:
-            ray.get(band.where.remote(), timeout=PATIENCE)
-        except ray.exceptions.GetTimeoutError:
-            ray.kill(band)
-            band = self._actor.options(num_cpus=0).remote(self._threads)
-        return band
+    def _hire(self, count: int) -> list[Any]:
+        """New workers, which begin all at once: on cores of their own if there are any, else beside others."""
+        apart = self._actor.options(num_cpus=self._threads, scheduling_strategy="SPREAD")
+        bands = [apart.remote(self._threads) for _ in range(count)]
+        calls = [band.where.remote() for band in bands]
+        there, missing = ray.wait(calls, num_returns=count, timeout=PATIENCE)
+        ray.get(there)
+        for call in missing:
+            index = calls.index(call)
+            ray.kill(bands[index])
+            bands[index] = self._actor.options(num_cpus=0).remote(self._threads)
+        return bands
 
     def dismiss(self) -> None:
         """End the workers."""
@@ -162,10 +165,10 @@ class Crew:
             except LOST:  # another one meanwhile
                 continue
 
-    def _replace(self, lost: Iterable[int], needed: Sequence[int]) -> None:
+    def _replace(self, lost: Collection[int], needed: Sequence[int]) -> None:
         count = len(self.bands)
-        for index in lost:
-            self.bands[index] = band = self._hire()
+        for index, band in zip(lost, self._hire(len(lost)), strict=True):
+            self.bands[index] = band
             for method, arguments in self._set_up[index].items():
                 getattr(band, method).remote(*arguments)
             for number in needed:
