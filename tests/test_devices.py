@@ -1,9 +1,34 @@
-"""What the machine offers: the memory that is free, limits of containers included."""
+"""What the machine offers: the memory that is free, limits of containers included; and that all computing is done
+where it was asked for."""
 
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from impasto import devices, memory
+import impasto
+from impasto import devices, fast, memory, transfer
+from impasto.checkpoints import Checkpoints
+from impasto.fast import training
+from impasto.fast.crops import Folder
+from impasto.options import (
+    AudioOptions,
+    FastOptions,
+    ReconstructOptions,
+    SoundTextureOptions,
+    StylizeOptions,
+    TextureOptions,
+    TrainOptions,
+    VideoOptions,
+)
+
+aten = torch.ops.aten
+META = torch.device("meta")
 
 
 def limited(folder, limit, taken, cached=0):
@@ -42,3 +67,142 @@ def test_old_control_groups(tmp_path):
     (folder / "memory.usage_in_bytes").write_text("1000000000")
     (folder / "memory.stat").write_text("total_inactive_file 7\n")
     assert devices._container_limits(tmp_path, tmp_path / "own") == [3_000_000_007]
+
+
+# -- a device that is not the processor ----------------------------------------------------------------------------
+
+
+class Elsewhere(TorchDispatchMode):
+    """PyTorch's `meta` device stands for a GPU: tensors there have shapes and no numbers. What is fetched from it is
+    a half, and no operation may take tensors of here and of there."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        places = {tensor.device.type for tensor in tensors if tensor.dim()}  # single numbers of here go with any
+        if function is aten._local_scalar_dense.default and args[0].is_meta:
+            return 0.5 if args[0].is_floating_point() else 1
+        if function is aten._to_copy.default and args[0].is_meta and kwargs.get("device") == torch.device("cpu"):
+            return torch.full(args[0].shape, 0.5).to(kwargs.get("dtype") or args[0].dtype)
+        assert len(places) < 2 or function is aten.copy_.default, f"{function} of tensors on {places}"
+        return function(*args, **kwargs)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Whatever device is chosen, it is `meta`."""
+    monkeypatch.setattr(devices, "torch", SimpleNamespace(**{**vars(torch), "device": lambda name: META}))
+    with Elsewhere(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
+        yield
+
+
+def test_what_is_found_out_by_it(elsewhere):
+    there, here = torch.ones(3, device=META), torch.ones(3)
+    assert (there + 1).sum().item() == 0.5
+    assert (there.cpu() + here).tolist() == [1.5] * 3
+    for mixed in (lambda: there + here, lambda: torch.stack([there, here]), lambda: here.add_(there)):
+        with pytest.raises(AssertionError, match="of tensors on"):
+            mixed()
+
+
+HALF = np.zeros((64, 96), np.uint8)
+HALF[:, :48] = 255
+TWO = {"content_mask": {"1": HALF, "2": 255 - HALF}, "style_mask": {"1": HALF}}
+
+
+def stylized(styles=("mosaic",), **changes):
+    options = StylizeOptions(**{"size": 72, "iterations": 2, "scales": 1} | changes)
+    return lambda photo: impasto.stylize(photo, list(styles), options)
+
+
+def textured(**changes):
+    options = TextureOptions(size=(64, 64), iterations=2, **changes)
+    return lambda photo: impasto.texture(photo, options)
+
+
+def reconstructed(**changes):
+    options = ReconstructOptions(size=64, iterations=2, **changes)
+    return lambda photo: impasto.reconstruct(photo, options)
+
+
+def at_once(styles=("mosaic",), **changes):
+    options = FastOptions(size=72, **changes)
+    return lambda photo: fast.stylize(photo, list(styles), options)
+
+
+def filmed(**changes):
+    def run(photo):
+        video = pytest.importorskip("impasto.video")
+        clips = pytest.importorskip("making_clips")
+        clip = clips.write("in.mp4", clips.scene(3))
+        return list(video.iterate(clip, ["mosaic"], "out.mp4", VideoOptions(size=64, iterations=2, **changes)))
+
+    return run
+
+
+def heard(photo):
+    audio = pytest.importorskip("impasto.audio")
+    sound = pytest.importorskip("impasto.audio.sounds").Sound(torch.rand(1, 24000) - 0.5, 8000)
+    audio.stylize(sound, sound, AudioOptions(iterations=2, sample_rate=8000))
+    audio.texture(sound, SoundTextureOptions(iterations=2, sample_rate=8000))
+
+
+def trained(kind):
+    def run(photo):
+        picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)
+        folder = Folder([picture.to(META)] * 3, ["a", "b", "c"])
+        options = TrainOptions(network=kind, steps=1, batch=2, crop=32)
+        assert len(list(training.Run(options, folder, folder, META).advance())) == 1
+
+    return run
+
+
+def resumed(photo):
+    """A run that is interrupted elsewhere goes on there."""
+    kept = Checkpoints(Path("run.checkpoint"), every=1e-9, resume=True)
+    options = StylizeOptions(size=72, iterations=3, scales=1)
+    first = impasto.iterate(photo, "mosaic", options, None, kept)
+    next(first)
+    first.close()
+    step = next(impasto.iterate(photo, "mosaic", options, None, kept))
+    assert step.image.device == META
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        *(
+            pytest.param(stylized(statistic=name), id=name)
+            for name in ("gram", "mean", "moments", "gaussian", "covariance", "wasserstein", "nearest")
+        ),
+        pytest.param(stylized(optimizer="adam", init="noise", pooling="average", padding="zeros"), id="noise, Adam"),
+        pytest.param(stylized(init="fast", content_norm="course", style_norm="gatys"), id="fast start"),
+        pytest.param(stylized(("mosaic", "swirls"), **TWO, total_variation=1.0), id="masks, total variation"),
+        pytest.param(stylized(("mosaic", "swirls"), **TWO, statistic="nearest"), id="masks, nearest"),
+        pytest.param(stylized(content_mask={"keep": HALF}, color="luminance"), id="keep, luminance"),
+        pytest.param(stylized(color="palette", style_scale=(0.7, 1)), id="palette, two scales of strokes"),
+        pytest.param(stylized(size=200, scales=2, init="mixed", color="match"), id="two scales"),
+        pytest.param(textured(seamless=True), id="texture"),
+        pytest.param(reconstructed(style_layers="relu1_1,relu2_1"), id="reconstruction"),
+        pytest.param(at_once(strength=0.5, color="luminance"), id="at once"),
+        pytest.param(at_once(("mosaic", "swirls"), content_mask=TWO["content_mask"]), id="at once, masks"),
+        pytest.param(filmed(), id="clip"),
+        pytest.param(filmed(passes=2), id="clip, passes"),
+        pytest.param(filmed(fast=True), id="clip, fast"),
+        pytest.param(heard, id="sound"),
+        pytest.param(trained("vgg"), id="training"),
+        pytest.param(trained("compact"), id="training, compact"),
+        pytest.param(resumed, id="resumed"),
+    ],
+)
+def test_nothing_strays_from_the_device_that_was_chosen(elsewhere, photo, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(photo)
+
+
+@pytest.mark.parametrize("statistic", ["gram", "gaussian", "wasserstein", "nearest"])
+def test_nothing_strays_in_tiles(elsewhere, photo, statistic, monkeypatch):
+    divide = transfer.divide
+    monkeypatch.setattr(transfer, "divide", lambda *given: divide(*given[:-1], 2000))
+    stylized(statistic=statistic)(photo)

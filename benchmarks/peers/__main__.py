@@ -1,28 +1,35 @@
 """Side by side with other programs, on the same weights, pictures, size and threads; in turns, in one run.
 
-    python -m benchmarks.peers PAIRS.txt -o FOLDER
+    python -m benchmarks.peers PAIRS.txt -o FOLDER --record measured.json
+    python -m benchmarks.peers --record benchmarks/peers/measured.json
 
 PAIRS.txt holds the paths of a photo and a painting on each line. Peers are installed from the package index into
 environments in FOLDER. Each program repaints each photo, starting from it, at matched weights of content and style;
 its pictures on the way are judged by a loss written down apart from all of them (`judge.py`). Reported are seconds
 per evaluation, peak memory, and the seconds until each reaches the loss that the peer has after 100, 300 and 500
-iterations, start-up included. What is in FOLDER already is kept: an interrupted run can be taken up again, and a run
-that is finished only reports.
+iterations, start-up included.
+
+Every course goes into the record as soon as it is run. What is there already is not run again: an interrupted
+benchmark can be taken up on another day, and without PAIRS.txt the record is only reported. The one that comes along
+is what docs/performance.md tells of.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.peers import report
 from benchmarks.peers.judge import Judge
+from benchmarks.subject import machine
 from impasto import images, weights
 
 HERE = Path(__file__).parent
@@ -36,14 +43,33 @@ PEERS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for environments and results")
+    parser.add_argument("pairs", type=Path, nargs="?")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("peers"), help="folder for environments and pictures"
+    )
+    parser.add_argument("--record", type=Path, required=True, help="file of what was measured")
     parser.add_argument("--size", default="512x384", help="width and height of photo and painting, in pixels")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument("--plot", type=Path, help="draw how the loss fell")
     parser.add_argument("--iterations", type=int, default=500, help="of the peers")
     parser.add_argument("--ours", type=int, default=150, help="iterations of ours at the last scale")
     given = parser.parse_args()
+    record = json.loads(given.record.read_text()) if given.record.exists() else {}
+    if given.pairs:
+        measure(given, record)
+    programs = ("impasto", *given.peers)
+    pairs = [
+        {name: report.Course.read(of[name]) for name in programs}
+        for of in record.values()
+        if {*programs} <= of.keys()
+    ]
+    print(report.tables(pairs, given.peers))
+    if given.plot:
+        report.plot(given.plot, pairs, given.peers)
+
+
+def measure(given: argparse.Namespace, record: dict[str, dict[str, Any]]) -> None:
+    """Run what the record lacks, and note it there."""
     output = given.output.absolute()
     output.mkdir(parents=True, exist_ok=True)
     width, height = (int(side) for side in given.size.split("x"))
@@ -51,24 +77,28 @@ def main() -> None:
     if not vgg.exists():
         write_weights(vgg)
     pythons = {"impasto": sys.executable, **{peer: environment(peer, output) for peer in given.peers}}
-    found = []
     for number, line in enumerate(given.pairs.read_text().splitlines()):
-        folder = output / f"pair{number}"
-        photo, painting = (folder / name for name in ("photo.png", "painting.png"))
-        if not painting.exists():
-            folder.mkdir(exist_ok=True)
-            for path, source in zip((photo, painting), shlex.split(line), strict=True):
-                images.write(path, cut(images.read(source), height, width))
+        sources = shlex.split(line)
+        pair = " × ".join(Path(source).stem for source in sources)
         # In turns; who is first changes from pair to pair.
         order = sorted(pythons, key=lambda name: (list(pythons).index(name) + number) % len(pythons))
-        for program in order:
-            count, every = (given.ours, 5) if program == "impasto" else (given.iterations, 50)
-            run(program, pythons[program], folder, vgg, count, every)
+        lacking = [program for program in order if program not in record.get(pair, {})]
+        if not lacking:
+            continue
+        folder = output / pair.replace(" × ", "-")
+        folder.mkdir(exist_ok=True)
+        photo, painting = (folder / name for name in ("photo.png", "painting.png"))
+        for path, source in zip((photo, painting), sources, strict=True):
+            images.write(path, cut(images.read(source), height, width))
         judge = Judge(vgg, photo, painting)
-        found.append({program: report.course(folder / program, judge) for program in pythons})
-        print(f"\n{report.tables(found, given.peers)}", flush=True)
-        if given.plot:
-            report.plot(given.plot, found, given.peers)
+        for program in lacking:
+            count, every = (given.ours, 5) if program == "impasto" else (given.iterations, 50)
+            times, peak = run(program, pythons[program], folder, vgg, count, every)
+            pictures = {number: folder / program / f"{number:05}.png" for number in times}
+            losses = {number: judge.loss(path) for number, path in pictures.items() if path.exists()}
+            known = report.Course(f"{given.size}, {machine()}", times, losses, peak)
+            record.setdefault(pair, {})[program] = dataclasses.asdict(known)
+            given.record.write_text(json.dumps(record, indent=1))
 
 
 def write_weights(path: Path) -> None:
@@ -105,12 +135,14 @@ def environment(peer: str, folder: Path) -> str:
     return str(python)
 
 
-def run(program: str, python: str, folder: Path, vgg: Path, iterations: int, every: int) -> None:
-    """Let a program repaint the pair in `folder`; its pictures, times and peak memory go into a folder of its own."""
+def run(
+    program: str, python: str, folder: Path, vgg: Path, iterations: int, every: int
+) -> tuple[dict[int, float], int]:
+    """Let a program repaint the pair in `folder`, its pictures in a folder of its own there: evaluations -> seconds,
+    and its peak of memory in bytes."""
     results = folder / program
-    if (results / "times.json").exists():
-        return
-    results.mkdir(exist_ok=True)
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir()
     driver = HERE / f"drive_{program.replace('-', '_')}.py"
     arguments = [folder / "photo.png", folder / "painting.png", vgg, results, iterations, every]
     standin = {"PYTHONPATH": str(HERE / "standin")} if program == "neural-style" else {}
@@ -122,9 +154,9 @@ def run(program: str, python: str, folder: Path, vgg: Path, iterations: int, eve
     if status:
         raise SystemExit(f"{program} failed: see {results / 'errors.txt'}")
     lines = [line.split() for line in (results / "log.txt").read_text().splitlines()]
-    times = {int(line[0]): float(line[1]) for line in lines if len(line) == 2 and line[0].isdecimal()}
-    found = {"times": times, "peak": usage.ru_maxrss * 1024, "at": time.strftime("%Y-%m-%d %H:%M")}
-    (results / "times.json").write_text(json.dumps(found))
+    return {
+        int(line[0]): float(line[1]) for line in lines if len(line) == 2 and line[0].isdecimal()
+    }, usage.ru_maxrss * 1024
 
 
 if __name__ == "__main__":

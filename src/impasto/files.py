@@ -14,6 +14,9 @@ import psutil
 
 from impasto.errors import PictureError
 
+#: A file or folder, as callers name it.
+Named = str | os.PathLike[str]
+
 
 def check_writable(path: Path) -> None:
     """Raise a PictureError if no file of this name can be written: ask before the long work."""

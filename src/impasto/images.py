@@ -28,7 +28,7 @@ from torch import Tensor
 
 from impasto import devices, files
 from impasto.errors import PictureError
-from impasto.files import check_writable, draft_of
+from impasto.files import Named, check_writable, draft_of
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Picture:
 
 
 #: Anything that `read` takes: a file's path or content, a PIL picture, an array, a tensor, or what it gave before.
-PictureLike = str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
+PictureLike = Named | bytes | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
 
 
 def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
@@ -218,7 +218,7 @@ def _decoded(source: Any, again: Path | BytesIO, what: str) -> Picture:
     return _decode(image, what)
 
 
-def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+def size_of(path: Named) -> tuple[int, int]:
     """Height and width that a file says its picture has, in pixels, as it lies in the file: nothing is decoded.
 
     Raises:
@@ -236,7 +236,7 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
         raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from None
 
 
-def _open(given: str | os.PathLike[str] | pyvips.Source) -> Any:
+def _open(given: Named | pyvips.Source) -> Any:
     # libvips would take "[…]" at a name's end for options: a source has no name to misread.
     source = given if isinstance(given, pyvips.Source) else pyvips.Source.new_from_file(os.fspath(given))
     return pyvips.Image.new_from_source(source, "", fail_on="error")
@@ -313,7 +313,7 @@ def _srgb(image: Any, what: str) -> Any:
 # -- writing -----------------------------------------------------------------------------------------------
 
 
-def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = None, bits: int = 8) -> Path:
+def check_output(path: Named, size: tuple[int, int] | None = None, bits: int = 8) -> Path:
     """The path, if a picture of this size and depth can be written there; ask before the long work.
 
     Raises:
@@ -335,14 +335,14 @@ def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = No
     return path
 
 
-def check_space(path: str | os.PathLike[str], size: tuple[int, int], bits: int = 8) -> None:
+def check_space(path: Named, size: tuple[int, int], bits: int = 8) -> None:
     """Raise a PictureError if there is no room on the disk for a picture of this size and depth."""
     lossy = "Q" in FORMATS[Path(path).suffix.lower()][0]
     files.check_space(Path(path), size[0] * size[1] * 3 * bits // 8 // (4 if lossy else 1))
 
 
 def write(
-    path: str | os.PathLike[str],
+    path: Named,
     picture: Picture,
     bits: int = 8,
     settings: dict[str, Any] | None = None,
@@ -390,7 +390,7 @@ def _to_integers(picture: Picture, bits: int) -> np.ndarray[Any, Any]:
     return whole
 
 
-def read_settings(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+def read_settings(path: Named) -> dict[str, Any] | None:
     """The settings that `write` stored in a file; None where there are none.
 
     Raises:

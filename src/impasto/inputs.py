@@ -12,6 +12,7 @@ from torch import Tensor
 
 from impasto import images, photos
 from impasto.errors import PictureError
+from impasto.files import Named
 from impasto.images import Picture, PictureLike
 
 Value = TypeVar("Value")
@@ -91,12 +92,13 @@ def _read_style(style: PictureLike, pixels: float) -> Picture:
     return images.read(style, "the style")
 
 
-def files_in(folder: Path) -> list[Path]:
+def files_in(folder: Named) -> list[Path]:
     """The picture files in a folder and below, in order of their names.
 
     Raises:
         PictureError: no such folder, or none in it.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise PictureError(f"no such folder: {folder}")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)

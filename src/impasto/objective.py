@@ -178,6 +178,11 @@ class Anchor:
         """Where to start from, `(3, h, w)`."""
         return (self.image if self.begin is None else self.begin)[0]
 
+    def to(self, device: torch.device) -> Anchor:
+        """The same on a device."""
+        begin = None if self.begin is None else self.begin.to(device)
+        return Anchor(self.image.to(device), self.trust.to(device), self.weight, begin)
+
     def add(self, canvas: Tensor, gradient: Tensor) -> float:
         """The term's value at a canvas `(1, 3, h, w)`; its gradient is added to `gradient`."""
         factor = self.weight / canvas.numel()

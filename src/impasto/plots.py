@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from impasto.files import check_writable, draft_of
+from impasto.files import Named, check_writable, draft_of
 
 if TYPE_CHECKING:
     from impasto.audio.sounds import Sound
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def check_plot(path: str | os.PathLike[str]) -> Path:
+def check_plot(path: Named) -> Path:
     """The path, if a plot can be written there.
 
     Raises:
@@ -33,7 +32,7 @@ def check_plot(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def plot_losses(path: str | os.PathLike[str], curve: Sequence[tuple[int, int, float, Mapping[str, float]]]) -> None:
+def plot_losses(path: Named, curve: Sequence[tuple[int, int, float, Mapping[str, float]]]) -> None:
     """Draw how the loss and its terms fell, with a line where a new scale begins.
 
     Args:
@@ -63,7 +62,7 @@ def loss_figure(curve: Sequence[tuple[int, int, float, Mapping[str, float]]], wi
     return figure
 
 
-def plot_spectrograms(path: str | os.PathLike[str], sounds: Sequence[tuple[str, Sound]]) -> None:
+def plot_spectrograms(path: Named, sounds: Sequence[tuple[str, Sound]]) -> None:
     """Draw the spectrograms of sounds below each other: frequency up, time across, on one scale of decibels.
 
     Args:

@@ -13,7 +13,7 @@ import tomlkit.items
 
 from impasto.errors import PresetError
 from impasto.fields import GROUPS, default_of, fields_of, unknown
-from impasto.files import check_writable, draft_of
+from impasto.files import Named, check_writable, draft_of
 from impasto.options import (
     AudioOptions,
     BatchOptions,
@@ -110,7 +110,7 @@ def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
     return kind(**{**values, **changes})
 
 
-def load(path: Path) -> tuple[str, dict[str, Any]]:
+def load(path: Named) -> tuple[str, dict[str, Any]]:
     """The operation and the values of a preset file: TOML, or a picture that impasto made.
 
     What belongs to the pictures of one run, masks and shares of styles, is not taken from a picture.
@@ -118,6 +118,7 @@ def load(path: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         PresetError: a file that cannot be read, unknown keys (the nearest known one is named), wrong values.
     """
+    path = Path(path)
     operation, values = _from_toml(path) if path.suffix.lower() == ".toml" else _from_picture(path)
     kind = KINDS.get(operation)
     if kind is None:
@@ -159,13 +160,14 @@ def _check_keys(kind: type[Options], values: dict[str, Any], what: str) -> None:
             raise unknown(what, key, known)
 
 
-def save(path: Path, options: Options) -> None:
+def save(path: Named, options: Options) -> None:
     """Write a preset file: whole, or not at all.
 
     Raises:
         PresetError: a name that does not end in .toml.
         PictureError: a place that cannot be written to.
     """
+    path = Path(path)
     if path.suffix.lower() != ".toml":
         raise PresetError(f"cannot save a preset as {path.name!r}: its name must end in .toml")
     check_writable(path)

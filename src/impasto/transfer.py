@@ -117,7 +117,8 @@ def aims_of(
     taps = {**options.content_layers, **style_layers}
     encoder.check_size(*scene.size, taps, "the result")
     regions.check_regions(scene.parts, encoder, style_layers, scales, options)
-    return Aims(encoder.up_to(taps).to(device), options, scene, content, memo, anchor), scales
+    near = None if anchor is None else anchor.to(device)
+    return Aims(encoder.up_to(taps).to(device), options, scene, content, memo, near), scales
 
 
 def extra(scene: Scene) -> float:

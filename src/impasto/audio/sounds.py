@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import SoundError
-from impasto.files import check_writable, draft_of
+from impasto.files import Named, check_writable, draft_of
 
 #: Suffix -> (format, what it is written in by bits per sample; 0 for what has none).
 FORMATS: dict[str, tuple[str, dict[int, str]]] = {
@@ -58,7 +57,7 @@ class Sound:
         return Sound(torch.from_numpy(np.ascontiguousarray(moved, np.float32)), rate)
 
 
-def read(given: str | os.PathLike[str] | Sound, what: str = "the sound") -> Sound:
+def read(given: Named | Sound, what: str = "the sound") -> Sound:
     """A sound from a file: WAV, FLAC, OGG, MP3 or what else libsndfile knows.
 
     Raises:
@@ -109,7 +108,7 @@ def check_output(path: Path, bits: int = 16) -> None:
     check_writable(path)
 
 
-def write(path: str | os.PathLike[str], sound: Sound, bits: int = 16, comment: str = "") -> None:
+def write(path: Named, sound: Sound, bits: int = 16, comment: str = "") -> None:
     """Write a sound: whole, or not at all. `comment` is kept in the file, where its format has a place for it.
 
     Raises:

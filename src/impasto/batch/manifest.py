@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.errors import PictureError
+from impasto.files import Named
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ class Manifest:
     line is a picture: `event` is `done` or `failed`, and `settings` the hash of those.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Named) -> None:
+        folder = Path(folder)
         self.folder, self._path = folder, folder / NAME
         self._done: dict[str, dict[str, Any]] = {}
         self._settings: set[str] = set()

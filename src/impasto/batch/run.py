@@ -20,7 +20,7 @@ from impasto.batch.pools import Pool, Processes
 from impasto.batch.worker import Job, Made, paint
 from impasto.errors import ImpastoError, PictureError
 from impasto.fast import painting
-from impasto.files import check_space, draft_of
+from impasto.files import Named, check_space, draft_of
 from impasto.options import BatchOptions
 
 #: How often a picture is begun whose workers are lost.
@@ -55,7 +55,7 @@ class Outcome:
 
 def run(
     todo: Sequence[Item],
-    folder: Path,
+    folder: Named,
     options: BatchOptions | None = None,
     bits: int = 8,
     pool: Pool | None = None,
@@ -77,7 +77,7 @@ def run(
         ValueError: options that fit no batch.
         PictureError: the folder cannot be written to, or the disk is full.
     """
-    options = options or BatchOptions()
+    options, folder = options or BatchOptions(), Path(folder)
     _check(todo, folder, options, bits)
     return _run(todo, folder, options, bits, pool)
 

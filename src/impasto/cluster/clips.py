@@ -15,6 +15,7 @@ from impasto import images
 from impasto.batch.pools import Pool, use_threads
 from impasto.cluster.connection import Workers, connect
 from impasto.errors import ClusterError
+from impasto.files import Named
 from impasto.images import Picture
 from impasto.inputs import read_styles
 from impasto.options import VideoOptions
@@ -57,9 +58,9 @@ class Stretch:
 
 
 def iterate(
-    clip: Path | Clip,
+    clip: Named | Clip,
     styles: Sequence[str],
-    output: Path,
+    output: Named,
     options: VideoOptions | None = None,
     resume: bool = False,
     address: str = "auto",
@@ -75,7 +76,7 @@ def iterate(
         What `impasto.video.iterate` raises; ClusterError: no cluster.
         ValueError: options that no cluster can follow.
     """
-    options = options or VideoOptions()
+    options, output = options or VideoOptions(), Path(output)
     if options.passes > 1:
         raise ValueError("passes go to and fro over whole scenes; with a cluster there is one")
     if options.flow is not None:

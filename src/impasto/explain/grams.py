@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,14 @@ from impasto.errors import ExtraError
 from impasto.explain import figures, units
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.explain.units import Place
+from impasto.files import Named
 from impasto.images import Picture, PictureLike
 from impasto.inputs import files_in, read_styles
 from impasto.options import STYLE_LAYERS
 
 
 def gram_report(
-    one: PictureLike, two: PictureLike, layer: str = "relu3_1", folder: Path | None = None, tell: Tell = quiet
+    one: PictureLike, two: PictureLike, layer: str = "relu3_1", folder: Named | None = None, tell: Tell = quiet
 ) -> Report:
     """Gram matrices made visible: of two pictures, their difference, channels that fire together, styles on a map.
 
@@ -95,7 +95,7 @@ def _pairs(encoder: Encoder, layer: str, picture: Picture, seen: Tensor, gram: T
     )
 
 
-def _distances(folder: Path) -> Section:
+def _distances(folder: Named) -> Section:
     """Every two paintings' distance, and a map on which near styles lie near."""
     try:
         from sklearn.manifold import smacof

@@ -13,11 +13,12 @@ from impasto.errors import PictureError
 from impasto.explain import figures, units
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.explain.units import Place
+from impasto.files import Named
 from impasto.inputs import files_in
 
 
 def unit_report(
-    folder: Path,
+    folder: Named,
     layer: str = "relu3_1",
     unit: int | None = None,
     top: int = 16,

@@ -13,7 +13,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from impasto.errors import PictureError
-from impasto.files import draft_of
+from impasto.files import Named, draft_of
 
 #: Told how far an explanation is: (done, in all, what is being done).
 Tell = Callable[[int, int, str], None]
@@ -90,7 +90,7 @@ class Report:
     title: str
     sections: Sequence[Section] = field(default_factory=list)
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: Named) -> Path:
         """Write `report.html` and the files beside it, each whole or not at all; gives the report's path.
 
         Raises:
@@ -98,6 +98,7 @@ class Report:
         """
         import impasto
 
+        folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

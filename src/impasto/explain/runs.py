@@ -13,6 +13,7 @@ from impasto import checkpoints, images
 from impasto.checkpoints import Row
 from impasto.explain import figures
 from impasto.explain.report import Report, Section, Table, Tell, quiet
+from impasto.files import Named
 from impasto.steps import Step
 
 
@@ -37,13 +38,13 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = quiet) ->
     return _run("A run, explained", curve, [kept[mark] for mark in marks])
 
 
-def checkpoint_report(path: Path) -> Report:
+def checkpoint_report(path: Named) -> Report:
     """A run that was put away, as far as it has come: its terms over time and scale, shares, where it stands.
 
     Raises:
         CheckpointError: the file is damaged.
     """
-    checkpoint, settings = checkpoints.read(path, torch.device("cpu"))
+    checkpoint, settings = checkpoints.read(Path(path), torch.device("cpu"))
     height, width = checkpoint.state.image.shape[-2:]
     if height == 1:
         raise ValueError(f"{path} is of a sound; runs of pictures are explained")

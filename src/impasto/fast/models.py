@@ -17,7 +17,7 @@ from impasto import weights
 from impasto.errors import WeightsError
 from impasto.fast.exchange import Fit
 from impasto.fast.networks import Code, Kind, Network, network
-from impasto.files import draft_of
+from impasto.files import Named, draft_of
 
 #: Of the layout of the file.
 FORMAT = "1"
@@ -40,7 +40,7 @@ class Model:
     card: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save(path: Path, model: Model) -> None:
+def save(path: Named, model: Model) -> None:
     """Write a model: whole, or not at all.
 
     Raises:
@@ -57,17 +57,17 @@ def save(path: Path, model: Model) -> None:
         for name, tensor in tensors.items()
     }
     header = {"impasto": FORMAT, "kind": model.network.kind, "card": json.dumps(dict(model.card))}
-    with draft_of(path) as draft:
+    with draft_of(Path(path)) as draft:
         safetensors.torch.save_file(stored, draft, header)
 
 
-def load(path: Path | None = None, device: torch.device | None = None) -> Model:
+def load(path: Named | None = None, device: torch.device | None = None) -> Model:
     """A model from a file; the one that comes along by default. Nothing in the file is executed.
 
     Raises:
         WeightsError: no such file, a damaged one, or one that is no model of ours.
     """
-    path = BUILT_IN if path is None else path
+    path = BUILT_IN if path is None else Path(path)
     if not path.is_file():
         raise WeightsError(f"no such model: {path}")
     try:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.errors import PictureError
-from impasto.files import check_writable, draft_of
+from impasto.files import Named, check_writable, draft_of
 from impasto.inputs import SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Frame:
     duration: int
 
 
-def open_clip(path: Path, rate: Fraction | None = None) -> Clip:
+def open_clip(path: Named, rate: Fraction | None = None) -> Clip:
     """What a file, or a folder of pictures, says of itself.
 
     Args:
@@ -89,6 +89,7 @@ def open_clip(path: Path, rate: Fraction | None = None) -> Clip:
     Raises:
         PictureError: no such file, no moving pictures in it, or a damaged file.
     """
+    path = Path(path)
     if path.is_dir():
         return _open_folder(path, rate or RATE)
     if not path.is_file():

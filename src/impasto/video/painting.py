@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
+from impasto.files import Named
 from impasto.images import Picture, PictureLike
 from impasto.objective import Anchor
 from impasto.options import VideoOptions
@@ -80,9 +81,9 @@ class Past:
 
 
 def iterate(
-    clip: Path | Clip,
+    clip: Named | Clip,
     styles: PictureLike | Sequence[PictureLike],
-    output: Path,
+    output: Named,
     options: VideoOptions | None = None,
     resume: bool = False,
 ) -> Iterator[Shot]:
@@ -94,13 +95,13 @@ def iterate(
         ValueError, PictureError: arguments that do not fit, files that are missing or damaged.
         CheckpointError: there are finished frames of a run with other settings.
     """
-    options = options or VideoOptions()
+    options, output = options or VideoOptions(), Path(output)
     clip, size, work = prepared(clip, styles, output, options, resume)
     return _iterate(clip, styles, output, options, size, work)
 
 
 def prepared(
-    clip: Path | Clip,
+    clip: Named | Clip,
     styles: PictureLike | Sequence[PictureLike],
     output: Path,
     options: VideoOptions,
