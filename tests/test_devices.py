@@ -158,6 +158,12 @@ def trained(kind):
     return run
 
 
+def explained(photo):
+    explain = pytest.importorskip("impasto.explain")
+    explain.statistics_report(photo, "mosaic", size=64, iterations=1)
+    explain.run_report(impasto.iterate(photo, "mosaic", StylizeOptions(size=72, iterations=2, scales=1)))
+
+
 def resumed(photo):
     """A run that is interrupted elsewhere goes on there."""
     kept = Checkpoints(Path("run.checkpoint"), every=1e-9, resume=True)
@@ -193,6 +199,7 @@ def resumed(photo):
         pytest.param(heard, id="sound"),
         pytest.param(trained("vgg"), id="training"),
         pytest.param(trained("compact"), id="training, compact"),
+        pytest.param(explained, id="explained"),
         pytest.param(resumed, id="resumed"),
     ],
 )
