@@ -134,13 +134,15 @@ def test_total_variation_literally(pictures):
 
 
 @pytest.mark.parametrize("band", [1, 7, 32, 100])
-def test_total_variation_by_bands(pictures, band):
+@pytest.mark.parametrize("circular", [False, True])
+def test_total_variation_by_bands(pictures, band, circular):
     image = pictures[0].clone().requires_grad_()
-    squares = image.diff(dim=-1).square().sum() + image.diff(dim=-2).square().sum()
+    steps = [image.roll(-1, dim) - image if circular else image.diff(dim=dim) for dim in (-1, -2)]
+    squares = sum(step.square().sum() for step in steps)
     value = 0.3 * squares / (SIZE[0] * SIZE[1])
     (expected,) = torch.autograd.grad(value, image)
     gradient = torch.ones_like(image)
-    assert_close(add_total_variation(image.detach(), gradient, 0.3, band), value.item())
+    assert_close(add_total_variation(image.detach(), gradient, 0.3, circular, band), value.item())
     assert_close(gradient - 1, expected)
 
 

@@ -246,7 +246,8 @@ class Objective:
         values, slopes = self.slopes(self.sums(image)) if self.tiles else ({}, {})
         gradient = self.pull(image, values, slopes)
         if self.total_variation:
-            values["total variation"] = add_total_variation(image, gradient, self.total_variation)
+            circular = self.encoder.padding == "circular"
+            values["total variation"] = add_total_variation(image, gradient, self.total_variation, circular)
         gradient = self.view.back(gradient)
         if self.anchor is not None:
             values["temporal"] = self.anchor.add(canvas, gradient)
@@ -334,18 +335,26 @@ def positions_of(features: Tensor) -> Tensor:
     return features.flatten(2).squeeze(0)
 
 
-def add_total_variation(image: Tensor, gradient: Tensor, weight: float, band: int = 256) -> float:
+def add_total_variation(
+    image: Tensor, gradient: Tensor, weight: float, circular: bool = False, band: int = 256
+) -> float:
     """The weighted total variation of an image, `(1, 3, h, w)`; its gradient is added to `gradient`.
 
     The mean over pixels of the squared differences to the right and lower neighbours: Mahendran & Vedaldi (arXiv
     1412.0035, eq. 3) with β = 2, per pixel. By bands of rows, since the differences of a large picture are two more
-    of its size.
+    of its size. In a `circular` image the neighbours of the last row and column are the first ones.
     """
     height, width = image.shape[-2:]
     factor = weight / (height * width)
-    return sum(
+    value = sum(
         add_variation(image, gradient, start, min(start + band, height), factor) for start in range(0, height, band)
     )
+    for dim in (-2, -1) if circular else ():
+        step = image.select(dim, 0) - image.select(dim, -1)
+        gradient.select(dim, 0).add_(step, alpha=2 * factor)
+        gradient.select(dim, -1).sub_(step, alpha=2 * factor)
+        value += factor * step.square().sum().item()
+    return value
 
 
 def add_variation(image: Tensor, gradient: Tensor, start: int, stop: int, factor: float) -> float:
