@@ -1,5 +1,6 @@
 """What the network sees, asked on the page."""
 
+import dataclasses
 import threading
 
 import pytest
@@ -21,15 +22,15 @@ def test_what_the_network_sees(tmp_path, portrait, question, monkeypatch):
     visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
     visitor.folder.mkdir()
     studio = Studio(Limits(), frozenset(["mosaic"]))
-    asked = (studio, question, str(portrait), "mosaic", ["swirls"], "relu2_1", visitor)
-    *told, page = sight.answer(*asked, threading.Event())
+    asked = sight.Asked(question, str(portrait), "mosaic", ["swirls"], "relu2_1")
+    *told, page = sight.answer(studio, asked, visitor, threading.Event())
     assert all(0 <= share <= 1 for _, share in told)
     text = page.read_text()
     assert "data:image/png;base64" in text
     assert page.is_relative_to(visitor.folder)
     stop = threading.Event()
     stop.set()
-    assert list(sight.answer(*asked, stop)) == [("stopped", 0.0)]
+    assert list(sight.answer(studio, asked, visitor, stop)) == [("stopped", 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -41,19 +42,8 @@ def test_what_the_network_sees(tmp_path, portrait, question, monkeypatch):
     ],
 )
 def test_what_cannot_be_asked(tmp_path, portrait, changes, said):
-    given = {"question": next(iter(sight.QUESTIONS)), "photo": str(portrait), "layer": "relu1_1"} | changes
+    asked = sight.Asked(next(iter(sight.QUESTIONS)), str(portrait), "mosaic", [], "relu1_1")
     visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
     visitor.folder.mkdir()
     with pytest.raises((ValueError, impasto.ImpastoError), match=said):
-        list(
-            sight.answer(
-                Studio(Limits()),
-                given["question"],
-                given["photo"],
-                "mosaic",
-                [],
-                given["layer"],
-                visitor,
-                threading.Event(),
-            )
-        )
+        list(sight.answer(Studio(Limits()), dataclasses.replace(asked, **changes), visitor, threading.Event()))

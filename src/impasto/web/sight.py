@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+import impasto
 from impasto.encoders import layers
 from impasto.errors import ExtraError, ImpastoError
 from impasto.options import StylizeOptions
@@ -21,18 +22,68 @@ from impasto.web.gallery import Style
 from impasto.web.jobs import Order, Studio
 from impasto.web.visitors import Visitor
 
-#: What may be asked -> what is said of it.
-QUESTIONS = {
-    "What does each layer know?": "The photo rebuilt from each layer; textures of more and more layers of the style.",
-    "What does a Gram matrix say?": "Which channels fire together in the photo and in the style, and where.",
-    "What is style, by other measures?": "The photo in the style under five statistics, each judged by all.",
-    "What excites a unit?": "Patches of your photo and of all styles here that excite a layer's units most.",
-    "How does a picture come about?": "A run of the photo in the style: its losses, its shares, snapshots.",
-}
+if TYPE_CHECKING:
+    from impasto.explain.report import Report, Tell
+
 #: Long side of the pictures that are looked at, in pixels, and evaluations of each.
 SIZE, ITERATIONS = 192, 60
 #: The layers that may be asked about.
 LAYERS = [layer.name for layer in layers("vgg19") if layer.kind == "relu"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a visitor wants to know.
+
+    Attributes:
+        photo, style: files, or the name of a style that comes along.
+        styles: all that there are.
+        layer: of those questions that are about one.
+    """
+
+    question: str
+    photo: str
+    style: str
+    styles: Sequence[str]
+    layer: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What may be asked: what is said of the answer, and who gives it, from `impasto.explain`."""
+
+    says: str
+    report: Callable[[Any, Asked, Path, Tell], Report]
+
+
+QUESTIONS = {
+    "What does each layer know?": Question(
+        "The photo rebuilt from each layer; textures of more and more layers of the style.",
+        lambda explain, asked, _, tell: explain.representations(asked.photo, asked.style, SIZE, ITERATIONS, tell),
+    ),
+    "What does a Gram matrix say?": Question(
+        "Which channels fire together in the photo and in the style, and where.",
+        lambda explain, asked, _, tell: explain.gram_report(asked.photo, asked.style, asked.layer, None, tell),
+    ),
+    "What is style, by other measures?": Question(
+        "The photo in the style under five statistics, each judged by all.",
+        lambda explain, asked, _, tell: explain.statistics_report(
+            asked.photo, asked.style, SIZE, ITERATIONS // 2, tell
+        ),
+    ),
+    "What excites a unit?": Question(
+        "Patches of your photo and of all styles here that excite a layer's units most.",
+        lambda explain, asked, folder, tell: explain.unit_report(
+            _gathered([asked.photo, *asked.styles], folder), asked.layer, None, 6, True, tell
+        ),
+    ),
+    "How does a picture come about?": Question(
+        "A run of the photo in the style: its losses, its shares, snapshots.",
+        lambda explain, asked, _, tell: explain.run_report(
+            impasto.iterate(asked.photo, [asked.style], StylizeOptions(size=SIZE)), tell=tell
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -60,8 +111,8 @@ def build(by_name: Mapping[str, Style]) -> See:
             style = gr.Dropdown(list(by_name), value=next(iter(by_name)), label="Style", elem_id="seen-style")
             own = upload("…or a painting of your own", height=160)
             question = gr.Radio(list(QUESTIONS), value=next(iter(QUESTIONS)), label="Ask", elem_id="question")
-            says = gr.Markdown(next(iter(QUESTIONS.values())))
-            question.change(QUESTIONS.get, question, says, queue=False, api_visibility="private")
+            says = gr.Markdown(next(iter(QUESTIONS.values())).says)
+            question.change(lambda name: QUESTIONS[name].says, question, says, queue=False, api_visibility="private")
             layer = gr.Dropdown(LAYERS, value="relu3_1", label="Layer", info="Of Gram matrices and units.")
             with gr.Row():
                 go = gr.Button("Look", variant="primary", elem_id="look")
@@ -87,17 +138,10 @@ def connect(
             see.halt: gr.Button(interactive=True)
         }
         style = given[see.own] or see.by_name[given[see.style]].given
+        styles = [each.given for each in see.by_name.values()]
+        asked = Asked(given[see.question], given[see.photo], style, styles, given[see.layer])
         try:
-            for told in answer(
-                studio,
-                given[see.question],
-                given[see.photo],
-                style,
-                [each.given for each in see.by_name.values()],
-                given[see.layer],
-                visitor,
-                stops[key],
-            ):
+            for told in answer(studio, asked, visitor, stops[key]):
                 if isinstance(told, Path):
                     page = html.escape(told.read_text(encoding="utf-8"), quote=True)
                     yield {
@@ -145,25 +189,18 @@ class _StoppedError(Exception):
 
 
 def answer(
-    studio: Studio,
-    question: str,
-    photo: str,
-    style: str,
-    styles: Sequence[str],
-    layer: str,
-    visitor: Visitor,
-    stop: threading.Event,
+    studio: Studio, asked: Asked, visitor: Visitor, stop: threading.Event
 ) -> Iterator[tuple[str, float] | Path]:
     """How far the answer to a question is, and at the end the path of the report; nothing if it is stopped.
 
     Raises:
         ValueError, ImpastoError: pictures that this server does not take, or that tell nothing.
     """
-    if question not in QUESTIONS:
-        raise ValueError(f"unknown question {question!r}; choose from {' '.join(QUESTIONS)}")
-    if layer not in LAYERS:
-        raise ValueError(f"unknown layer {layer!r}; choose from {', '.join(LAYERS)}")
-    studio.check(Order(photo, [style], StylizeOptions(size=min(SIZE, studio.limits.size))))
+    if asked.question not in QUESTIONS:
+        raise ValueError(f"unknown question {asked.question!r}; choose from {' '.join(QUESTIONS)}")
+    if asked.layer not in LAYERS:
+        raise ValueError(f"unknown layer {asked.layer!r}; choose from {', '.join(LAYERS)}")
+    studio.check(Order(asked.photo, [asked.style], StylizeOptions(size=min(SIZE, studio.limits.size))))
     try:
         from impasto import explain
     except ExtraError as error:
@@ -180,7 +217,7 @@ def answer(
         folder = visitor.folder / f"report-{threading.get_ident()}"
         try:
             shutil.rmtree(folder, ignore_errors=True)
-            report = _report(explain, question, photo, style, styles, layer, folder, tell)
+            report = QUESTIONS[asked.question].report(explain, asked, folder / "pictures", tell)
             told.put(report.write(folder))
         except _StoppedError:
             told.put(None)
@@ -200,30 +237,6 @@ def answer(
     finally:
         stop.set()
         thread.join()
-
-
-def _report(
-    explain: Any,
-    question: str,
-    photo: str,
-    style: str,
-    styles: Sequence[str],
-    layer: str,
-    folder: Path,
-    tell: Callable[[int, int, str], None],
-) -> Any:
-    import impasto
-
-    kind = list(QUESTIONS).index(question)
-    if kind == 0:
-        return explain.representations(photo, style, SIZE, ITERATIONS, tell)
-    if kind == 1:
-        return explain.gram_report(photo, style, layer, None, tell)
-    if kind == 2:
-        return explain.statistics_report(photo, style, SIZE, ITERATIONS // 2, tell)
-    if kind == 3:
-        return explain.unit_report(_gathered([photo, *styles], folder / "pictures"), layer, None, 6, True, tell)
-    return explain.run_report(impasto.iterate(photo, [style], StylizeOptions(size=SIZE)), tell=tell)
 
 
 def _gathered(pictures: Sequence[str], folder: Path) -> Path:
