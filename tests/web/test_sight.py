@@ -23,7 +23,11 @@ def test_what_the_network_sees(tmp_path, portrait, question, monkeypatch):
     visitor.folder.mkdir()
     studio = Studio(Limits(), frozenset(["mosaic"]))
     asked = sight.Asked(question, str(portrait), "mosaic", ["swirls"], "relu2_1")
-    *told, page = sight.answer(studio, asked, visitor, threading.Event())
+    running = set()
+    *told, page = (
+        running.add(studio.running) or news for news in sight.answer(studio, asked, visitor, threading.Event())
+    )
+    assert (running, studio.running) == ({1}, 0)
     assert all(0 <= share <= 1 for _, share in told)
     text = page.read_text()
     assert "data:image/png;base64" in text
@@ -47,3 +51,13 @@ def test_what_cannot_be_asked(tmp_path, portrait, changes, said):
     visitor.folder.mkdir()
     with pytest.raises((ValueError, impasto.ImpastoError), match=said):
         list(sight.answer(Studio(Limits()), dataclasses.replace(asked, **changes), visitor, threading.Event()))
+
+
+def test_no_path_of_the_server_is_named(tmp_path):
+    photo = tmp_path / "photo.jpg"
+    photo.write_text("no picture")
+    visitor = visitors.Visitor(tmp_path / "visitor", requests=1)
+    asked = sight.Asked(next(iter(sight.QUESTIONS)), str(photo), "mosaic", [], "relu1_1")
+    with pytest.raises(impasto.PictureError, match="cannot read photo.jpg") as caught:
+        list(sight.answer(Studio(Limits()), asked, visitor, threading.Event()))
+    assert str(tmp_path) not in str(caught.value)

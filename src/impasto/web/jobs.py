@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -166,6 +166,28 @@ class Studio:
         memory = None if limits.memory is None else limits.memory // limits.running
         return dataclasses.replace(order, options=dataclasses.replace(options, memory=memory, device="auto"))
 
+    @contextmanager
+    def at_work(self, order: Order) -> Iterator[Order]:
+        """The order as this server carries it out; meanwhile one more job runs, and errors name no path of its.
+
+        Raises:
+            ValueError, ImpastoError: see `check`.
+        """
+        try:
+            order = self.check(order)
+            with self._lock:
+                self.running += 1
+            try:
+                yield order
+            finally:
+                with self._lock:
+                    self.running -= 1
+        except (ValueError, ImpastoError) as error:
+            text = str(error)
+            for path in order.pictures:
+                text = text.replace(path, Path(path).name)
+            raise type(error)(text) from None
+
     def paint(self, order: Order, visitor: Visitor, stop: Event) -> Iterator[Progress | Result]:
         """Where the job stands, from time to time, and at the end its result.
 
@@ -176,23 +198,10 @@ class Studio:
             ValueError: what was asked for cannot be done; no path of the server is named.
             ImpastoError: likewise.
         """
-        try:
-            order = self.check(order)
-            with self._lock:
-                self.running += 1
-            try:
-                # In one thread from the first step to the last, wherever the page asks from: PyTorch keeps a pool of
-                # threads for each.
-                with ThreadPoolExecutor(1) as apart:
-                    yield from self._paint(order, visitor, stop, apart)
-            finally:
-                with self._lock:
-                    self.running -= 1
-        except (ValueError, ImpastoError) as error:
-            text = str(error)
-            for path in order.pictures:
-                text = text.replace(path, Path(path).name)
-            raise type(error)(text) from None
+        # In one thread from the first step to the last, wherever the page asks from: PyTorch keeps a pool of threads
+        # for each.
+        with self.at_work(order) as accepted, ThreadPoolExecutor(1) as apart:
+            yield from self._paint(accepted, visitor, stop, apart)
 
     def _paint(
         self, order: Order, visitor: Visitor, stop: Event, apart: ThreadPoolExecutor

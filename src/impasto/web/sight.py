@@ -200,12 +200,17 @@ def answer(
         raise ValueError(f"unknown question {asked.question!r}; choose from {' '.join(QUESTIONS)}")
     if asked.layer not in LAYERS:
         raise ValueError(f"unknown layer {asked.layer!r}; choose from {', '.join(LAYERS)}")
-    studio.check(Order(asked.photo, [asked.style], StylizeOptions(size=min(SIZE, studio.limits.size))))
     try:
         from impasto import explain
     except ExtraError as error:
         raise ValueError(f"this server cannot explain: {error}") from None
+    with studio.at_work(Order(asked.photo, [asked.style], StylizeOptions(size=min(SIZE, studio.limits.size)))):
+        yield from _answer(explain, asked, visitor, stop)
 
+
+def _answer(
+    explain: Any, asked: Asked, visitor: Visitor, stop: threading.Event
+) -> Iterator[tuple[str, float] | Path]:
     told: queue.Queue[tuple[str, float] | Path | BaseException | None] = queue.Queue()
 
     def tell(done: int, total: int, what: str) -> None:
