@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument("--plot", type=Path, help="draw how the loss fell")
     parser.add_argument("--iterations", type=int, default=500, help="of the peers")
-    parser.add_argument("--ours", type=int, default=300, help="iterations of ours")
+    parser.add_argument("--ours", type=int, default=400, help="iterations of ours")
     given = parser.parse_args()
     record = json.loads(given.record.read_text()) if given.record.exists() else {}
     if given.pairs:
