@@ -31,6 +31,7 @@ from benchmarks.peers import report
 from benchmarks.peers.judge import Judge
 from benchmarks.subject import machine
 from impasto import images, weights
+from impasto.files import draft_of
 
 HERE = Path(__file__).parent
 #: Peer -> what pip installs for it.
@@ -98,7 +99,8 @@ def measure(given: argparse.Namespace, record: dict[str, dict[str, Any]]) -> Non
             losses = {number: judge.loss(path) for number, path in pictures.items() if path.exists()}
             known = report.Course(f"{given.size}, {machine()}", times, losses, peak)
             record.setdefault(pair, {})[program] = dataclasses.asdict(known)
-            given.record.write_text(json.dumps(record, indent=1))
+            with draft_of(given.record) as draft:
+                draft.write_text(json.dumps(record, indent=1))
 
 
 def write_weights(path: Path) -> None:
@@ -154,9 +156,8 @@ def run(
     if status:
         raise SystemExit(f"{program} failed: see {results / 'errors.txt'}")
     lines = [line.split() for line in (results / "log.txt").read_text().splitlines()]
-    return {
-        int(line[0]): float(line[1]) for line in lines if len(line) == 2 and line[0].isdecimal()
-    }, usage.ru_maxrss * 1024
+    times = {int(line[0]): float(line[1]) for line in lines if len(line) == 2 and line[0].isdecimal()}
+    return times, usage.ru_maxrss * 1024
 
 
 if __name__ == "__main__":

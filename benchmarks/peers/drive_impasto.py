@@ -1,7 +1,7 @@
 """impasto, by its iterator: CONTENT STYLE WEIGHTS FOLDER ITERATIONS EVERY.
 
-At one scale: coarser ones are for strokes that are larger than what the network sees at once, and the loss of the last
-scale alone, which is what is compared, falls sooner without them.
+At one scale: coarser ones are for strokes that are larger than what the network sees at once, and the loss of the
+last scale alone, which is what is compared, falls sooner without them.
 """
 
 import sys
