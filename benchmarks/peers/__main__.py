@@ -64,6 +64,8 @@ def main() -> None:
         for of in record.values()
         if {*programs} <= of.keys()
     ]
+    if not pairs:
+        raise SystemExit(f"{given.record} has no pair that {', '.join(programs)} all went through")
     print(report.tables(pairs, given.peers))
     if given.plot:
         report.plot(given.plot, pairs, given.peers)

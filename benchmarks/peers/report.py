@@ -107,10 +107,9 @@ def plot(path: Path, pairs: Sequence[Mapping[str, Course]], peers: Sequence[str]
         moments = np.linspace(max(way[0, 0] for way in ways), min(way[0, -1] for way in ways), 200)
         middle = np.median([np.interp(moments, seconds, np.log(loss)) for seconds, loss in ways], axis=0)
         axes.plot(moments, np.exp(middle), color=COLORS[program], linewidth=2.5, label=program)
-    axes.set(
-        yscale="log", xlabel="seconds since it was started", ylabel=f"loss, of {peers[0]}'s last", xlim=(0, None)
-    )
-    axes.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+    axes.set(yscale="log", xlabel="seconds since it was started", ylabel=f"loss / {peers[0]}'s last", xlim=(0, None))
+    ticks = (0.2, 0.5, 1, 2, 5)
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
