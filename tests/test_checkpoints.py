@@ -102,6 +102,7 @@ def stylizing(photo, **options):
 
 RUNS = {
     "stylize": stylizing,
+    "sizes": lambda photo: stylizing(photo, size=160),
     "adam": lambda photo: stylizing(photo, optimizer="adam"),
     "noise": lambda photo: stylizing(photo, init="noise", statistic="gaussian", seed=3, history=2),
     "masks": lambda photo: stylizing(photo, content_mask={"1": MASK}, color="luminance", statistic="nearest"),

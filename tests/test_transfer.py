@@ -1,5 +1,6 @@
 """The main job, end to end, small, on the real network."""
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -7,12 +8,14 @@ import sys
 import numpy as np
 import PIL.Image
 import pytest
+import skimage.data
 import torch
 
 import impasto
-from impasto import images, weights
+from impasto import descent, images, weights
 from impasto.objective import Evaluation, Objective
 from impasto.presets import preset
+from impasto.schedule import Scale
 from impasto.statistics import gram
 
 FAST = {"size": 96, "iterations": 6}
@@ -106,6 +109,42 @@ def test_start_from_a_file(photo, tmp_path):
     assert len(steps) == 1
     assert steps[0].image.shape == (3, 133, 200)
     assert (steps[0].image - images.read(draft).resized(133, 200).rgb).abs().max() < 1e-6
+
+
+def test_scales_hand_on_how_they_changed_the_start(monkeypatch):
+    """Where no scale changes anything, the photo comes out as it went in, though the first one was smaller."""
+    still = Evaluation(1.0, {}, torch.zeros(()))
+    monkeypatch.setattr(
+        Objective,
+        "value_and_grad",
+        lambda self, image: dataclasses.replace(still, gradient=torch.zeros_like(image)),
+    )
+    photo = images.read(skimage.data.chelsea()).resized(160, 256)
+    layers = {"relu1_1": 1.0}
+    options = preset("default", size=None, scales=3, iterations=2, optimizer="adam", match_colors=False)
+    options = dataclasses.replace(options, content_layers=layers, style_layers=layers)
+    scales = {step.scale: step for step in impasto.iterate(photo, "mosaic", options)}
+    assert [step.image.shape[-1] for step in scales.values()] == [128, 181, 256]
+    for step in scales.values():
+        assert (step.image - photo.resized(*step.image.shape[-2:]).rgb).abs().max() < 1e-5
+    # There is nothing to see in noise: its details are not wanted back.
+    noisy = list(impasto.iterate(photo, "mosaic", dataclasses.replace(options, init="noise")))[-1]
+    assert noisy.image.std() < 0.5 * descent.noise(160, 256, options.seed).std()
+
+
+@pytest.mark.parametrize("scale", [Scale(40, 61, 1), Scale(80, 122, 1)])
+def test_a_change_is_kept_from_scale_to_scale(photo, scale):
+    """What was made of the start stays; what is added is only what could not be seen of it."""
+    start = images.read(photo).resized(80, 122).rgb
+    changed = images.resize(start, 20, 31).flip(-1)
+    canvas = descent.Here().place(changed, scale, start)[0]
+    assert canvas.shape[-2:] == (scale.height, scale.width)
+    assert (images.resize(canvas, 20, 31) - changed).abs().mean() < 0.02
+    assert canvas.min() >= 0
+    assert canvas.max() <= 1
+    plain = descent.Here().place(changed, scale, None)[0]
+    assert torch.equal(plain, images.resize(changed, scale.height, scale.width))
+    assert canvas.diff().square().mean() > 1.5 * plain.diff().square().mean()
 
 
 @pytest.mark.parametrize("statistic", ["gram", "mean", "moments", "gaussian", "covariance", "wasserstein", "nearest"])

@@ -76,8 +76,12 @@ class Operation(Protocol):
         """What is kept of a canvas `(c, h, w)`."""
         ...
 
-    def place(self, image: Tensor, scale: Scale, /) -> Tensor:
-        """A canvas `(1, c, h, w)` of a scale's size, where it is optimised, from an image `(c, h', w')`."""
+    def place(self, image: Tensor, scale: Scale, start: Tensor | None, /) -> Tensor:
+        """A canvas `(1, c, h, w)` of a scale's size, where it is optimised, from an image `(c, h', w')`.
+
+        With `start`, an image of any size, it is that one as far as the image does not differ from it: what an image
+        of its size has no room for is not lost.
+        """
         ...
 
     def restored(self, state: State, scale: Scale, /) -> State:
@@ -94,9 +98,15 @@ class Here:
 
     wrap = False
 
-    def place(self, image: Tensor, scale: Scale) -> Tensor:
-        """A canvas `(1, c, h, w)` of a scale's size."""
-        return images.resize(image, scale.height, scale.width, self.wrap)[None]
+    def place(self, image: Tensor, scale: Scale, start: Tensor | None) -> Tensor:
+        """A canvas `(1, c, h, w)` of a scale's size: an image, or `start` as the image differs from it."""
+        size = (scale.height, scale.width)
+        canvas = images.resize(image, *size, self.wrap)
+        if start is not None:
+            height, width = image.shape[-2:]
+            before = images.resize(images.resize(start, height, width, self.wrap), *size, self.wrap)
+            canvas = (canvas - before).add_(images.resize(start, *size, self.wrap)).clamp_(0, 1)
+        return canvas[None]
 
     def restored(self, state: State, scale: Scale) -> State:
         """The state of a checkpoint, as it is."""
@@ -165,6 +175,7 @@ def descend(
     image: Tensor,
     clock: Clock,
     checkpoints: Checkpoints | None = None,
+    details: bool = False,
 ) -> Iterator[Step]:
     """The steps through the scales: each starts from what the one before arrived at, the first from `image`.
 
@@ -175,6 +186,8 @@ def descend(
         image: `(3, h, w)`, on the device to compute on, of any size.
         clock: which keeps the time budget.
         checkpoints: where to put the run away from time to time, and whether to go on from there.
+        details: whether scales hand on how they changed `image` rather than what they made of it, so that a scale
+            gets the details of `image` that the one before had no room for.
 
     Raises:
         BudgetError: a scale does not fit into memory; before the first step.
@@ -190,7 +203,7 @@ def descend(
             plans = resumed.plans
         else:
             log.warning("there is less memory than when it began: the last digits may differ")
-    return _descend(task, options, list(zip(scales, plans, strict=True)), image, clock, keeper, resumed)
+    return _descend(task, options, list(zip(scales, plans, strict=True)), image, clock, keeper, resumed, details)
 
 
 def _descend(
@@ -201,9 +214,10 @@ def _descend(
     clock: Clock,
     keeper: Keeper,
     resumed: Checkpoint | None,
+    details: bool,
 ) -> Iterator[Step]:
     evaluations, curve = 0, list(resumed.curve) if resumed else []
-    earlier, state = tuple(curve), State(image[None])
+    earlier, state, start = tuple(curve), State(image[None]), image if details else None
     del image  # the state has it now, and gives it up for its own
     for index, (scale, plan) in enumerate(scales):
         if resumed is not None and index < resumed.scale:
@@ -216,7 +230,9 @@ def _descend(
             log.warning("out of time before %d×%d px", scale.width, scale.height)
             break
         else:
-            state = State(task.place(state.image[0], scale))
+            state = State(task.place(state.image[0], scale, start if index > 0 else None))
+        if index == len(scales) - 1:
+            start = None  # the memory is needed
         objective = _Careful(task, scale, plan)
         if not objective.parts:
             continue  # the masks vanish at every layer: nothing to go by at this size

@@ -93,7 +93,8 @@ def iterate(
         pictures=hashes_of(options, scene, start) if checkpoints else {},
     )
     clock = Clock(started, options.time_budget, scales)
-    return descend(task, options, scales, start.to(device), clock, checkpoints)
+    details = anchor is not None or has_details(options)
+    return descend(task, options, scales, start.to(device), clock, checkpoints, details)
 
 
 def aims_of(
@@ -268,9 +269,14 @@ def frozen(options: StyledOptions, names: Sequence[str]) -> tuple[Hashable, ...]
 
 
 def _scale_count(options: StylizeOptions) -> int | None:
-    """A draft to start from is worth something only if its details survive: it starts at full size."""
+    """A draft is nearly done: who starts from one goes on at its size."""
     draft = options.init == "fast" or options.init not in get_args(Init)
     return 1 if options.scales is None and draft else options.scales
+
+
+def has_details(options: StylizeOptions) -> bool:
+    """Whether details of the start are worth having at every scale: those of noise are not."""
+    return options.init not in ("noise", "mixed")
 
 
 def start_of(options: StylizeOptions, scene: Scene, device: torch.device) -> Tensor:

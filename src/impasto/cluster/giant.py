@@ -37,7 +37,7 @@ from impasto.schedule import Scale
 from impasto.statistics import Sums
 from impasto.steps import Step
 from impasto.targets import Sight
-from impasto.transfer import Aims, aims_of, extra, hashes_of, start_of
+from impasto.transfer import Aims, aims_of, extra, has_details, hashes_of, start_of
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def iterate(
     room, threads = _workers(threads)
     task = Giant(here, aims, min(room, workers or room), threads)
     clock = Clock(started, options.time_budget, scales)
-    return _closing(descend(task, options, scales, start, clock, checkpoints), task)
+    return _closing(descend(task, options, scales, start, clock, checkpoints, has_details(options)), task)
 
 
 def _check(options: StylizeOptions) -> None:
@@ -214,9 +214,9 @@ class Giant(Here):
             return self.here.objective_at(scale, plan)
         return cast(Judge, SpreadObjective.of(self.aims, self._crew(scale), scale, plan, self._reach, self._stride))
 
-    def place(self, image: Tensor, scale: Scale) -> Tensor:
+    def place(self, image: Tensor, scale: Scale, start: Tensor | None) -> Tensor:
         """A canvas of this scale, with the crew or here."""
-        canvas = super().place(image.cpu(), scale)
+        canvas = super().place(image.cpu(), scale, start)
         return cast(Tensor, self._crew(scale).spread(canvas)) if self.is_spread(scale) else canvas
 
     def restored(self, state: State, scale: Scale) -> State:
