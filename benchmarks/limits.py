@@ -1,13 +1,12 @@
 """How near one evaluation comes to what the machine can do, and where the rest goes.
 
-    python -m benchmarks.limits [512x384 1024x768 …]
+    python -m benchmarks.limits [512x384 1024x768 …] [--device cuda]
 
 The limit is that of the direct method: the convolutions' floating-point operations at the rate of a large matrix
-product, measured in the same run.
+product, measured in the same run; on NVIDIA's GPUs in TF32, as convolutions are.
 """
 
 import argparse
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +18,7 @@ allocator.tame()
 
 import torch  # noqa: E402
 
-from benchmarks.subject import machine, median_seconds, subject  # noqa: E402
+from benchmarks.subject import machine, median_seconds, now, subject  # noqa: E402
 from impasto import encoders  # noqa: E402
 from impasto.encoders import Encoder  # noqa: E402
 from impasto.objective import Content, Style  # noqa: E402
@@ -43,12 +42,14 @@ def operations(encoder: Encoder, height: int, width: int) -> float:
     )
 
 
-def peak() -> float:
+def peak(device: str) -> float:
     """Floating-point operations per second of large matrix products: the best of several sizes."""
-    rates = []
-    for side in (1024, 2048, 4096):
-        a, b = torch.randn(side, side), torch.randn(side, side)
+    rates, precision = [], torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device == "cuda" else precision)
+    for side in (1024, 2048, 4096) if device == "cpu" else (4096, 8192):
+        a, b = torch.randn(2, side, side, device=device)
         rates.append(2 * side**3 / median_seconds(lambda a=a, b=b: a @ b))
+    torch.set_float32_matmul_precision(precision)
     return max(rates)
 
 
@@ -59,9 +60,9 @@ def shares(work: Callable[[], object], rounds: int = 5) -> dict[str, float]:
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **named: Any) -> Any:
-            start = time.perf_counter()
+            start = now()
             found = function(*arguments, **named)
-            spent[part] += time.perf_counter() - start
+            spent[part] += now() - start
             return found
 
         return run
@@ -72,10 +73,10 @@ def shares(work: Callable[[], object], rounds: int = 5) -> dict[str, float]:
     try:
         work()
         spent.clear()
-        start = time.perf_counter()
+        start = now()
         for _ in range(rounds):
             work()
-        total = time.perf_counter() - start
+        total = now() - start
     finally:
         for place, name, function in originals:
             setattr(place, name, function)
@@ -86,22 +87,23 @@ def shares(work: Callable[[], object], rounds: int = 5) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", default=["256x192", "512x384", "1024x768"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda", "mps"])
     given = parser.parse_args()
-    print(machine())
+    print(machine(given.device))
     for size in given.sizes:
         width, height = (int(side) for side in size.split("x"))
-        objective, photo = subject(height, width)
+        objective, photo = subject(height, width, given.device)
         evaluate = partial(objective.value_and_grad, photo)
-        rate, seconds = peak(), median_seconds(evaluate)
+        rate, seconds = peak(given.device), median_seconds(evaluate)
         count = operations(objective.encoder, height, width)
         print(
             f"\n{size}: {count / 1e9:.0f} GFLOP of convolutions; a matrix product runs at {rate / 1e9:.0f} GFLOP/s: "
-            f"limit of the direct method {count / rate:.2f} s\n"
-            f"one evaluation: {seconds:.2f} s = {count / seconds / 1e9:.0f} GFLOP/s, "
+            f"limit of the direct method {count / rate:.3g} s\n"
+            f"one evaluation: {seconds:.3g} s = {count / seconds / 1e9:.0f} GFLOP/s, "
             f"{seconds * rate / count:.2f} of the limit"
         )
         for part, share in shares(evaluate).items():
-            print(f"  {part:22} {share * 1e3:6.0f} ms  {share / seconds:4.0%}")
+            print(f"  {part:22} {share * 1e3:8.1f} ms  {share / seconds:4.0%}")
 
 
 if __name__ == "__main__":

@@ -32,14 +32,23 @@ def median_seconds(work: Callable[[], object], rounds: int = 5) -> float:
     work()
     seconds = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = now()
         work()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now() - start)
     return statistics.median(seconds)
 
 
-def machine() -> str:
+def now() -> float:
+    """The clock, in seconds, once a GPU has done what it was told to."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
+def machine(device: str = "cpu") -> str:
     """Where and with what this was measured."""
+    if device == "cuda":
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
     name = next((line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")), "unknown CPU")
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
 

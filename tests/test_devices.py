@@ -1,6 +1,7 @@
 """What the machine offers: the memory that is free, limits of containers included; and that all computing is done
 where it was asked for."""
 
+import os
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,3 +214,71 @@ def test_nothing_strays_in_tiles(elsewhere, photo, statistic, monkeypatch):
     divide = transfer.divide
     monkeypatch.setattr(transfer, "divide", lambda *given: divide(*given[:-1], 2000))
     stylized(statistic=statistic)(photo)
+
+
+# -- a GPU, where there is one --------------------------------------------------------------------------------------
+
+#: Its name; `IMPASTO_TEST_GPU=cpu` tries the tests themselves.
+GPU = os.environ.get("IMPASTO_TEST_GPU") or getattr(torch.accelerator.current_accelerator(), "type", "")
+on_gpu = pytest.mark.skipif(not GPU, reason="there is no GPU")
+
+
+@pytest.fixture
+def in_full_precision(monkeypatch):
+    """Convolutions in float32: by default they are in TF32, with three digits, on NVIDIA's GPUs."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+def judged(photo, where, window, **changes):
+    """What an objective says of the photo: the losses by term, and the gradient, on the processor."""
+    options, device = StylizeOptions(size=96, scales=1, **changes), torch.device(where)
+    scene = transfer.arrange(photo, ["mosaic"], options, device, {})
+    aims, (scale,) = transfer.aims_of(scene, options, device, {}, None, "photo")
+    objective = aims.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
+    found = objective.value_and_grad(scene.seen.to(device)[None])
+    assert found.gradient.device.type == where
+    return found.terms, found.gradient.cpu()
+
+
+@on_gpu
+@pytest.mark.parametrize("window", [96 * 64, 2000], ids=["whole", "tiles"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"padding": "zeros", "pooling": "average", "style_norm": "gatys"},
+        {"statistic": "gaussian"},
+        {"statistic": "wasserstein"},
+        {"content_mask": {"1": HALF, "keep": 255 - HALF}, "total_variation": 1.0},
+    ],
+    ids=["default", "gatys", "gaussian", "wasserstein", "masks"],
+)
+def test_a_gpu_computes_what_the_processor_does(in_full_precision, photo, changes, window):
+    here, there = (judged(photo, where, window, **changes) for where in ("cpu", GPU))
+    assert there[0] == pytest.approx(here[0], rel=1e-3)
+    assert (there[1] - here[1]).norm() < 2e-3 * here[1].norm()
+
+
+@on_gpu
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_gpu_paints_what_the_processor_does(photo, optimizer):
+    """As it is by default, in TF32: not the same pixels after many steps, but a picture as good."""
+    last = {}
+    for where in ("cpu", GPU):
+        options = StylizeOptions(size=96, iterations=30, device=where, optimizer=optimizer)
+        last[where] = list(impasto.iterate(photo, "mosaic", options))[-1]
+    assert last[GPU].image.device.type == GPU
+    assert last[GPU].loss == pytest.approx(last["cpu"].loss, rel=0.05)
+
+
+@on_gpu
+def test_a_gpu_paints_at_once_what_the_processor_does(photo):
+    here, there = (fast.stylize(photo, "mosaic", FastOptions(size=96, device=where)).rgb for where in ("cpu", GPU))
+    assert (here - there).abs().mean() < 0.01
+
+
+@on_gpu
+def test_a_run_on_a_gpu_is_planned_in_its_memory(photo):
+    assert 0 < devices.available(torch.device(GPU)) < 1 << 50
+    step = next(impasto.iterate(photo, "mosaic", StylizeOptions(size=96, scales=1, memory=1_500_000_000)))
+    assert np.isfinite(step.loss)

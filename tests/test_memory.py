@@ -2,19 +2,26 @@
 
 import dataclasses
 import logging
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import impasto
-from impasto import descent, memory, tiling, weights
+from impasto import descent, memory, neighbours, objective, tiling, transfer, weights
+from impasto.encoders import random_encoder
 from impasto.errors import BudgetError
 from impasto.fields import format_bytes, parse_bytes
 from impasto.objective import Objective
 from impasto.options import StylizeOptions
 from impasto.presets import preset
 
+HALF = np.zeros((64, 96), np.uint8)
+HALF[:, :48] = 255
 STYLE = [f"relu{block}_1" for block in range(1, 6)]
 
 
@@ -23,8 +30,8 @@ def encoder():
     return weights.load("vgg19", padding="replicate").up_to([*STYLE, "relu4_2"])
 
 
-def plan(encoder, size, budget, method="lbfgs", history=10, nearest=False):
-    return memory.plan(encoder, size, (["relu4_2"], STYLE), method, history, budget, nearest)
+def plan(encoder, size, budget, method="lbfgs", history=10):
+    return memory.plan(encoder, size, (["relu4_2"], STYLE), method, history, budget)
 
 
 def test_what_fits_is_computed_whole(encoder):
@@ -32,6 +39,88 @@ def test_what_fits_is_computed_whole(encoder):
     assert (chosen.window, chosen.method, chosen.history) == (384 * 512, "lbfgs", 10)
     pictures = 24 * 12  # bytes per pixel of what L-BFGS holds
     assert 1000 < (chosen.bytes - memory.WORKSPACE) / (384 * 512) - pictures < 1300
+
+
+class Living(TorchDispatchMode):
+    """Counts the bytes of all tensors that are there at once, of those made since."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self._known = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if torch.is_tensor(leaf)}
+        found = function(*args, **kwargs)
+        for leaf in tree_leaves(found):
+            storage = leaf.untyped_storage() if torch.is_tensor(leaf) else None
+            if storage is not None and storage._cdata not in {*given, *self._known}:
+                self._note(storage._cdata, storage)
+        return found
+
+    def _note(self, key, storage):
+        size = storage.nbytes()
+
+        def gone(_):
+            del self._known[key]
+            self.now -= size
+
+        self._known[key] = weakref.ref(storage, gone)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+@pytest.mark.parametrize("window", [10**9, 40_000], ids=["whole", "tiles"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"statistic": name} for name in ("gram", "moments", "wasserstein", "nearest")),
+        {"content_mask": {"1": HALF}},
+        {"style_layers": "conv1_1,conv2_1"},
+        {"content_layers": "relu1_2"},
+        {"padding": "zeros", "pooling": "average"},
+    ],
+    ids=["gram", "moments", "wasserstein", "nearest", "masks", "conv1_1", "relu1_2", "zeros, average"],
+)
+def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, window):
+    """What they take per pixel of a window, counted; what they take whatever its size is made small."""
+    seen = random_encoder(((2, 64), (2, 64), (1, 64)), seed=1).to("cpu")
+    monkeypatch.setattr(
+        weights, "load", lambda name, pooling, padding, _: replace(seen, pooling=pooling, padding=padding)
+    )
+    monkeypatch.setattr(objective, "STRIP", 1 << 16)
+    monkeypatch.setattr(neighbours, "ROWS", 64)
+    layers = {"content_layers": "relu2_2", "style_layers": "relu1_1,relu2_1,relu3_1"} | changes
+    options, device = StylizeOptions(size=384, scales=1, **layers), torch.device("cpu")
+    scene = transfer.arrange(photo, ["mosaic"], options, device, {})
+    aims, (scale,) = transfer.aims_of(scene, options, device, {}, None, "photo")
+    judge = aims.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
+    largest = max((tile.pixels for tile in judge.tiles), default=scale.pixels)
+    canvas = scene.seen[None].clone()
+    for _ in range(2):  # the first finds out how large a room must be
+        with Living() as living:
+            judge.value_and_grad(canvas)
+        beside = living.peak - memory.PICTURE * scale.pixels  # the gradient of the whole picture
+        rate = memory.per_pixel(aims.encoder, {*options.content_layers, *options.layers_of_style})
+        assert beside < rate * largest + (6 << 20)
+        assert beside > 0.6 * rate * largest
+
+
+def test_what_is_kept_beside_is_planned(photo):
+    """Masks at every layer, and for the nearest neighbours all features of the paintings."""
+    here, seen = torch.device("cpu"), weights.load("vgg19").up_to(["relu5_1"])
+
+    def beside(*styles, **changes):
+        options = StylizeOptions(size=96, **changes)
+        return transfer.extra(transfer.arrange(photo, list(styles), options, here, {}), options, seen)
+
+    assert beside("mosaic") == 0
+    assert beside("mosaic", content_mask={"1": HALF}) == 2 * 10 + 2 * 12  # the rest of the photo is kept
+    one = beside("mosaic", statistic="nearest")
+    assert one == pytest.approx(4 * (128 / 4 + 256 / 16 + 512 / 64 + 512 / 256), rel=0.02)
+    assert beside("mosaic", "swirls", statistic="nearest") == pytest.approx(2 * one, rel=0.02)
+    assert beside("mosaic", statistic="nearest", style_scale=(0.5,)) == pytest.approx(one / 4, rel=0.02)
 
 
 @pytest.mark.parametrize("megapixels", [4, 36])

@@ -124,7 +124,6 @@ class Task(Here):
     Attributes:
         encoder: on the device to compute on.
         content, style: the layers that it reads.
-        nearest: whether style is nearest neighbours.
         objective_at: makes the objective of a scale, computed as planned.
         finish: makes the picture of an image of any scale.
         size: of that picture, height and width.
@@ -136,7 +135,6 @@ class Task(Here):
     encoder: Encoder
     content: Collection[str]
     style: Collection[str]
-    nearest: bool
     objective_at: Callable[[Scale, Plan], Objective]
     finish: Callable[[Tensor], Picture]
     size: tuple[int, int]
@@ -162,7 +160,6 @@ class Task(Here):
             options.optimizer,
             options.history,
             memory.budget(options.memory, self.device),
-            self.nearest,
             self.extra,
             scale.evaluations,
         )

@@ -147,7 +147,7 @@ class Encoder:
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
         x = image - self.mean.view(1, 3, 1, 1)
         if room is not None:
-            room.begin()
+            room.begin(("forward", image.shape, frozenset(taps)))
         for layer in rows:
             x = self._step(layer, x, taps, fresh if room is None else room.pass_on)
             if layer.name in taps:
@@ -171,7 +171,7 @@ class Encoder:
         """
         rows, room = self._rows(taps), room or Room()
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
-        room.begin()
+        room.begin(("back", image.shape, frozenset(taps)))
         start = x = image - self.mean.view(1, 3, 1, 1)
         # The first activations are the largest of all, and the cheapest to compute again.
         again = 1 if len(rows) > 2 and rows[2].kind == "conv" and rows[0].name not in taps else -1

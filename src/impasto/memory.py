@@ -17,7 +17,7 @@ from impasto.optimize import HELD, Method
 FLOAT = 4
 PICTURE = 3 * FLOAT
 #: What an evaluation takes whatever its size, in bytes: convolutions' workspaces and transformed kernels, Gram
-#: matrices and their gradients.
+#: matrices and their gradients, strips of features.
 WORKSPACE = 192 << 20
 #: Of the memory that is free, how much is used if nobody says.
 SHARE = 0.8
@@ -55,22 +55,26 @@ def budget(asked: int | None, device: torch.device) -> int:
     return asked - (torch.cuda.memory_allocated(device) if device.type == "cuda" else used())
 
 
-def per_pixel(encoder: Encoder, content: Collection[str], style: Collection[str], nearest: bool = False) -> float:
-    """Bytes per pixel of a window that evaluating the objective and its gradient takes at its peak.
+def per_pixel(encoder: Encoder, taps: Collection[str]) -> float:
+    """Bytes per pixel of a window that evaluating an objective of these layers, and its gradient, takes at its peak.
 
     Found by going through the table as `Encoder.gradient` does. Forward, a convolution has its input, padded too, and
     its output; a layer keeps its rectified output, but for the first, which is computed again. Backward, a layer
-    needs its gradient twice and once more padded, and each term on it some copies of the features.
+    needs its gradient twice and once more padded. What terms compute of the features is small (`objective.strips`).
     """
     kept, peak = 0.0, 0.0
     for row, layer in enumerate(encoder.layers):
         size = FLOAT * layer.channels / layer.stride**2
-        tapped = layer.name in (*content, *style)
-        if (layer.kind == "relu" and row != 1) or (layer.kind != "relu" and tapped):
+        again = row == 1 and encoder.layers[0].name not in taps
+        if (layer.kind == "relu" and not again) or (layer.kind != "relu" and layer.name in taps):
             kept += size
-        copies = (layer.name in content) + (7 if nearest else 2) * (layer.name in style) + (row == 1)
-        peak = max(peak, kept + size * (max(2, 1 + copies) if layer.kind == "relu" else 3))
+        peak = max(peak, kept + size * (2 if layer.kind == "relu" else 3))
     return 1.1 * peak + 2 * PICTURE
+
+
+def features(encoder: Encoder, taps: Collection[str]) -> float:
+    """Bytes per pixel of a picture that its activations at `taps` take."""
+    return sum(FLOAT * layer.channels / layer.stride**2 for layer in encoder.layers if layer.name in taps)
 
 
 def check_possible(size: tuple[int, int], device: torch.device, asked: int | None, what: str = "the result") -> None:
@@ -95,7 +99,6 @@ def plan(
     method: Method,
     history: int,
     budget: int,
-    nearest: bool = False,
     extra: float = 0.0,
     evaluations: int = 1 << 30,
 ) -> Plan:
@@ -108,7 +111,6 @@ def plan(
         taps: content and style layers.
         method, history: as asked for.
         budget: bytes that may be taken beyond what the process takes already.
-        nearest: whether the style is matched by nearest neighbours.
         extra: bytes per pixel of the whole picture that are taken beside, by masks say.
         evaluations: how many there will be: of the first few, no more can be remembered.
 
@@ -118,8 +120,8 @@ def plan(
     content, style = taps
     height, width = size
     pixels = height * width
-    rate = per_pixel(encoder, content, style, nearest)
-    targets = sum(FLOAT * layer.channels / layer.stride**2 for layer in encoder.layers if layer.name in content)
+    rate = per_pixel(encoder, {*content, *style})
+    targets = features(encoder, content)
 
     def state(method: Method, history: int, keeps: bool) -> float:
         held, each = HELD[method]

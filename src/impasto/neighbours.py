@@ -43,7 +43,7 @@ def bank(features: Tensor, weights: Tensor | None = None) -> Bank:
     centred = features - centre
     lengths = centred.norm(dim=0)
     least = (1e-4 * lengths.square().mean().sqrt()).clamp_min(1e-12)
-    return Bank(centred / lengths.clamp_min(least), centre, least)
+    return Bank(centred.div_(lengths.clamp_min(least)), centre, least)
 
 
 def distances(features: Tensor, bank: Bank) -> Tensor:

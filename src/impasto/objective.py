@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +17,9 @@ from impasto.neighbours import Bank
 from impasto.rooms import Room
 from impasto.statistics import Distance, Phi, Sums
 from impasto.tiling import Tile, walk, whole
+
+#: Numbers of a layer that terms look at at once, so that what they compute of them is small beside the layers.
+STRIP = 1 << 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +44,12 @@ class Content:
 
         Its gradient is added to `gradient`, of the features' shape.
         """
-        error = features - target
-        gradient.add_(error, alpha=2 * self.weight)
-        return self.weight * error.square_().sum().item()
+        values = []
+        for seen, wanted, own in strips(features, target, gradient):
+            error = seen - wanted
+            own.add_(error, alpha=2 * self.weight)
+            values.append(error.square_().sum())
+        return self.weight * sum(value.item() for value in values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +75,7 @@ class Style:
 
     def sums(self, features: Tensor, where: Tensor | None) -> Sums:
         """The sums over features `(1, n, h, w)`, whose weights are `(h, w)`: those of parts add."""
-        return self.phi.sums(positions_of(features), None if where is None else where.flatten())
+        return reduce(add, (self.phi.sums(*part) for part in map(flat, strips(features, where))))
 
     def slope(self, sums: Sums) -> tuple[float, Tensor]:
         """The term's value, given the sums over the whole picture, and d value / d total."""
@@ -78,10 +87,11 @@ class Style:
 
     def pull(self, features: Tensor, where: Tensor | None, slope: Tensor, gradient: Tensor) -> None:
         """Add to `gradient`, of the shape `(1, n, h, w)` of the features, theirs, given that of the sums."""
-        flat = positions_of(gradient)
-        self.phi.pull(positions_of(features), None if where is None else where.flatten(), slope, flat)
-        if flat.data_ptr() != gradient.data_ptr():  # a part of a larger one: that was a copy
-            gradient.copy_(flat.view(gradient.shape))
+        for seen, weights, own in strips(features, where, gradient):
+            positions = positions_of(own)
+            self.phi.pull(*flat((seen, weights)), slope, positions)
+            if positions.data_ptr() != own.data_ptr():  # a part of a larger one: that was a copy
+                own.copy_(positions.view(own.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +119,17 @@ class Nearest:
 
         Its gradient is added to `gradient`, of the features' shape.
         """
-        with torch.enable_grad():
-            features = features.detach().requires_grad_()
-            positions = positions_of(features)
-            found = torch.stack([share * neighbours.distances(positions, bank) for bank, share in self.banks]).sum(0)
-            value = self.weight / mass * (found.sum() if where is None else (found * where.flatten()).sum())
-            (own,) = torch.autograd.grad(value, features)
-        gradient.add_(own)
-        return value.item()
+        values = []
+        for part, inside, own in strips(features, where, gradient):
+            with torch.enable_grad():
+                seen = part.detach().requires_grad_()
+                positions, weights = flat((seen, inside))
+                far = [share * neighbours.distances(positions, bank) for bank, share in self.banks]
+                found = torch.stack(far).sum(0)
+                value = self.weight / mass * (found.sum() if weights is None else (found * weights).sum())
+                own.add_(torch.autograd.grad(value, seen)[0])
+            values.append(value.detach())
+        return sum(value.item() for value in values)
 
 
 Term = Content | Style | Nearest
@@ -328,6 +341,21 @@ class Objective:
             raise ValueError("content terms without a target need the photo")
         found = walk(self.encoder, self.photo, layers, [tile], self.room)
         return {layer: features.clone() for _, layer, features in found}
+
+
+def strips(features: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """The same rows of features `(1, n, h, w)` and others `(…, h, w)`, some at a time."""
+    _, channels, height, width = features.shape
+    count = max(1, STRIP // (channels * width))
+    for start in range(0, height, count):
+        rows = slice(start, start + count)
+        yield tuple(None if each is None else each[..., rows, :] for each in (features, *others))
+
+
+def flat(part: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    """Features `(1, n, h, w)` and weights `(h, w)` as statistics take them."""
+    features, weights = part
+    return positions_of(features), None if weights is None else weights.flatten()
 
 
 def positions_of(features: Tensor) -> Tensor:

@@ -82,7 +82,6 @@ def iterate_reconstruction(
 
     given = {"picture": original.rgb, **{f"mask over {source.name}": source.where for source in part.sources}}
     pictures = hashes(given) if checkpoints else {}
-    nearest = options.statistic == "nearest"
-    task = Task(encoder, content, style, nearest, objective_at, finish, size, pictures=pictures)
+    task = Task(encoder, content, style, objective_at, finish, size, pictures=pictures)
     clock = Clock(started, options.time_budget, scales)
     return descend(task, options, scales, start.to(device), clock, checkpoints)

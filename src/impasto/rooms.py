@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 from torch import Tensor
 
@@ -12,8 +14,8 @@ class Room:
     """Memory for the activations and gradients of a network, layer after layer.
 
     What is kept lies at its beginning, in the order in which it came, and goes in the opposite order. What is needed
-    only until the next but one is made lies behind that and at the room's end, in turns. The first evaluation tells
-    how large a room must be; what does not fit is taken from the system, as without one.
+    only until the next but one is made lies behind that and at the room's end, in turns. How large a room must be
+    turns out when something goes through for the first time: then there is none, and all is taken from the system.
 
     Attributes:
         kept: how many numbers are kept: to be set back when the last of them are not needed any more.
@@ -21,21 +23,26 @@ class Room:
 
     def __init__(self) -> None:
         self._memory = torch.empty(0)
-        self._needed = 0
-        self.begin()
+        self._needs: dict[Hashable, int] = {}
+        self.begin(None)
 
     @property
     def size(self) -> int:
         """How many numbers it holds."""
         return self._memory.numel()
 
-    def begin(self) -> None:
-        """Begin anew: nothing is kept, and the room is as large as was ever needed."""
+    def begin(self, what: Hashable) -> None:
+        """Begin anew: nothing is kept.
+
+        Args:
+            what: goes through, and at which size: tells apart what needs rooms of different sizes.
+        """
         self.kept = self._behind = self._end = 0
-        self._at_end = False
-        if self.size < self._needed:
+        self._at_end, self._what = False, what
+        largest = max(self._needs.values(), default=0) if what in self._needs else 0
+        if self.size < largest or not largest:
             self._memory = torch.empty(0)  # first give back
-            self._memory = torch.empty(self._needed)
+            self._memory = torch.empty(largest)
 
     def clear(self) -> None:
         """Give the memory back, and take it again when it is needed."""
@@ -61,7 +68,7 @@ class Room:
         return self._at(start, channels, height, width)
 
     def _at(self, start: int, channels: int, height: int, width: int) -> Tensor:
-        self._needed = max(self._needed, self._behind + self._end)
+        self._needs[self._what] = max(self._needs.get(self._what, 0), self._behind + self._end)
         if self._behind + self._end > self.size:
             return native.fresh(channels, height, width)
         place = self._memory[start : start + channels * height * width]

@@ -17,7 +17,7 @@ from torch import Tensor
 from impasto import neighbours, regions
 from impasto.encoders import Encoder
 from impasto.neighbours import Bank
-from impasto.objective import Content, Nearest, Style, Term, positions_of
+from impasto.objective import Content, Nearest, Style, Term, flat, strips
 from impasto.regions import Region, Source
 from impasto.statistics import MOMENTS, STATISTICS, Distance, Phi, StatisticName, Sums
 from impasto.tiling import Tile, divide, walk, whole
@@ -187,15 +187,16 @@ class _Look:
     window: int
 
     def features(self, layers: Collection[str]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-        """(layer, features `(n, m)`, weights `(m,)` or None) of each tile."""
+        """(layer, features `(n, m)`, weights `(m,)` or None) of each strip of each tile."""
         seen = [layer for layer in layers if regions.covers(self.source.where, self.encoder.stride(layer))]
         tiles = divide(self.encoder, seen, *self.source.size, 2 * self.window) or (whole(*self.source.size),)
         where = {layer: regions.positions(self.source.where, self.encoder.stride(layer)) for layer in seen}
         with torch.no_grad():
             for tile, layer, features in walk(self.encoder, self.source.image[None], seen, tiles):
                 mask = where[layer]
-                weights = None if mask is None else tile.owned(mask, self.encoder.stride(layer)).flatten()
-                yield layer, positions_of(features), weights
+                weights = None if mask is None else tile.owned(mask, self.encoder.stride(layer))
+                for strip in strips(features, weights):
+                    yield layer, *flat(strip)
 
     def sums(self, phis: Mapping[Wanted, Phi]) -> dict[Wanted, Sums]:
         """The sums of each phi over the source, all in one walk."""

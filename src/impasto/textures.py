@@ -83,13 +83,12 @@ def iterate_texture(
     def finish(image: Tensor) -> Picture:
         return Picture(images.resize(image, height, width, options.seamless))
 
-    nearest = options.statistic == "nearest"
     given: dict[str, Tensor | None] = {
         f"style {number}": painting.rgb for number, (_, painting) in enumerate(paintings, start=1)
     }
     given |= {f"mask over {source.name}": source.where for source in part.sources}
     pictures = hashes(given) if checkpoints else {}
     size = (height, width)
-    task = Task(encoder, (), layers, nearest, objective_at, finish, size, options.seamless, pictures=pictures)
+    task = Task(encoder, (), layers, objective_at, finish, size, options.seamless, pictures=pictures)
     clock = Clock(started, options.time_budget, scales)
     return descend(task, options, scales, start.to(device), clock, checkpoints)

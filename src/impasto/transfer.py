@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from impasto.encoders import Encoder
 from impasto.fast import painting
 from impasto.images import Picture, PictureLike
 from impasto.inputs import Memo, identity, remembered
-from impasto.memory import FLOAT, PICTURE, Plan
+from impasto.memory import FLOAT, PICTURE, Plan, features
 from impasto.objective import Anchor, Nearest, Objective, Style, Term, View
 from impasto.options import Init, StyledOptions, StylizeOptions
 from impasto.regions import Region
@@ -85,11 +86,10 @@ def iterate(
         aims.encoder,
         options.content_layers if options.content_weight else {},
         options.layers_of_style if options.weight_of_style else {},
-        options.statistic == "nearest",
         aims.objective,
         scene.finish,
         scene.size,
-        extra=extra(scene),
+        extra=extra(scene, options, aims.encoder),
         pictures=hashes_of(options, scene, start) if checkpoints else {},
     )
     clock = Clock(started, options.time_budget, scales)
@@ -122,11 +122,18 @@ def aims_of(
     return Aims(encoder.up_to(taps).to(device), options, scene, content, memo, near), scales
 
 
-def extra(scene: Scene) -> float:
-    """Bytes per pixel of the picture that masks take, at every layer, and views of the canvas."""
+def extra(scene: Scene, options: StylizeOptions, encoder: Encoder) -> float:
+    """Bytes per pixel of the picture that masks take, at every layer, views of the canvas, and all features of the
+    paintings, where the nearest are looked for among them."""
     masks = sum(part.where is not None for part in scene.parts) + (scene.keep is not None)
     views = scene.luminous + (scene.keep is not None)
-    return masks * 2.5 * FLOAT + views * 2 * PICTURE
+    banks = 0.0
+    if options.statistic == "nearest":
+        size = Scale(*scene.size, 1)
+        sources = [source for part in scene.parts for source in part.sources]
+        areas = [math.prod(source.size_at(size, by)) for source in sources for by in options.style_scale]
+        banks = features(encoder, options.layers_of_style) * sum(areas) / size.pixels
+    return masks * 2.5 * FLOAT + views * 2 * PICTURE + banks
 
 
 def hashes_of(options: StylizeOptions, scene: Scene, start: Tensor) -> dict[str, str]:

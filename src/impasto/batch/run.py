@@ -290,8 +290,7 @@ def need(options: BatchOptions, long_side: int) -> int:
     if options.memory is not None:
         return options.memory
     encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
-    layers = ({**options.content_layers}, {**options.layers_of_style})
-    rate = memory.per_pixel(encoder, *layers, options.statistic == "nearest")
+    rate = memory.per_pixel(encoder, {**options.content_layers, **options.layers_of_style})
     history = (4 + 2 * options.history) * memory.PICTURE
     return round(pixels * (rate + history) + memory.WORKSPACE)
 

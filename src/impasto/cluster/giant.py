@@ -92,11 +92,10 @@ def iterate(
         aims.encoder,
         aims.content_layers,
         aims.style_layers,
-        False,
         aims.objective,
         scene.finish,
         scene.size,
-        extra=extra(scene),
+        extra=extra(scene, options, aims.encoder),
         pictures=hashes_of(options, scene, start) if checkpoints else {},
     )
     connect(address)
