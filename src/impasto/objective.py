@@ -19,7 +19,7 @@ from impasto.statistics import Distance, Phi, Sums
 from impasto.tiling import Tile, walk, whole
 
 #: Numbers of a layer that terms look at at once, so that what they compute of them is small beside the layers.
-STRIP = 1 << 21
+STRIP = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
