@@ -280,5 +280,5 @@ def test_a_gpu_paints_at_once_what_the_processor_does(photo):
 @on_gpu
 def test_a_run_on_a_gpu_is_planned_in_its_memory(photo):
     assert 0 < devices.available(torch.device(GPU)) < 1 << 50
-    step = next(impasto.iterate(photo, "mosaic", StylizeOptions(size=96, scales=1, memory=1_500_000_000)))
+    step = next(impasto.iterate(photo, "mosaic", StylizeOptions(size=96, scales=1, memory=2_000_000_000)))
     assert np.isfinite(step.loss)

@@ -17,8 +17,8 @@ from impasto.optimize import HELD, Method
 FLOAT = 4
 PICTURE = 3 * FLOAT
 #: What an evaluation takes whatever its size, in bytes: convolutions' workspaces and transformed kernels, Gram
-#: matrices and their gradients, strips of features.
-WORKSPACE = 192 << 20
+#: matrices and their gradients, strips of features, and up to 200 MB of small blocks that the allocator keeps.
+WORKSPACE = 384 << 20
 #: Of the memory that is free, how much is used if nobody says.
 SHARE = 0.8
 #: How many times the picture's pixels windows may see in all, before rather less is remembered of earlier steps.
