@@ -73,6 +73,18 @@ def main() -> None:
 
 def measure(given: argparse.Namespace, record: dict[str, dict[str, Any]]) -> None:
     """Run what the record lacks, and note it there."""
+    names = ("impasto", *given.peers)
+    todo = []
+    for number, line in enumerate(given.pairs.read_text().splitlines()):
+        sources = shlex.split(line)
+        pair = " × ".join(Path(source).stem for source in sources)
+        # In turns; who is first changes from pair to pair.
+        order = sorted(names, key=lambda name: (names.index(name) + number) % len(names))
+        lacking = [program for program in order if program not in record.get(pair, {})]
+        if lacking:
+            todo.append((sources, pair, lacking))
+    if not todo:
+        return  # nothing is to be installed
     output = given.output.absolute()
     output.mkdir(parents=True, exist_ok=True)
     width, height = (int(side) for side in given.size.split("x"))
@@ -80,14 +92,7 @@ def measure(given: argparse.Namespace, record: dict[str, dict[str, Any]]) -> Non
     if not vgg.exists():
         write_weights(vgg)
     pythons = {"impasto": sys.executable, **{peer: environment(peer, output) for peer in given.peers}}
-    for number, line in enumerate(given.pairs.read_text().splitlines()):
-        sources = shlex.split(line)
-        pair = " × ".join(Path(source).stem for source in sources)
-        # In turns; who is first changes from pair to pair.
-        order = sorted(pythons, key=lambda name: (list(pythons).index(name) + number) % len(pythons))
-        lacking = [program for program in order if program not in record.get(pair, {})]
-        if not lacking:
-            continue
+    for sources, pair, lacking in todo:
         folder = output / pair.replace(" × ", "-")
         folder.mkdir(exist_ok=True)
         photo, painting = (folder / name for name in ("photo.png", "painting.png"))
