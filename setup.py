@@ -5,9 +5,9 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "impasto.native._native",
-            ["src/impasto/native/native.c"],
-            depends=[f"src/impasto/native/{part}.h" for part in ("level", "winograd", "thin", "pooling")],
+            "impasto.vgg.native._native",
+            ["src/impasto/vgg/native/native.c"],
+            depends=[f"src/impasto/vgg/native/{part}.h" for part in ("isa", "winograd", "small_channels", "pooling")],
             extra_compile_args=["-O3", "-std=gnu11"],
             extra_link_args=["-pthread"],
             optional=True,

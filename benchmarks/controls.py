@@ -14,7 +14,8 @@ import PIL.ImageDraw
 import PIL.ImageFilter
 
 import impasto
-from impasto import cli, images, sheets
+from impasto import cli, images
+from impasto.images import sheets
 
 SIDE = 256
 #: Name -> what varies on a sheet of PHOTO and PAINTING.

@@ -19,15 +19,15 @@ allocator.tame()
 import torch  # noqa: E402
 
 from benchmarks.subject import machine, median_seconds, now, subject  # noqa: E402
-from impasto import encoders  # noqa: E402
-from impasto.encoders import Encoder  # noqa: E402
-from impasto.objective import Content, Style  # noqa: E402
+from impasto.losses.objective import Content, Style  # noqa: E402
+from impasto.vgg import encoder as vgg  # noqa: E402
+from impasto.vgg.encoder import Encoder  # noqa: E402
 
 #: What is timed apart: name -> (where it is, its name there).
 PARTS: dict[str, list[tuple[Any, str]]] = {
-    "convolutions": [(encoders, "convolve"), (encoders, "convolve_back")],
-    "pooling": [(encoders, "pool"), (encoders, "pool_back")],
-    "rectifying, backward": [(encoders, "rectify_back")],
+    "convolutions": [(vgg, "convolve"), (vgg, "convolve_back")],
+    "pooling": [(vgg, "pool"), (vgg, "pool_back")],
+    "rectifying, backward": [(vgg, "rectify_back")],
     "statistics": [(Style, "sums"), (Style, "slope"), (Style, "pull")],
     "content": [(Content, "pull")],
 }

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import torch
 
-from impasto import images, video, weights
-from impasto import statistics as features
+from impasto import images, video
 from impasto.images import Picture
-from impasto.options import STYLE_LAYERS, VideoOptions
-from impasto.sheets import contact_sheet
+from impasto.images.sheets import contact_sheet
+from impasto.losses import statistics as features
+from impasto.settings.options import STYLE_LAYERS, VideoOptions
+from impasto.vgg import weights
 from impasto.video import clips, flow
 
 

@@ -10,7 +10,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from impasto import cli, images, sheets
+from impasto import cli, images
+from impasto.images import sheets
 
 
 def main() -> None:

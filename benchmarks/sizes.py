@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 
-from impasto import images, photos
+from impasto import images
 from impasto.images import Picture
+from impasto.inputs import photos
 
 CASES = ["1=4GB", "4=4GB", "16=4GB", "36=4GB", "100=8GB"]
 #: Run in the child: the command line, with a stopwatch around each evaluation.
@@ -25,8 +26,8 @@ CHILD = """
 import json, resource, sys, time
 from impasto import allocator, cli
 allocator.tame()
-from impasto import memory, steps
-from impasto.objective import Objective
+from impasto.optim import memory, steps
+from impasto.losses.objective import Objective
 seconds, plans = [], []
 evaluate, plan = Objective.value_and_grad, memory.plan
 def timed(self, canvas):

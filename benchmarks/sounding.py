@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from impasto import audio
-from impasto.audio import encoders, sounds
-from impasto.audio.encoders import BINS, HOP, WINDOW, Bank, Encoder, Layer
+from impasto.audio import encoder, sounds
+from impasto.audio.encoder import BINS, HOP, WINDOW, Bank, Encoder, Layer
 from impasto.audio.transfer import result_of
-from impasto.options import AudioOptions, SoundTextureOptions
 from impasto.plots import plot_spectrograms
+from impasto.settings.options import AudioOptions, SoundTextureOptions
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("style")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--encoders", nargs="*", default=list(encoders.ENCODERS))
+    parser.add_argument("--encoders", nargs="*", default=list(encoder.ENCODERS))
     parser.add_argument("--iterations", type=int, help="by default those of each operation")
     given = parser.parse_args()
     few = {} if given.iterations is None else {"iterations": given.iterations}

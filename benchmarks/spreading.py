@@ -29,7 +29,7 @@ import torch  # noqa: E402
 from impasto import cluster, images, iterate  # noqa: E402
 from impasto.batch import items, run  # noqa: E402
 from impasto.batch.pools import Processes  # noqa: E402
-from impasto.options import BatchOptions, StylizeOptions  # noqa: E402
+from impasto.settings.options import BatchOptions, StylizeOptions  # noqa: E402
 
 LOOPBACK = "127.0.0.2"
 

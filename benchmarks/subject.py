@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import torch
 
-from impasto import images, photos, styles, weights
-from impasto.objective import Objective
-from impasto.options import CONTENT_LAYERS, STYLE_LAYERS, StylizeOptions
-from impasto.regions import Region, Source
-from impasto.targets import content_terms, look_at, style_terms, weighed
+from impasto import images
+from impasto.images.regions import Region, Source
+from impasto.inputs import photos, styles
+from impasto.losses.objective import Objective
+from impasto.losses.targets import content_terms, look_at, style_terms, weighed
+from impasto.settings.options import CONTENT_LAYERS, STYLE_LAYERS, StylizeOptions
+from impasto.vgg import weights
 
 DEFAULTS = StylizeOptions()
 

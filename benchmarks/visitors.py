@@ -24,7 +24,8 @@ import psutil
 import requests
 from gradio_client import Client, handle_file
 
-from impasto import images, photos
+from impasto import images
+from impasto.inputs import photos
 
 PORTION = {"size": 256, "iterations": 10, "scales": 1}
 

@@ -7,7 +7,7 @@ import typer.main
 
 import impasto
 from impasto.cli import app
-from impasto.fields import GROUPS, default_of, fields_of, flag_of, text_of
+from impasto.settings.fields import GROUPS, default_of, fields_of, flag_of, text_of
 from impasto.presets import KINDS
 
 #: What Python has beyond `impasto` itself, room by room.
@@ -27,9 +27,9 @@ ROOMS = {
     ),
     "impasto.batch": ("items", "run", "Item", "Outcome"),
     "impasto.cluster": ("connect", "stylize", "iterate"),
-    "impasto.encoders": ("Encoder", "Layer", "layers"),
-    "impasto.statistics": ("Statistic", "Sums", "gram", "mean", "moments"),
-    "impasto.objective": ("Objective", "Content", "Style", "Nearest"),
+    "impasto.vgg.encoder": ("Encoder", "Layer", "layers"),
+    "impasto.losses.statistics": ("Statistic", "Sums", "gram", "mean", "moments"),
+    "impasto.losses.objective": ("Objective", "Content", "Style", "Nearest"),
 }
 
 

@@ -9,8 +9,9 @@ import skimage.data
 import torch
 from hypothesis import settings
 
-from impasto import images, weights
-from impasto.encoders import Encoder, random_encoder
+from impasto import images
+from impasto.vgg import weights
+from impasto.vgg.encoder import Encoder, random_encoder
 
 settings.register_profile("long", max_examples=20_000)
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from impasto.audio.encoders import Row
+from impasto.audio.encoder import Row
 from impasto.audio.sounds import Sound
 
 RATE = 8000

@@ -1,6 +1,6 @@
 /* Convolutions and pooling under AddressSanitizer and UndefinedBehaviorSanitizer: every buffer exactly as large as it must be, over
  * random shapes, paddings, masks and instruction sets, against the direct method in double precision. See ./sanitize. */
-#include "../src/impasto/native/native.c"
+#include "../src/impasto/vgg/native/native.c"
 
 #include <math.h>
 #include <stdio.h>

@@ -20,7 +20,7 @@ import torch
 
 import impasto
 from impasto import cli, images
-from impasto.options import StylizeOptions
+from impasto.settings.options import StylizeOptions
 
 PICTURE = "a picture"
 #: The table's cases run at the least size at which there is something to see.

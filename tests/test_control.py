@@ -9,11 +9,13 @@ import torch
 from torch.testing import assert_close
 
 import impasto
-from impasto import color, images, weights
-from impasto.inputs import identity
+from impasto import images
+from impasto.images import color
+from impasto.inputs.read import identity
+from impasto.inputs.styles import paint
+from impasto.losses.statistics import gram
 from impasto.presets import preset
-from impasto.statistics import gram
-from impasto.styles import paint
+from impasto.vgg import weights
 
 SMALL = {"size": 96, "iterations": 12}
 LEFT = np.zeros((64, 96), np.uint8)

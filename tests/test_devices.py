@@ -13,11 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import impasto
-from impasto import devices, fast, memory, transfer
-from impasto.checkpoints import Checkpoints
+from impasto import devices, fast
 from impasto.fast import training
 from impasto.fast.crops import Folder
-from impasto.options import (
+from impasto.operations import stylize
+from impasto.optim import memory
+from impasto.optim.checkpoints import Checkpoints
+from impasto.settings.options import (
     AudioOptions,
     FastOptions,
     ReconstructOptions,
@@ -211,8 +213,8 @@ def test_nothing_strays_from_the_device_that_was_chosen(elsewhere, photo, run, t
 
 @pytest.mark.parametrize("statistic", ["gram", "gaussian", "wasserstein", "nearest"])
 def test_nothing_strays_in_tiles(elsewhere, photo, statistic, monkeypatch):
-    divide = transfer.divide
-    monkeypatch.setattr(transfer, "divide", lambda *given: divide(*given[:-1], 2000))
+    divide = stylize.divide
+    monkeypatch.setattr(stylize, "divide", lambda *given: divide(*given[:-1], 2000))
     stylized(statistic=statistic)(photo)
 
 
@@ -232,8 +234,8 @@ def in_full_precision(monkeypatch):
 def judged(photo, where, window, **changes):
     """What an objective says of the photo: the losses by term, and the gradient, on the processor."""
     options, device = StylizeOptions(size=96, scales=1, **changes), torch.device(where)
-    scene = transfer.arrange(photo, ["mosaic"], options, device, {})
-    aims, (scale,) = transfer.aims_of(scene, options, device, {}, None, "photo")
+    scene = stylize.arrange(photo, ["mosaic"], options, device, {})
+    aims, (scale,) = stylize.aims_of(scene, options, device, {}, None, "photo")
     objective = aims.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
     found = objective.value_and_grad(scene.seen.to(device)[None])
     assert found.gradient.device.type == where

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from impasto import cli, images, schedule, weights
-from impasto.encoders import random_encoder
-from impasto.options import AudioOptions
+from impasto import cli, images
+from impasto.optim import schedule
+from impasto.settings.options import AudioOptions
+from impasto.vgg import weights
+from impasto.vgg.encoder import random_encoder
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -131,7 +133,7 @@ def small(monkeypatch, material, slim, tmp_path):
     monkeypatch.setattr(weights, "load", load)
     monkeypatch.setattr(images, "fit", lambda size, long_side: fit(size, min(long_side, 56)))
     monkeypatch.setattr(schedule, "plan", short)
-    monkeypatch.setattr("impasto.textures.schedule.plan", short)
+    monkeypatch.setattr("impasto.operations.texture.schedule.plan", short)
     monkeypatch.setattr("impasto.explain.units.STEPS", 2)
     work = tmp_path / "work"
     shutil.copytree(material, work)

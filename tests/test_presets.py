@@ -9,8 +9,8 @@ import pytest
 import impasto
 from impasto import presets, record
 from impasto.errors import PresetError
-from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
 from impasto.presets import PRESETS, options_of, preset
+from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
 
 
 def test_names():

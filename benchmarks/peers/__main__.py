@@ -30,8 +30,9 @@ import torch
 from benchmarks.peers import report
 from benchmarks.peers.judge import Judge
 from benchmarks.subject import machine
-from impasto import images, weights
+from impasto import images
 from impasto.files import draft_of
+from impasto.vgg import weights
 
 HERE = Path(__file__).parent
 #: Peer -> what pip installs for it.

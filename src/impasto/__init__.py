@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from impasto import fast
-    from impasto.checkpoints import Checkpoints
     from impasto.errors import (
         BudgetError,
         CheckpointError,
@@ -22,7 +21,14 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from impasto.images import Picture, read, write
-    from impasto.options import (
+    from impasto.operations.reconstruct import iterate_reconstruction, reconstruct
+    from impasto.operations.sheet import iterate_variations, sheet
+    from impasto.operations.stylize import iterate, stylize
+    from impasto.operations.texture import iterate_texture, texture
+    from impasto.optim.checkpoints import Checkpoints
+    from impasto.optim.steps import Step
+    from impasto.presets import PRESETS, preset
+    from impasto.settings.options import (
         BatchOptions,
         FastOptions,
         ReconstructOptions,
@@ -30,17 +36,11 @@ if TYPE_CHECKING:
         TextureOptions,
         TrainOptions,
     )
-    from impasto.presets import PRESETS, preset
-    from impasto.reconstructions import iterate_reconstruction, reconstruct
-    from impasto.steps import Step
-    from impasto.textures import iterate_texture, texture
-    from impasto.transfer import iterate, stylize
-    from impasto.variations import iterate_variations, sheet
 
 __version__ = "0.1.0"
 
-_ROOMS = {
-    "checkpoints": ("Checkpoints",),
+_MODULES = {
+    "optim.checkpoints": ("Checkpoints",),
     "errors": (
         "BudgetError",
         "CheckpointError",
@@ -52,7 +52,7 @@ _ROOMS = {
         "WeightsError",
     ),
     "images": ("Picture", "read", "write"),
-    "options": (
+    "settings.options": (
         "BatchOptions",
         "FastOptions",
         "ReconstructOptions",
@@ -61,11 +61,11 @@ _ROOMS = {
         "TrainOptions",
     ),
     "presets": ("PRESETS", "preset"),
-    "reconstructions": ("iterate_reconstruction", "reconstruct"),
-    "steps": ("Step",),
-    "textures": ("iterate_texture", "texture"),
-    "transfer": ("iterate", "stylize"),
-    "variations": ("iterate_variations", "sheet"),
+    "operations.reconstruct": ("iterate_reconstruction", "reconstruct"),
+    "optim.steps": ("Step",),
+    "operations.texture": ("iterate_texture", "texture"),
+    "operations.stylize": ("iterate", "stylize"),
+    "operations.sheet": ("iterate_variations", "sheet"),
 }
 
 __all__ = [
@@ -107,9 +107,9 @@ def __getattr__(name: str) -> object:
 
     if name == "fast":
         return import_module("impasto.fast")
-    for room, names in _ROOMS.items():
+    for module, names in _MODULES.items():
         if name in names:
-            return getattr(import_module(f"impasto.{room}"), name)
+            return getattr(import_module(f"impasto.{module}"), name)
     raise AttributeError(f"module 'impasto' has no attribute {name!r}")
 
 

@@ -12,9 +12,9 @@ import tomlkit
 import tomlkit.items
 
 from impasto.errors import PresetError
-from impasto.fields import GROUPS, default_of, fields_of, unknown
 from impasto.files import Named, check_writable, draft_of
-from impasto.options import (
+from impasto.settings.fields import GROUPS, default_of, fields_of, unknown
+from impasto.settings.options import (
     AudioOptions,
     BatchOptions,
     FastOptions,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import impasto
-from impasto.fields import to_arguments
-from impasto.options import Options
 from impasto.presets import KINDS
+from impasto.settings.fields import to_arguments
+from impasto.settings.options import Options
 
 
 def settings(

@@ -3,14 +3,14 @@
 import pytest
 from making_sounds import SMALL_ENCODERS, clicks, tune
 
-from impasto.audio import encoders
+from impasto.audio import encoder
 from impasto.audio.sounds import Sound
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     for name, rows in SMALL_ENCODERS.items():
-        monkeypatch.setitem(encoders.ENCODERS, name, rows)
+        monkeypatch.setitem(encoder.ENCODERS, name, rows)
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from impasto.audio.encoders import encoder
+from impasto.audio.encoder import encoder
 from impasto.audio.objective import Objective, canvas_of, chunks, samples_of
 from impasto.audio.transfer import SoundTask
-from impasto.options import AudioOptions
+from impasto.settings.options import AudioOptions
 
 SMALL = {"sample_rate": 8000, "iterations": 40}
 
@@ -22,8 +22,8 @@ def task(content, style, **changes) -> SoundTask:
 
 
 def whole(made: SoundTask, most: int) -> Objective:
-    from impasto.memory import Plan
-    from impasto.schedule import Scale
+    from impasto.optim.memory import Plan
+    from impasto.optim.schedule import Scale
 
     return made.objective_at(Scale(1, made.size[1], 1), Plan(most * 512, "lbfgs", 10, True, 0))
 

@@ -9,9 +9,9 @@ import torch
 from impasto import audio
 from impasto.audio.sounds import Sound
 from impasto.audio.transfer import _prepared, iterate, iterate_texture, result_of
-from impasto.checkpoints import Checkpoints
 from impasto.errors import BudgetError, SoundError
-from impasto.options import AudioOptions, SoundTextureOptions
+from impasto.optim.checkpoints import Checkpoints
+from impasto.settings.options import AudioOptions, SoundTextureOptions
 
 SMALL = {"sample_rate": 8000, "iterations": 40}
 

@@ -7,11 +7,13 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from impasto import images, options, transfer
+from impasto import images
 from impasto.batch import items, run
 from impasto.batch.run import shares
 from impasto.errors import PictureError
-from impasto.options import BatchOptions
+from impasto.operations import stylize
+from impasto.settings import options
+from impasto.settings.options import BatchOptions
 
 FEW = {"size": 48, "iterations": 2, "scales": 1, "workers": 1, "threads": 1}
 
@@ -74,7 +76,7 @@ def test_every_photo_in_every_style_and_a_bad_file_stops_nothing(folders):
 def test_a_result_is_what_stylize_makes_and_says_so(folders):
     batch(folders, InThisProcess())
     one = options.StylizeOptions(size=48, iterations=2, scales=1)
-    alone = transfer.stylize(folders / "photos/a.png", folders / "paintings/x.png", one)
+    alone = stylize.stylize(folders / "photos/a.png", folders / "paintings/x.png", one)
     images.write(folders / "alone.png", alone)
     made = images.read(folders / "out/a--x.png").rgb
     assert (made - images.read(folders / "alone.png").rgb).abs().max() == 0
@@ -91,7 +93,7 @@ def test_what_a_worker_remembers_changes_nothing(folders, color):
     one = options.StylizeOptions(size=48, iterations=2, scales=1, color=color)
     for name in ("a.png", "b.jpg"):
         for style in "xy":
-            alone = transfer.stylize(folders / "photos" / name, folders / f"paintings/{style}.png", one)
+            alone = stylize.stylize(folders / "photos" / name, folders / f"paintings/{style}.png", one)
             images.write(folders / "alone.png", alone)
             made = images.read(folders / f"out/{name[0]}--{style}.png").rgb
             assert (made - images.read(folders / "alone.png").rgb).abs().max() == 0

@@ -4,13 +4,13 @@ import pytest
 from making_sounds import SMALL_ENCODERS, clicks, tune
 
 from impasto import audio
-from impasto.audio import encoders, sounds
+from impasto.audio import encoder, sounds
 
 
 @pytest.fixture(autouse=True)
 def files(tmp_path, monkeypatch):
     for name, rows in SMALL_ENCODERS.items():
-        monkeypatch.setitem(encoders.ENCODERS, name, rows)
+        monkeypatch.setitem(encoder.ENCODERS, name, rows)
     monkeypatch.chdir(tmp_path)
     sounds.write(tmp_path / "tune.wav", tune())
     sounds.write(tmp_path / "clicks.flac", clicks())

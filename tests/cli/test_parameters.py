@@ -10,8 +10,8 @@ import typer
 
 from impasto import cli, record
 from impasto.cli import parameters
-from impasto.options import FastOptions, ReconstructOptions, StylizeOptions, TextureOptions
 from impasto.presets import PRESETS, preset
+from impasto.settings.options import FastOptions, ReconstructOptions, StylizeOptions, TextureOptions
 
 
 def survive(words, kind, command):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from impasto import files, images, transfer
+from impasto import files, images
 from impasto.cli import display
-from impasto.objective import Objective
+from impasto.losses.objective import Objective
+from impasto.operations import stylize
 
 SMALL = ["--size", "64", "--iterations", "3"]
 
@@ -122,7 +123,7 @@ def test_where_the_picture_cannot_be_written_after_all(run, picture, tmp_path, m
     """A folder that vanishes while it runs: the picture goes elsewhere, and replaces nothing there."""
     Path("there").mkdir()
     Path("out.png").write_text("mine")
-    real = transfer.iterate
+    real = stylize.iterate
 
     def vanishing(*arguments, **more):
         yield from real(*arguments, **more)
@@ -130,7 +131,7 @@ def test_where_the_picture_cannot_be_written_after_all(run, picture, tmp_path, m
         if gone == "permission":
             Path("there").write_text("a file now")
 
-    monkeypatch.setattr(transfer, "iterate", vanishing)
+    monkeypatch.setattr(stylize, "iterate", vanishing)
     code, out, err = run("stylize", picture, "mosaic", "-o", "there/out.png", *SMALL)
     assert code == 1
     assert "cannot write there/out.png" in err

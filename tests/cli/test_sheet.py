@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from impasto import images, variations
+from impasto import images
+from impasto.operations import sheet
 
 
 def test_sheet(run, picture):
@@ -42,7 +43,7 @@ def test_sheets_that_cannot_be(run, picture, arguments, message):
 
 @pytest.mark.parametrize("trouble", [KeyboardInterrupt, MemoryError("too large")])
 def test_what_of_a_sheet_is_done_is_drawn(run, picture, monkeypatch, trouble):
-    real = variations.iterate_variations
+    real = sheet.iterate_variations
 
     def troubled(*arguments):
         for variation in real(*arguments):
@@ -50,7 +51,7 @@ def test_what_of_a_sheet_is_done_is_drawn(run, picture, monkeypatch, trouble):
                 raise trouble
             yield variation
 
-    monkeypatch.setattr(variations, "iterate_variations", troubled)
+    monkeypatch.setattr(sheet, "iterate_variations", troubled)
     arguments = ["sheet", picture, "mosaic", "-o", "out.png", "--size", "48", "--iterations", "1"]
     code, _, err = run(*arguments, "--vary", "strength=0.5,1,2")
     if trouble is KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """`impasto weights`."""
 
-from impasto import weights
+from impasto.vgg import weights
 
 
 def test_weights(run):

@@ -12,7 +12,7 @@ from impasto import cluster as many
 from impasto import images, video
 from impasto.batch import items, run
 from impasto.cluster import clips
-from impasto.options import BatchOptions, VideoOptions
+from impasto.settings.options import BatchOptions, VideoOptions
 from impasto.video import clips as files
 
 FEW = BatchOptions(size=48, iterations=2, scales=1, threads=1, workers=1)

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from impasto.encoders import Encoder, random_encoder
+from impasto.vgg.encoder import Encoder, random_encoder
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from impasto import weights
 from impasto.explain import units
-from impasto.explain.fields import receptive_field
+from impasto.explain.receptive_field import receptive_field
+from impasto.vgg import weights
 
 
 class TestUnits:

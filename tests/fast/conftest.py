@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from impasto.encoders import random_encoder
 from impasto.fast.models import Model
 from impasto.fast.networks import Network, network
+from impasto.vgg.encoder import random_encoder
 
 
 def spoken_to(made: Network, seed: int = 3) -> Network:

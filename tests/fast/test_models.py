@@ -7,7 +7,7 @@ from impasto import fast, images
 from impasto.errors import WeightsError
 from impasto.fast import models
 from impasto.fast.models import Model
-from impasto.options import FastOptions
+from impasto.settings.options import FastOptions
 
 
 class TestModels:
@@ -79,9 +79,9 @@ class TestShipped:
         assert (rim - beside).abs() < 0.04
 
     def test_comes_nearer_to_the_painting(self, model, photo):
-        from impasto import weights
-        from impasto.fast.critic import LAYERS, Critic
-        from impasto.styles import paint as paint_style
+        from impasto.fast.perceptual import LAYERS, Critic
+        from impasto.inputs.styles import paint as paint_style
+        from impasto.vgg import weights
 
         critic = Critic(weights.load("vgg19", padding="replicate").up_to(LAYERS))
         given = images.read(photo).resized(128, 192)

@@ -87,7 +87,7 @@ class TestConvolution:
 
 
 def test_what_vgg_sees_is_not_trained():
-    from impasto.encoders import random_encoder
+    from impasto.vgg.encoder import random_encoder
 
     made = networks.network("vgg", random_encoder(((1, 64), (1, 128), (1, 256))).to("cpu", torch.float32))
     assert not any("encoder" in name for name in made.state_dict())

@@ -7,13 +7,15 @@ import PIL.Image
 import pytest
 import torch
 
-from impasto import fast, inputs, statistics
-from impasto.encoders import random_encoder
+from impasto import fast
 from impasto.errors import CheckpointError, PictureError
 from impasto.fast import crops, models, training
-from impasto.fast.critic import STYLE_LAYERS, Critic, total_variation
 from impasto.fast.crops import Folder
-from impasto.options import FastOptions, TrainOptions
+from impasto.fast.perceptual import STYLE_LAYERS, Critic, total_variation
+from impasto.inputs import read
+from impasto.losses import statistics
+from impasto.settings.options import FastOptions, TrainOptions
+from impasto.vgg.encoder import random_encoder
 
 CPU = torch.device("cpu")
 
@@ -34,7 +36,7 @@ def options(**changes) -> TrainOptions:
 def small_vgg(monkeypatch):
     """A seeded VGG with few channels but where the decoder reads, in the place of the real one."""
     encoder = random_encoder(((1, 64), (1, 128), (1, 256), (1, 8)), seed=2).to("cpu", torch.float32)
-    monkeypatch.setattr("impasto.weights.load", lambda *args, **kwargs: encoder)
+    monkeypatch.setattr("impasto.vgg.weights.load", lambda *args, **kwargs: encoder)
 
 
 def parameters(run: training.Run) -> torch.Tensor:
@@ -71,21 +73,21 @@ class TestCrops:
         PIL.Image.new("RGB", (50, 30), "red").save(tmp_path / "a.png")
         (tmp_path / "b.jpg").write_bytes(b"no picture")
         (tmp_path / "notes.txt").write_text("not looked at")
-        loaded = list(crops.load(inputs.files_in(tmp_path), 20, CPU))
+        loaded = list(crops.load(read.files_in(tmp_path), 20, CPU))
         assert [None if picture is None else tuple(picture.shape) for _, picture in loaded] == [(3, 20, 33), None]
         assert "left out" in caplog.text
 
     def test_no_pictures(self, tmp_path):
         with pytest.raises(PictureError, match="no pictures in"):
-            inputs.files_in(tmp_path)
+            read.files_in(tmp_path)
         with pytest.raises(PictureError, match="no such folder"):
-            inputs.files_in(tmp_path / "none")
+            read.files_in(tmp_path / "none")
 
 
 class TestCritic:
     @pytest.fixture
     def critic(self):
-        from impasto import weights
+        from impasto.vgg import weights
 
         return Critic(weights.load())
 

@@ -7,7 +7,7 @@ import torch
 
 from impasto import cli, images
 from impasto.errors import PictureError
-from impasto.options import FastOptions
+from impasto.settings.options import FastOptions
 from impasto.video import clips
 from impasto.video.live import Latest, frames_of, live
 

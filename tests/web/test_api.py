@@ -8,8 +8,8 @@ pytest.importorskip("gradio")
 from gradio_client import Client, handle_file
 
 from impasto import images
-from impasto.fields import fields_of, text_of
-from impasto.options import StylizeOptions
+from impasto.settings.fields import fields_of, text_of
+from impasto.settings.options import StylizeOptions
 
 pytestmark = WARNINGS
 

@@ -4,9 +4,9 @@ import pytest
 from serving import WARNINGS
 
 pytest.importorskip("gradio")
-from impasto.fields import fields_of
-from impasto.options import StylizeOptions
 from impasto.presets import PRESETS, options_of
+from impasto.settings.fields import fields_of
+from impasto.settings.options import StylizeOptions
 from impasto.web import form
 
 pytestmark = WARNINGS

@@ -14,7 +14,7 @@ from serving import QUICK, WARNINGS
 
 pytest.importorskip("gradio")
 from impasto import images, record
-from impasto.options import FastOptions, StylizeOptions
+from impasto.settings.options import FastOptions, StylizeOptions
 from impasto.web import visitors
 from impasto.web.jobs import Limits, Order, Result, Studio
 

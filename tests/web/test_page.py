@@ -11,8 +11,8 @@ from serving import WARNINGS
 
 pytest.importorskip("gradio")
 from impasto import images
-from impasto.fields import fields_of
-from impasto.options import StylizeOptions
+from impasto.settings.fields import fields_of
+from impasto.settings.options import StylizeOptions
 from impasto.web.page import masks_of
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

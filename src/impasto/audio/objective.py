@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from impasto.audio.encoders import HOP, WINDOW, Encoder
-from impasto.objective import Evaluation, Style
-from impasto.statistics import Sums
+from impasto.audio.encoder import HOP, WINDOW, Encoder
+from impasto.losses.objective import Evaluation, Style
+from impasto.losses.statistics import Sums
 
 #: The canvas that is optimised is 0.5 + samples / 2, so that its bounds are those of a sound that does not clip.
 GAIN = 0.5

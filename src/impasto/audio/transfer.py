@@ -14,23 +14,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto import memory
 from impasto.audio import sounds
-from impasto.audio.encoders import HOP, WINDOW, Encoder, encoder
+from impasto.audio.encoder import HOP, WINDOW, Encoder, encoder
 from impasto.audio.objective import Chunk, Objective, canvas_of, chunks, listen, samples_of
 from impasto.audio.sounds import Sound
-from impasto.checkpoints import Checkpoints, hashes
-from impasto.clock import Clock
-from impasto.descent import Here, descend
 from impasto.devices import choose_device
 from impasto.errors import BudgetError, SoundError
-from impasto.memory import Plan
-from impasto.objective import Style
-from impasto.options import AudioOptions, DescentOptions, SoundOptions, SoundTextureOptions
-from impasto.schedule import Scale
-from impasto.statistics import STATISTICS, Sums
-from impasto.steps import Step
-from impasto.targets import CONTENT_NORMS, STYLE_NORMS
+from impasto.losses.objective import Style
+from impasto.losses.statistics import STATISTICS, Sums
+from impasto.losses.targets import CONTENT_NORMS, STYLE_NORMS
+from impasto.optim import memory
+from impasto.optim.checkpoints import Checkpoints, hashes
+from impasto.optim.clock import Clock
+from impasto.optim.memory import Plan
+from impasto.optim.multiscale import Here, descend
+from impasto.optim.schedule import Scale
+from impasto.optim.steps import Step
+from impasto.settings.options import AudioOptions, DescentOptions, SoundOptions, SoundTextureOptions
 
 SoundLike = str | PathLike[str] | Sound
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from impasto import photos
 from impasto.errors import PictureError
-from impasto.inputs import SUFFIXES, files_in
+from impasto.inputs import photos
+from impasto.inputs.read import SUFFIXES, files_in
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def items(given: Sequence[str], styles: Sequence[str], suffix: str = ".png") -> 
     Raises:
         PictureError: a file or folder that is not there, or a folder without pictures.
     """
-    from impasto import styles as built_in
+    from impasto.inputs import styles as built_in
 
     contents = _labelled(_expanded(given, set(photos.PHOTOS)), deep=True)
     manners = _labelled(_expanded(styles, set(built_in.STYLES)), deep=False)

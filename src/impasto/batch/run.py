@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 
-from impasto import __version__, devices, images, memory, record, weights
+from impasto import __version__, devices, images, record
 from impasto.batch.items import Item
 from impasto.batch.manifest import Manifest
 from impasto.batch.pools import Pool, Processes
 from impasto.batch.worker import Job, Made, paint
 from impasto.errors import ImpastoError, PictureError
-from impasto.fast import painting
+from impasto.fast import stylizer
 from impasto.files import Named, check_space, draft_of
-from impasto.options import BatchOptions
+from impasto.optim import memory
+from impasto.settings.options import BatchOptions
+from impasto.vgg import weights
 
 #: How often a picture is begun whose workers are lost.
 TRIES = 3
@@ -286,7 +288,7 @@ def need(options: BatchOptions, long_side: int) -> int:
     """Bytes that a picture takes while it is painted."""
     pixels = long_side * long_side
     if options.fast:
-        return painting.taken(pixels)
+        return stylizer.taken(pixels)
     if options.memory is not None:
         return options.memory
     encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from impasto import devices, fast, images, memory, record
+from impasto import devices, fast, images, record
 from impasto.batch.pools import use_threads
-from impasto.checkpoints import Checkpoints
 from impasto.errors import CheckpointError
 from impasto.images import Picture
-from impasto.inputs import Memo, read_content
-from impasto.options import BatchOptions
-from impasto.steps import Step
-from impasto.transfer import iterate
+from impasto.inputs.read import Memo, read_content
+from impasto.operations.stylize import iterate
+from impasto.optim import memory
+from impasto.optim.checkpoints import Checkpoints
+from impasto.optim.steps import Step
+from impasto.settings.options import BatchOptions
 
 log = logging.getLogger(__name__)
 

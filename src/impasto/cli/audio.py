@@ -12,8 +12,8 @@ import typer
 from impasto.cli.display import set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.cli.render import Medium, Output, check, render
-from impasto.fields import default_of, fields_of, flag_of
-from impasto.options import AudioOptions, SoundTextureOptions, TextureOptions
+from impasto.settings.fields import default_of, fields_of, flag_of
+from impasto.settings.options import AudioOptions, SoundTextureOptions, TextureOptions
 
 #: What there is of an output's options only for pictures; the depth is an option of its own.
 FIXED = {"save_every": None, "bits": 16}

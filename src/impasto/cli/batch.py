@@ -11,7 +11,7 @@ import typer
 from impasto.cli.display import count_bar, duration, err, out, set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.cli.render import AS_JSON, BITS, CLUSTER, QUIET
-from impasto.options import BatchOptions
+from impasto.settings.options import BatchOptions
 
 if TYPE_CHECKING:
     from impasto.batch import Outcome

@@ -12,8 +12,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
-    from impasto.steps import Step
-    from impasto.variations import Variation
+    from impasto.operations.sheet import Variation
+    from impasto.optim.steps import Step
 
 #: Results go to standard output, everything else beside it.
 out = Console(highlight=False, soft_wrap=True)

@@ -104,7 +104,7 @@ def run(
     with _telling(quiet) as tell:
         import impasto
         from impasto import explain, images
-        from impasto.options import StylizeOptions
+        from impasto.settings.options import StylizeOptions
 
         if picture.suffix == ".checkpoint":
             _write(explain.checkpoint_report(picture), folder, quiet)

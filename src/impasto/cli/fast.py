@@ -10,7 +10,7 @@ from impasto.cli.display import set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.cli.render import Output, check, files_of, render
 from impasto.cli.stylize import Photo
-from impasto.options import FastOptions
+from impasto.settings.options import FastOptions
 
 Paintings = Annotated[
     list[str] | None,

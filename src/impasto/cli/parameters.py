@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from impasto.cli import render
-from impasto.fields import default_of, fields_of, flag_of, text_of
-from impasto.options import BatchOptions, Options, StylizeOptions
 from impasto.presets import PRESETS, options_of
+from impasto.settings.fields import default_of, fields_of, flag_of, text_of
+from impasto.settings.options import BatchOptions, Options, StylizeOptions
 
 Command = Callable[..., Any]
 

@@ -38,8 +38,9 @@ def styles(
 ) -> None:
     """List the built-in styles and draw a contact sheet of them."""
     set_up_logging(False)
-    from impasto import images, sheets
-    from impasto.styles import STYLES, paint
+    from impasto import images
+    from impasto.images import sheets
+    from impasto.inputs.styles import STYLES, paint
 
     images.check_output(output)
     for name, painter in STYLES.items():
@@ -75,7 +76,8 @@ def _show_installation() -> None:
     import torch
 
     import impasto
-    from impasto import devices, native, weights
+    from impasto import devices
+    from impasto.vgg import native, weights
 
     table = Table.grid(padding=(0, 2))
     table.add_row("impasto", impasto.__version__)

@@ -10,7 +10,7 @@ import typer
 from impasto import presets
 from impasto.cli.display import out, set_up_logging
 from impasto.cli.parameters import with_options
-from impasto.options import StylizeOptions
+from impasto.settings.options import StylizeOptions
 
 app = typer.Typer(help="Options in files: save them, show them.", no_args_is_help=True)
 

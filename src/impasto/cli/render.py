@@ -20,11 +20,11 @@ import typer
 
 from impasto.cli.display import StepBar, duration, err, out
 from impasto.errors import ImpastoError
-from impasto.options import Options
+from impasto.settings.options import Options
 
 if TYPE_CHECKING:
-    from impasto.checkpoints import Checkpoints
-    from impasto.steps import Step
+    from impasto.optim.checkpoints import Checkpoints
+    from impasto.optim.steps import Step
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Output:
     @property
     def checkpoints(self) -> Checkpoints | None:
         """Where the run is put away; None for nowhere."""
-        from impasto.checkpoints import Checkpoints
+        from impasto.optim.checkpoints import Checkpoints
 
         if not (self.checkpoint_every or self.resume):
             return None

@@ -11,10 +11,10 @@ from impasto.cli.display import StepBar, duration, err, out, set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.cli.render import OUTPUT, QUIET, Output, check, files_of
 from impasto.cli.stylize import Photo
-from impasto.options import StylizeOptions
+from impasto.settings.options import StylizeOptions
 
 if TYPE_CHECKING:
-    from impasto.variations import Variation
+    from impasto.operations.sheet import Variation
 
 
 def register(app: typer.Typer) -> None:
@@ -47,11 +47,12 @@ def sheet(
     Say: impasto sheet photo.jpg painting.jpg --vary strength=0.5,1,2 --vary statistic=gram,nearest
     """
     set_up_logging(quiet)
-    from impasto import images, record, variations
+    from impasto import images, record
+    from impasto.operations import sheet
 
     axes: dict[str, list[str]] = {}
     for text in vary:
-        name, values = variations.parse_axis(text)
+        name, values = sheet.parse_axis(text)
         if name in axes:
             raise ValueError(f"{name} is to vary twice; give all its values at once")
         axes[name] = values
@@ -67,7 +68,7 @@ def sheet(
     seconds = 0.0
     try:
         with StepBar(shown=not quiet).running() as bar:
-            for cell in variations.iterate_variations(content, styles, axes, options):
+            for cell in sheet.iterate_variations(content, styles, axes, options):
                 if cell.number not in done and done:
                     seconds += done[cell.number - 1].step.seconds
                 done[cell.number] = cell
@@ -81,7 +82,7 @@ def sheet(
             raise failure
         raise KeyboardInterrupt
     cells = [(cell.label, cell.step.picture) for cell in done.values()]
-    images.write(output, variations.lay_out(cells, axes), settings=settings)
+    images.write(output, sheet.lay_out(cells, axes), settings=settings)
     if failure is not None:
         raise failure
     if interrupted:

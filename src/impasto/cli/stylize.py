@@ -10,9 +10,9 @@ import typer
 from impasto.cli.display import set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.cli.render import CLUSTER, OUTPUT, QUIET, Output, check, files_of, render
-from impasto.options import ReconstructOptions, StylizeOptions, TextureOptions
-from impasto.photos import PHOTOS
+from impasto.inputs.photos import PHOTOS
 from impasto.presets import preset
+from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
 
 #: What files of sound are called.
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus")

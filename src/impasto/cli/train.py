@@ -15,7 +15,7 @@ from rich.table import Table
 
 from impasto.cli.display import duration, err, out, set_up_logging
 from impasto.cli.parameters import with_options
-from impasto.options import TrainOptions
+from impasto.settings.options import TrainOptions
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def train(
     from impasto import images
     from impasto.devices import choose_device
     from impasto.fast import training
-    from impasto.inputs import read_styles
+    from impasto.inputs.read import read_styles
 
     device = choose_device(options.device)
     shown = not (quiet or as_json)
@@ -107,7 +107,7 @@ def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool
     """A folder's pictures, with a bar."""
     from impasto.errors import PictureError
     from impasto.fast import crops
-    from impasto.inputs import files_in
+    from impasto.inputs.read import files_in
 
     files = files_in(folder)
     pairs = crops.load(files, 2 * options.crop, device)

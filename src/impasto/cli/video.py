@@ -14,7 +14,7 @@ from impasto.cli.display import count_bar, duration, err, out, set_up_logging
 from impasto.cli.fast import Paintings
 from impasto.cli.parameters import with_options
 from impasto.cli.render import CLUSTER
-from impasto.options import FastOptions, VideoOptions
+from impasto.settings.options import FastOptions, VideoOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def video(
     set_up_logging(quiet)
     from impasto import images
     from impasto import video as moving
-    from impasto.video.work import work_of
+    from impasto.video.finished import work_of
 
     if preview is not None:
         images.check_output(preview)

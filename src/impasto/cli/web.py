@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from impasto.cli.display import err, out, set_up_logging
-from impasto.fields import parse_bytes
+from impasto.settings.fields import parse_bytes
 
 #: Where `--auth` may be given instead, since everyone on a machine sees the arguments of its programs.
 AUTH = "IMPASTO_WEB_AUTH"

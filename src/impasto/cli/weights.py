@@ -10,7 +10,7 @@ from impasto.cli.display import byte_bar, out, set_up_logging
 from impasto.errors import WeightsError
 
 if TYPE_CHECKING:
-    from impasto.weights import Source
+    from impasto.vgg.weights import Source
 
 group = typer.Typer(no_args_is_help=True, help="The weights of the networks that see.")
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 @group.command("list")
 def list_() -> None:
     """List the catalogue: what each is, where from, its licence, and whether it is here."""
-    from impasto import weights
+    from impasto.vgg import weights
 
     for source in weights.CATALOGUE.values():
         path = weights.locate(source)
@@ -44,7 +44,7 @@ def list_() -> None:
 def fetch(name: Annotated[str, typer.Argument(help="A name of 'impasto weights list'.")]) -> None:
     """Download weights into the cache, resuming where an earlier try broke off, and verify them."""
     set_up_logging(False)
-    from impasto import weights
+    from impasto.vgg import weights
 
     source = _source(name)
     with byte_bar(source.name) as progress:
@@ -59,7 +59,7 @@ def verify(
     name: Annotated[str | None, typer.Argument(help="A name of 'impasto weights list'; all that are here.")] = None,
 ) -> None:
     """Compare the weights that are here with their published hashes."""
-    from impasto import weights
+    from impasto.vgg import weights
 
     for source in [_source(name)] if name else weights.CATALOGUE.values():
         path = weights.locate(source)
@@ -71,7 +71,7 @@ def verify(
 
 
 def _source(name: str) -> Source:
-    from impasto import weights
+    from impasto.vgg import weights
 
     if name not in weights.CATALOGUE:
         raise ValueError(f"unknown weights {name!r}; choose from {', '.join(weights.CATALOGUE)}")

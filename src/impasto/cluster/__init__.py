@@ -8,6 +8,6 @@ if find_spec("ray") is None:
     raise ExtraError("a cluster needs Ray, which is not installed: pip install 'impasto[cluster]'")
 
 from impasto.cluster.connection import Workers, connect, disconnect
-from impasto.cluster.giant import iterate, stylize
+from impasto.cluster.sharded import iterate, stylize
 
 __all__ = ["ClusterError", "Workers", "connect", "disconnect", "iterate", "stylize"]

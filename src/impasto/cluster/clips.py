@@ -17,13 +17,13 @@ from impasto.cluster.connection import Workers, connect
 from impasto.errors import ClusterError
 from impasto.files import Named
 from impasto.images import Picture
-from impasto.inputs import read_styles
-from impasto.options import VideoOptions
+from impasto.inputs.read import read_styles
+from impasto.settings.options import VideoOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
-from impasto.video.painters import painter_of
-from impasto.video.painting import Clock, Shot, Way, prepared
-from impasto.video.work import Work, finishing
+from impasto.video.finished import Work, finishing
+from impasto.video.frames import painter_of
+from impasto.video.stylizer import Clock, Shot, Way, prepared
 
 #: Frames of a stretch of a scene that is longer, and how many of them are painted by both sides of a joint.
 STRETCH, OVERLAP = 60, 8

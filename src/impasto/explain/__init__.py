@@ -2,9 +2,9 @@
 
 from impasto.explain.comparison import statistics_report
 from impasto.explain.depth import representations
-from impasto.explain.fields import receptive_field
 from impasto.explain.grams import gram_report
 from impasto.explain.patches import unit_report
+from impasto.explain.receptive_field import receptive_field
 from impasto.explain.report import Report
 from impasto.explain.runs import checkpoint_report, run_report
 

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 import impasto
-from impasto import images, inputs, statistics, weights
-from impasto.encoders import Encoder
+from impasto import images
 from impasto.explain import figures
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.images import PictureLike
-from impasto.inputs import read_styles
-from impasto.options import STYLE_LAYERS, StylizeOptions
-from impasto.statistics import STATISTICS, StatisticName
+from impasto.inputs import read
+from impasto.inputs.read import read_styles
+from impasto.losses import statistics
+from impasto.losses.statistics import STATISTICS, StatisticName
+from impasto.settings.options import STYLE_LAYERS, StylizeOptions
+from impasto.vgg import weights
+from impasto.vgg.encoder import Encoder
 
 
 def statistics_report(
@@ -25,7 +28,7 @@ def statistics_report(
     names: tuple[StatisticName, ...] = ("gram", "mean", "moments", "gaussian", "wasserstein")
     base = StylizeOptions(size=size, iterations=iterations)
     pictures: list[tuple[str, Tensor]] = []
-    memo: inputs.Memo = {}
+    memo: read.Memo = {}
     for number, name in enumerate(names):
         tell(number, len(names), name)
         chosen = dataclasses.replace(base, statistic=name)

@@ -11,8 +11,8 @@ from impasto import images
 from impasto.explain import figures
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.images import PictureLike
-from impasto.inputs import read_content, read_styles
-from impasto.options import STYLE_LAYERS, ReconstructOptions, TextureOptions
+from impasto.inputs.read import read_content, read_styles
+from impasto.settings.options import STYLE_LAYERS, ReconstructOptions, TextureOptions
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
 

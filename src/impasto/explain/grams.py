@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impasto import images, statistics, weights
-from impasto.encoders import Encoder
+from impasto import images
 from impasto.errors import ExtraError
 from impasto.explain import figures, units
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.explain.units import Place
 from impasto.files import Named
 from impasto.images import Picture, PictureLike
-from impasto.inputs import files_in, read_styles
-from impasto.options import STYLE_LAYERS
+from impasto.inputs.read import files_in, read_styles
+from impasto.losses import statistics
+from impasto.settings.options import STYLE_LAYERS
+from impasto.vgg import weights
+from impasto.vgg.encoder import Encoder
 
 
 def gram_report(

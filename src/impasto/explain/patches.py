@@ -7,14 +7,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from impasto import weights
-from impasto.encoders import Encoder
 from impasto.errors import PictureError
 from impasto.explain import figures, units
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.explain.units import Place
 from impasto.files import Named
-from impasto.inputs import files_in
+from impasto.inputs.read import files_in
+from impasto.vgg import weights
+from impasto.vgg.encoder import Encoder
 
 
 def unit_report(

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from impasto import checkpoints, images
-from impasto.checkpoints import Row
+from impasto import images
 from impasto.explain import figures
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.files import Named
-from impasto.steps import Step
+from impasto.optim import checkpoints
+from impasto.optim.checkpoints import Row
+from impasto.optim.steps import Step
 
 
 def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = quiet) -> Report:

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import images
-from impasto.encoders import Encoder
 from impasto.errors import PictureError
-from impasto.explain.fields import receptive_field
+from impasto.explain.receptive_field import receptive_field
+from impasto.vgg.encoder import Encoder
 
 log = logging.getLogger(__name__)
 

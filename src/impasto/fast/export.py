@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto import images, photos
+from impasto import images
 from impasto.errors import ExtraError
 from impasto.fast.models import Model
 from impasto.files import check_writable, draft_of
+from impasto.inputs import photos
 
 #: Height and width of the photo and of the painting that a graph is tried with.
 TRIALS = (((96, 144), (120, 88)), ((131, 77), (64, 64)), ((256, 320), (192, 256)))

@@ -13,11 +13,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from impasto import weights
 from impasto.errors import WeightsError
-from impasto.fast.exchange import Fit
 from impasto.fast.networks import Code, Kind, Network, network
+from impasto.fast.transform import Fit
 from impasto.files import Named, draft_of
+from impasto.vgg import weights
 
 #: Of the layout of the file.
 FORMAT = "1"

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto import encoders, tiling
-from impasto.encoders import Encoder, Kernel, kernel
-from impasto.fast.exchange import Exchange, Fit, Sums, sums, transport
+from impasto.fast.transform import Exchange, Fit, Sums, sums, transport
+from impasto.vgg import encoder as vgg
+from impasto.vgg import tiling
+from impasto.vgg.encoder import Encoder, Kernel, kernel
 
 Kind = Literal["vgg", "compact"]
 
@@ -80,7 +81,7 @@ class Convolution(nn.Module):
         """`(b, inputs, h, w)` to `(b, outputs, h / stride, w / stride)`."""
         plain = self.stride == 1 and len(vector) == 1 and x.dtype == self.weight.dtype
         if plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return encoders.convolve(x, self.spoken(vector), "replicate", self.rectify)
+            return vgg.convolve(x, self.spoken(vector), "replicate", self.rectify)
         scale, shift = self.film(vector)[..., None, None].to(x).chunk(2, 1)
         y = F.conv2d(pad(x), self.weight.to(x), self.bias.to(x), self.stride) * (1 + scale) + shift
         return y.relu() if self.rectify else y

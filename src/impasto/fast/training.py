@@ -26,18 +26,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto import images, weights
+from impasto import images
 from impasto.errors import CheckpointError
-from impasto.fast import critic, models
-from impasto.fast.critic import LAYERS, Critic
+from impasto.fast import models, perceptual
 from impasto.fast.crops import Folder, batch, recolored
-from impasto.fast.exchange import Fit
 from impasto.fast.models import Model
 from impasto.fast.networks import Code, Network, VggNetwork
+from impasto.fast.perceptual import LAYERS, Critic
+from impasto.fast.transform import Fit
 from impasto.files import draft_of
 from impasto.images import Picture
-from impasto.options import Precision, TrainOptions
-from impasto.sheets import contact_sheet
+from impasto.images.sheets import contact_sheet
+from impasto.settings.options import Precision, TrainOptions
+from impasto.vgg import weights
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ class Run:
             "style": self.critic.gram_loss(style, target),
             "moments": self.critic.moments_loss(style, target),
             "identity": ((shown - photos).abs().mean((1, 2, 3)) * own).mean(),
-            "total_variation": critic.total_variation(shown),
+            "total_variation": perceptual.total_variation(shown),
             "range": (painted - painted.clamp(0, 1)).square().mean(),
         }
         if options.steady_weight and part >= 1 - LAST:

@@ -9,6 +9,6 @@ except ModuleNotFoundError as error:
     raise ExtraError(f"clips need {error.name}, which is not installed: pip install 'impasto[video]'") from None
 
 from impasto.video.clips import Clip, open_clip
-from impasto.video.painting import Shot, iterate
+from impasto.video.stylizer import Shot, iterate
 
 __all__ = ["Clip", "Shot", "iterate", "open_clip"]

@@ -23,7 +23,7 @@ from torch import Tensor
 from impasto import images
 from impasto.errors import PictureError
 from impasto.files import Named, check_writable, draft_of
-from impasto.inputs import SUFFIXES
+from impasto.inputs.read import SUFFIXES
 
 log = logging.getLogger(__name__)
 

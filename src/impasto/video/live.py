@@ -20,11 +20,11 @@ from torch import Tensor
 from impasto import images
 from impasto.devices import choose_device
 from impasto.errors import PictureError
-from impasto.fast.painting import Painter, loaded, styles_for
+from impasto.fast.stylizer import Painter, loaded, styles_for
 from impasto.images import Picture, PictureLike
-from impasto.inputs import Memo
-from impasto.options import FastOptions
-from impasto.scene import arrange
+from impasto.inputs.prepare import arrange
+from impasto.inputs.read import Memo
+from impasto.settings.options import FastOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
 

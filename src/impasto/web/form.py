@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from impasto.fields import GROUPS, default_of, fields_of, text_of, typed
-from impasto.options import StylizeOptions
+from impasto.settings.fields import GROUPS, default_of, fields_of, text_of, typed
+from impasto.settings.options import StylizeOptions
 from impasto.web.jobs import MOST, check_most
 
 #: Fields that the server decides on.

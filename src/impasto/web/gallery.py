@@ -6,9 +6,10 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from impasto import images, styles
+from impasto import images
 from impasto.errors import ImpastoError
-from impasto.inputs import SUFFIXES
+from impasto.inputs import styles
+from impasto.inputs.read import SUFFIXES
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,12 @@ from typing import Any, get_args
 import numpy as np
 
 import impasto
-from impasto import fast, images, record, weights
+from impasto import fast, images, record
 from impasto.errors import ImpastoError
-from impasto.inputs import Memo
-from impasto.options import FastOptions, Init, StylizeOptions
-from impasto.steps import Step
+from impasto.inputs.read import Memo
+from impasto.optim.steps import Step
+from impasto.settings.options import FastOptions, Init, StylizeOptions
+from impasto.vgg import weights
 from impasto.web.visitors import LEAVING, Visitor
 
 #: Seconds between two previews.

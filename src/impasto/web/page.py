@@ -12,10 +12,10 @@ import numpy as np
 
 from impasto import plots
 from impasto.errors import ImpastoError
-from impasto.fields import unknown
-from impasto.options import FastOptions, StylizeOptions
 from impasto.presets import PRESETS, options_of
-from impasto.web import form, sight
+from impasto.settings.fields import unknown
+from impasto.settings.options import FastOptions, StylizeOptions
+from impasto.web import explanations, form
 from impasto.web.components import mask_editor, status_of, upload
 from impasto.web.gallery import Style
 from impasto.web.jobs import STARTS, Limits, Order, Progress, Result, Studio, ready_weights
@@ -151,7 +151,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                     with gr.Accordion("How the loss falls", open=False):
                         losses = gr.Plot(show_label=False, elem_id="losses")
             with gr.Tab("See what the network sees"):
-                see = sight.build(by_name)
+                see = explanations.build(by_name)
 
         def paint(given: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
             visitor, key = visitor_of(request), str(request.session_hash)
@@ -260,7 +260,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
         # In the browser: the photo is there already.
         show_photo = "(photo) => photo ? ({background: photo, layers: [], composite: null}) : null"
         photo.change(None, photo, drawn, js=show_photo, **private)
-        sight.connect(see, studio, visitor_of, stops)
+        explanations.connect(see, studio, visitor_of, stops)
         _program(page, by_name, studio, visitor_of, limits)
     return page
 

@@ -1,0 +1,31 @@
+"""Pictures: files in and out, colours, regions of them, sheets of several."""
+
+from impasto.images.picture import (
+    FORMATS,
+    Picture,
+    PictureLike,
+    check_output,
+    check_space,
+    fit,
+    fit_area,
+    read,
+    read_settings,
+    resize,
+    size_of,
+    write,
+)
+
+__all__ = [
+    "FORMATS",
+    "Picture",
+    "PictureLike",
+    "check_output",
+    "check_space",
+    "fit",
+    "fit_area",
+    "read",
+    "read_settings",
+    "resize",
+    "size_of",
+    "write",
+]

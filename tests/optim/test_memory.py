@@ -1,0 +1,260 @@
+"""Plans of memory: what is predicted, what is chosen, and what happens when it was not enough."""
+
+import dataclasses
+import logging
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import impasto
+from impasto.errors import BudgetError
+from impasto.losses import nearest, objective
+from impasto.losses.objective import Objective
+from impasto.operations import stylize
+from impasto.optim import memory, multiscale
+from impasto.presets import preset
+from impasto.settings.fields import format_bytes, parse_bytes
+from impasto.settings.options import StylizeOptions
+from impasto.vgg import tiling, weights
+from impasto.vgg.encoder import random_encoder
+
+HALF = np.zeros((64, 96), np.uint8)
+HALF[:, :48] = 255
+STYLE = [f"relu{block}_1" for block in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return weights.load("vgg19", padding="replicate").up_to([*STYLE, "relu4_2"])
+
+
+def plan(encoder, size, budget, method="lbfgs", history=10):
+    return memory.plan(encoder, size, (["relu4_2"], STYLE), method, history, budget)
+
+
+def test_what_fits_is_computed_whole(encoder):
+    chosen = plan(encoder, (384, 512), 2 * 10**9)
+    assert (chosen.window, chosen.method, chosen.history) == (384 * 512, "lbfgs", 10)
+    pictures = 24 * 12  # bytes per pixel of what L-BFGS holds
+    assert 1000 < (chosen.bytes - memory.WORKSPACE) / (384 * 512) - pictures < 1300
+
+
+class Living(TorchDispatchMode):
+    """Counts the bytes of all tensors that are there at once, of those made since."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self._known = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if torch.is_tensor(leaf)}
+        found = function(*args, **kwargs)
+        for leaf in tree_leaves(found):
+            storage = leaf.untyped_storage() if torch.is_tensor(leaf) else None
+            if storage is not None and storage._cdata not in {*given, *self._known}:
+                self._note(storage._cdata, storage)
+        return found
+
+    def _note(self, key, storage):
+        size = storage.nbytes()
+
+        def gone(_):
+            del self._known[key]
+            self.now -= size
+
+        self._known[key] = weakref.ref(storage, gone)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+@pytest.mark.parametrize("window", [10**9, 40_000], ids=["whole", "tiles"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"statistic": name} for name in ("gram", "moments", "wasserstein", "nearest")),
+        {"content_mask": {"1": HALF}},
+        {"style_layers": "conv1_1,conv2_1"},
+        {"content_layers": "relu1_2"},
+        {"padding": "zeros", "pooling": "average"},
+    ],
+    ids=["gram", "moments", "wasserstein", "nearest", "masks", "conv1_1", "relu1_2", "zeros, average"],
+)
+def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, window):
+    """What they take per pixel of a window, counted; what they take whatever its size is made small."""
+    seen = random_encoder(((2, 64), (2, 64), (1, 64)), seed=1).to("cpu")
+    monkeypatch.setattr(
+        weights, "load", lambda name, pooling, padding, _: replace(seen, pooling=pooling, padding=padding)
+    )
+    monkeypatch.setattr(objective, "STRIP", 1 << 16)
+    monkeypatch.setattr(nearest, "ROWS", 64)
+    layers = {"content_layers": "relu2_2", "style_layers": "relu1_1,relu2_1,relu3_1"} | changes
+    options, device = StylizeOptions(size=384, scales=1, **layers), torch.device("cpu")
+    scene = stylize.arrange(photo, ["mosaic"], options, device, {})
+    aims, (scale,) = stylize.aims_of(scene, options, device, {}, None, "photo")
+    judge = aims.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
+    largest = max((tile.pixels for tile in judge.tiles), default=scale.pixels)
+    canvas = scene.seen[None].clone()
+    for _ in range(2):  # the first finds out how large a room must be
+        with Living() as living:
+            judge.value_and_grad(canvas)
+        beside = living.peak - memory.PICTURE * scale.pixels  # the gradient of the whole picture
+        rate = memory.per_pixel(aims.encoder, {*options.content_layers, *options.layers_of_style})
+        assert beside < rate * largest + (6 << 20)
+        assert beside > 0.6 * rate * largest
+
+
+def test_what_is_kept_beside_is_planned(photo):
+    """Masks at every layer, and for the nearest neighbours all features of the paintings."""
+    here, seen = torch.device("cpu"), weights.load("vgg19").up_to(["relu5_1"])
+
+    def beside(count=1, **changes):
+        options = StylizeOptions(size=96, **changes)
+        return stylize.extra(stylize.arrange(photo, [photo] * count, options, here, {}), options, seen)
+
+    assert beside() == 0
+    assert beside(content_mask={"1": HALF}) == 2 * 10 + 2 * 12  # the rest of the photo is kept
+    one = beside(statistic="nearest")
+    assert one == pytest.approx(4 * (128 / 4 + 256 / 16 + 512 / 64 + 512 / 256), rel=0.02)
+    assert beside(2, statistic="nearest") == pytest.approx(2 * one, rel=0.02)
+    assert beside(statistic="nearest", style_scale=(0.5,)) == pytest.approx(one / 4, rel=0.02)
+
+
+@pytest.mark.parametrize("megapixels", [4, 36])
+@pytest.mark.parametrize("budget", [10**9, 4 * 10**9, 16 * 10**9])
+def test_plans_stay_within_the_budget(encoder, megapixels, budget):
+    size = (1000 * megapixels // 2, 2000)
+    if budget < 80 * megapixels * 10**6:
+        with pytest.raises(BudgetError, match=rf"{size[1]}×{size[0]} px need .* --memory"):
+            plan(encoder, size, budget)
+        return
+    chosen = plan(encoder, size, budget)
+    assert chosen.bytes <= budget
+    tiles = tiling.divide(encoder, [*STYLE, "relu4_2"], *size, chosen.window) or (tiling.whole(*size),)
+    assert max(tile.pixels for tile in tiles) <= chosen.window
+    assert sum(tile.pixels for tile in tiles) <= 3 * size[0] * size[1]
+
+
+def test_less_is_remembered_before_windows_become_tiny(encoder):
+    size = (5000, 7200)
+    histories = [plan(encoder, size, budget * 10**9).history for budget in (20, 12, 8, 6)]
+    assert histories[0] == 10
+    assert histories == sorted(histories, reverse=True)
+    assert plan(encoder, size, 3 * 10**9).method == "adam"
+
+
+def test_more_memory_never_means_smaller_windows(encoder):
+    found = [plan(encoder, (2000, 3000), budget * 10**8, "adam") for budget in range(9, 40, 3)]
+    assert [chosen.window for chosen in found] == sorted(chosen.window for chosen in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("2GB", 2 * 10**9), ("500 MB", 5 * 10**8), ("1.5GiB", 3 * 2**29), ("4g", 4 * 10**9), (7, 7), (None, None)],
+)
+def test_amounts(text, amount):
+    assert parse_bytes(text) == amount
+    assert amount is None or parse_bytes(format_bytes(amount)) == amount
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "lots", "infGB", "nanMB", True, 0, -5, 1.5])
+def test_what_is_no_amount(text):
+    with pytest.raises(ValueError, match="memory"):
+        StylizeOptions(memory=text)
+
+
+def test_a_picture_in_parts_is_the_picture(photo, monkeypatch):
+    """The same steps, but for rounding, with windows a tenth of the picture."""
+    pictures, seen = [], []
+    real = memory.plan
+    for part in (1, 10):
+
+        def planned(*arguments, part=part):
+            chosen = real(*arguments)
+            seen.append(chosen)
+            return dataclasses.replace(chosen, window=chosen.window // part)
+
+        monkeypatch.setattr(memory, "plan", planned)
+        options = preset(size=160, iterations=3, scales=1)
+        pictures.append([step.image for step in impasto.iterate(photo, "swirls", options)])
+    for whole, parts in zip(*pictures, strict=True):
+        assert (whole - parts).abs().max() < 2e-3
+
+
+def test_too_little_is_said_before_the_first_step(photo):
+    with pytest.raises(BudgetError, match=r"96×64 px, which need .* give more with --memory"):
+        impasto.iterate(photo, "swirls", preset(size=96, memory="1MB"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …"),
+    ],
+)
+def test_out_of_memory_in_spite_of_the_plan(photo, monkeypatch, caplog, error):
+    """From the third evaluation on, whatever sees more than a third of the picture fails."""
+    real, calls = Objective.value_and_grad, []
+
+    def short(self, canvas):
+        calls.append(len(self.tiles))
+        largest = max((tile.pixels for tile in self.tiles), default=canvas.shape[-1] * canvas.shape[-2])
+        if len(calls) > 2 and largest > 12_000:
+            raise error
+        return real(self, canvas)
+
+    monkeypatch.setattr(Objective, "value_and_grad", short)
+    monkeypatch.setattr(multiscale, "LEAST_WINDOW", 1000)
+    options = preset(size=150, iterations=4, scales=1, style_layers="relu1_1,relu2_1", content_layers="relu2_2")
+    with caplog.at_level(logging.WARNING):
+        found = list(impasto.iterate(photo, "swirls", options))
+    assert found[-1].loss < found[0].loss
+    assert "out of memory at 150×100 px: going on in parts" in caplog.text
+    assert calls[-1] > 1
+
+
+def test_out_of_memory_for_good(photo, monkeypatch):
+    def never(self, canvas):
+        raise MemoryError
+
+    monkeypatch.setattr(Objective, "value_and_grad", never)
+    monkeypatch.setattr(multiscale, "LEAST_WINDOW", 1000)
+    with pytest.raises(BudgetError, match="out of memory at 150×100 px, even in parts"):
+        list(impasto.iterate(photo, "swirls", preset(size=150, scales=1)))
+
+
+def test_other_errors_are_not_taken_for_it(photo, monkeypatch):
+    def wrong(self, canvas):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Objective, "value_and_grad", wrong)
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(impasto.iterate(photo, "swirls", preset(size=64)))
+
+
+def test_large_paintings_are_read_in_parts(photo, monkeypatch):
+    """A painting four times as large as the picture never is a window of its own."""
+    from impasto.vgg.encoder import Encoder
+
+    largest = [0]
+    real = Encoder.walk
+
+    def measured(self, image, taps, *room):
+        largest[0] = max(largest[0], image.shape[-1] * image.shape[-2])
+        return real(self, image, taps, *room)
+
+    monkeypatch.setattr(Encoder, "walk", measured)
+    painting = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    options = preset(
+        size=300, scales=1, iterations=1, style_scale=2, style_layers="relu1_1", content_layers="relu1_2"
+    )
+    list(impasto.iterate(photo, painting, options))
+    assert largest[0] <= 2 * 300 * 200

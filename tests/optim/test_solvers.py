@@ -1,0 +1,153 @@
+"""The optimisers on functions whose minimum is known, and when numbers go wrong."""
+
+import gc
+import itertools
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from impasto.losses.objective import Evaluation
+from impasto.optim.solvers import HELD, METHODS, PATIENCE, State, adam, is_finite, lbfgs
+
+
+def quadratic(scale=1.0, condition=1e3):
+    """A bowl with its minimum inside the box, axes of very different steepness."""
+    curvature = scale * torch.logspace(0, torch.log10(torch.tensor(condition)).item(), 48).view(1, 3, 4, 4)
+    target = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 0.8 + 0.1
+
+    def objective(image):
+        error = image - target
+        loss = (curvature * error.square()).sum() / 2
+        return Evaluation(loss.item(), {"bowl": loss.item()}, curvature * error)
+
+    return objective, target
+
+
+START = torch.full((1, 3, 4, 4), 0.5)
+
+
+def last(points, evaluations):
+    for point in points:
+        if point.evaluations >= evaluations:
+            break
+    return point
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
+def test_lbfgs_finds_the_minimum_at_any_scale(scale):
+    objective, target = quadratic(scale)
+    point = last(lbfgs(objective, State(START)), 200)
+    assert_close(point.image, target, rtol=0, atol=1e-3)
+
+
+def test_lbfgs_never_rises():
+    objective, _ = quadratic()
+    losses = [p.evaluation.loss for p in itertools.islice(lbfgs(objective, State(START)), 60)]
+    assert all(after < before for before, after in itertools.pairwise(losses))
+
+
+def test_adam_finds_the_minimum():
+    objective, target = quadratic(condition=10)
+    assert_close(last(adam(objective, State(START), rate=0.01), 600).image, target, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_bounds_hold_and_the_rest_still_arrives(method):
+    """A minimum outside the box: the pixels that want out stop at the bound, the others do not notice."""
+    target = torch.linspace(-0.5, 1.5, 48).view(1, 3, 4, 4)
+
+    def objective(image):
+        return Evaluation((image - target).square().sum().item(), {}, 2 * (image - target))
+
+    point = last(METHODS[method](objective, State(START), 10, 0.02), 300)
+    assert_close(point.image, target.clamp(0, 1), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_one_bad_evaluation_is_survived(method, poison):
+    objective, target = quadratic(condition=10)
+    calls = itertools.count()
+
+    def poisoned(image):
+        evaluation = objective(image)
+        if next(calls) == 7:
+            return Evaluation(poison, {"bowl": poison}, evaluation.gradient * poison)
+        return evaluation
+
+    points = list(
+        itertools.takewhile(lambda p: p.evaluations < 400, METHODS[method](poisoned, State(START), 10, 0.01))
+    )
+    assert all(is_finite(point.evaluation) for point in points)
+    assert_close(points[-1].image, target, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_when_nothing_is_finite_any_more_the_best_is_kept_and_said(method):
+    objective, _ = quadratic()
+
+    def cliff(image):
+        good = objective(image)
+        return good if calls_left() else Evaluation(float("nan"), {}, good.gradient)
+
+    counter = itertools.count()
+
+    def calls_left():
+        return next(counter) < 6
+
+    points = list(METHODS[method](cliff, State(START), 10, 0.01))
+    assert points[-1].note
+    assert is_finite(points[-1].evaluation)
+    assert points[-1].evaluation.loss == min(point.evaluation.loss for point in points)
+    assert points[-1].evaluations <= 6 + 2 * PATIENCE
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_bad_start_is_said(method):
+    points = list(METHODS[method](lambda x: Evaluation(float("nan"), {}, x), State(START), 10, 0.02))
+    assert [bool(point.note) for point in points] == [True]
+
+
+def test_lbfgs_ends_at_a_minimum():
+    objective, target = quadratic()
+    points = list(lbfgs(objective, State(target)))
+    assert points[-1].note == "no step lowers the loss any more"
+    assert len(points) <= 3
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_the_start_is_left_alone_and_nothing_is_shared(method):
+    objective, _ = quadratic()
+    start = START.clone()
+    points = list(itertools.islice(METHODS[method](objective, State(start), 10, 0.02), 5))
+    assert_close(start, START)
+    assert len({point.image.data_ptr() for point in points}) == 5
+
+
+@pytest.mark.parametrize(("method", "history"), [("adam", 1), ("lbfgs", 1), ("lbfgs", 4)])
+def test_no_more_pictures_are_held_than_plans_of_memory_count(method, history):
+    """Also where a step fails and is made smaller."""
+    curvature = torch.rand(1, 3, 16, 17, generator=torch.Generator().manual_seed(0)) * 10 + 0.1
+    most = [0]
+
+    def objective(image):
+        error = image - 0.3
+        gradient = curvature * error
+        loss = (gradient * error).sum().item()
+        del error
+        pictures = {
+            thing.untyped_storage().data_ptr()
+            for thing in gc.get_objects()
+            if type(thing) is torch.Tensor and thing.shape == curvature.shape
+        }
+        most[0] = max(most[0], len(pictures) - 1)
+        return Evaluation(loss * 1e3 if len(tried) == 7 else loss, {}, gradient)
+
+    tried = []
+    for point in METHODS[method](objective, State(torch.full((1, 3, 16, 17), 0.5)), history, 0.02):
+        tried.append(point.evaluations)
+        if point.evaluations > 12:
+            break
+    held, each = HELD[method]
+    assert most[0] <= 1 + held + each * history

@@ -1,0 +1,330 @@
+"""Weights: the catalogue, loading without running code, and downloads over a server that misbehaves."""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pickle
+import socket
+import ssl
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+import safetensors.torch
+import torch
+from torch.testing import assert_close
+
+from impasto.errors import WeightsError
+from impasto.vgg import downloads, weights
+from impasto.vgg import encoder as vgg
+
+
+@pytest.fixture(autouse=True)
+def anew(weights_once, monkeypatch):
+    """Here it is read again and again."""
+    monkeypatch.setattr(weights, "load", weights.load.__wrapped__)
+
+
+DATA = os.urandom(3_000_000)
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves DATA under paths that name a misbehaviour, and notes what was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.ranges: list[str | None] = []
+
+    def source(self, path, sha256=DIGEST, scheme="http"):
+        url = f"{scheme}://127.0.0.1:{self.server_port}/{path}"
+        return weights.Source("test", "", "vgg19", "caffe-bgr", "", "test.pth", sha256, len(DATA), url)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def answer(self, status, body, length=None, kind="application/octet-stream", **headers):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body)
+
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        self.server.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        match self.path:
+            case "/good":
+                if start >= len(DATA):
+                    self.answer(416, b"")
+                elif start:
+                    span = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
+                    self.answer(206, DATA[start:], Content_Range=span)
+                else:
+                    self.answer(200, DATA)
+            case "/no-ranges":
+                self.answer(200, DATA)
+            case "/truncated":
+                self.answer(200, DATA[:1_000_000])
+            case "/wrong":
+                self.answer(200, bytes(len(DATA)))
+            case "/page":
+                self.answer(200, b"<html>please log in</html>", kind="text/html; charset=utf-8")
+            case "/missing":
+                self.answer(404, b"no")
+            case "/tired":
+                if len(self.server.ranges) < 3:
+                    self.answer(503, b"later")
+                else:
+                    self.answer(200, DATA)
+            case "/breaks":  # every answer breaks off after a megabyte
+                self.answer(206 if start else 200, DATA[start : start + 1_000_000], len(DATA) - start)
+                self.close_connection = True
+            case "/always-breaks":
+                self.answer(200, DATA[:10_000], len(DATA))
+                self.close_connection = True
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(downloads, "PAUSES", (0.01, 0.01, 0.01))
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def left_over():
+    folder = weights.cache_folder()
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_good_file(server):
+    seen = []
+    path = weights.fetch(server.source("good"), lambda done, total: seen.append((done, total)))
+    assert path.read_bytes() == DATA
+    assert seen[-1] == (len(DATA), len(DATA))
+    assert left_over() == ["test.pth"]
+    weights.fetch(server.source("good"))
+    assert len(server.ranges) == 1  # the second time nothing was asked
+
+
+def test_resumes_within_a_call(server):
+    assert weights.fetch(server.source("breaks")).read_bytes() == DATA
+    starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in server.ranges[1:]]
+    assert server.ranges[0] is None
+    assert 900_000 < starts[0] < starts[1] < len(DATA)  # each took up where the one before broke off
+
+
+def test_resumes_what_an_earlier_run_left(server):
+    part = weights.cache_folder() / "test.pth.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(DATA[:1_234_567])
+    seen = []
+    path = weights.fetch(server.source("good"), lambda done, total: seen.append((done, total)))
+    assert path.read_bytes() == DATA
+    assert server.ranges == ["bytes=1234567-"]
+    assert seen[-1] == (len(DATA), len(DATA))
+    assert left_over() == ["test.pth"]
+
+
+def test_resuming_against_a_server_that_cannot(server):
+    part = weights.cache_folder() / "test.pth.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * 1000)
+    assert weights.fetch(server.source("no-ranges")).read_bytes() == DATA
+
+
+def test_a_part_that_is_already_whole(server):
+    part = weights.cache_folder() / "test.pth.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(DATA)
+    assert weights.fetch(server.source("good")).read_bytes() == DATA
+
+
+def test_a_server_that_recovers(server):
+    assert weights.fetch(server.source("tired")).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "remains"),
+    [
+        ("truncated", r"1,000,000 bytes.*expected 3,000,000", []),
+        ("wrong", "SHA-256", []),
+        ("page", "web page", []),
+        ("missing", "404", []),
+        ("always-breaks", "broke off.*kept", ["test.pth.part"]),
+    ],
+)
+def test_failures_are_said_and_leave_no_false_file(server, path, message, remains):
+    with pytest.raises(WeightsError, match=message) as error:
+        weights.fetch(server.source(path))
+    assert f"/{path}" in str(error.value)
+    assert left_over() == remains
+
+
+def test_after_a_wrong_file_a_right_one_is_fetched_afresh(server):
+    with pytest.raises(WeightsError):
+        weights.fetch(server.source("wrong"))
+    assert weights.fetch(server.source("good")).read_bytes() == DATA
+    assert server.ranges == [None, None]
+
+
+def test_nobody_listening(monkeypatch):
+    monkeypatch.setattr(downloads, "PAUSES", (0.01,))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    source = weights.Source("test", "", "vgg19", "", "", "t.pth", DIGEST, 1, f"http://127.0.0.1:{port}/good")
+    with pytest.raises(WeightsError, match="no connection"):
+        weights.fetch(source)
+    assert left_over() == []
+
+
+def test_tls_is_verified(server, tmp_path):
+    """A server whose certificate nobody vouches for is refused."""
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip("no openssl to make a certificate with")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with pytest.raises(WeightsError, match="certificate"):
+        weights.fetch(server.source("good", scheme="https"))
+    assert server.ranges == []
+
+
+def test_disk_trouble(server, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(WeightsError, match="cannot store"):
+        weights.fetch(server.source("good"))
+
+
+def test_every_source_is_complete():
+    for name, source in weights.CATALOGUE.items():
+        assert source.name == name
+        assert source.architecture in vgg.ARCHITECTURES
+        assert source.preprocessing in weights.PREPROCESSING
+        assert len(source.sha256) in (8, 64)
+        assert source.licence
+        assert source.about
+        assert source.size > 1e7
+        assert source.url is None or source.url.startswith("https://")
+        # Where only the beginning of the hash is known, it is the one in the file's name.
+        assert len(source.sha256) == 64 or source.sha256 in source.file
+
+
+def test_default_weights_are_whole():
+    source = weights.CATALOGUE["vgg19"]
+    path = weights.locate(source)
+    weights.verify(source, path)
+    encoder = weights.load("vgg19")
+    assert len(encoder.kernels) == 16
+    assert all(kernel.weight.dtype == torch.float32 for kernel in encoder.kernels.values())
+
+
+def test_damaged_weights_are_refused(tmp_path, monkeypatch):
+    source = weights.CATALOGUE["vgg19"]
+    damaged = bytearray(weights.locate(source).read_bytes())
+    damaged[1_000_000] ^= 1
+    (tmp_path / source.file).write_bytes(damaged)
+    monkeypatch.setattr(weights, "locate", lambda source: tmp_path / source.file)
+    with pytest.raises(WeightsError, match="damaged"):
+        weights.load("vgg19")
+
+
+def state_dict(architecture="vgg16", prefix="features.", seed=0):
+    """Random weights of a whole VGG under torchvision's names, scaled down to nothing much."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors, row = {}, 0
+    for layer in vgg.layers(architecture):
+        if layer.kind == "conv":
+            shape = (layer.channels, layer.inputs, 3, 3)
+            tensors[f"{prefix}{row}.weight"] = torch.randn(shape, generator=generator) * 0.01
+            tensors[f"{prefix}{row}.bias"] = torch.zeros(layer.channels)
+        row += 1
+    return tensors
+
+
+@pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_local_files(tmp_path, architecture, suffix):
+    tensors, path = state_dict(architecture), tmp_path / f"mine{suffix}"
+    if suffix == ".pth":
+        torch.save(tensors | {"classifier.0.weight": torch.zeros(3, 3)}, path)
+    else:
+        safetensors.torch.save_file(tensors, path)
+    encoder = weights.load(str(path), preprocessing="torchvision")
+    assert len(encoder.layers) == len(vgg.layers(architecture))
+    assert_close(
+        encoder.kernels["conv5_1"].weight,
+        tensors[f"features.{'24' if architecture == 'vgg16' else '28'}.weight"],
+    )
+    first = tensors["features.0.weight"] / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    assert_close(encoder.kernels["conv1_1"].weight, first)
+    bgr = weights.load(str(path), preprocessing="caffe-bgr")
+    assert_close(bgr.kernels["conv1_1"].weight, tensors["features.0.weight"].flip(1) * 255)
+
+
+def test_a_file_of_the_catalogue_is_known_by_its_hash(tmp_path, monkeypatch):
+    path = tmp_path / "renamed.pth"
+    torch.save(state_dict("vgg19"), path)
+    known = dataclasses.replace(weights.CATALOGUE["vgg19-torchvision"], sha256=weights.sha256(path))
+    monkeypatch.setitem(weights.CATALOGUE, known.name, known)
+    assert_close(weights.load(str(path)).mean, torch.tensor([0.485, 0.456, 0.406]))
+
+
+class Trap:
+    def __reduce__(self):
+        return (os.system, (f"touch {os.environ['IMPASTO_CACHE']}-sprung",))
+
+
+def test_no_code_is_executed(tmp_path):
+    (tmp_path / "trap.pth").write_bytes(pickle.dumps({"features.0.weight": Trap()}))
+    torch.save({"features.0.weight": Trap()}, tmp_path / "trap2.pth")
+    for name in ("trap.pth", "trap2.pth"):
+        with pytest.raises(WeightsError, match="nothing of it was executed"):
+            weights.load(str(tmp_path / name), preprocessing="torchvision")
+    assert not os.path.exists(f"{os.environ['IMPASTO_CACHE']}-sprung")
+
+
+def test_wrong_files(tmp_path):
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "text.safetensors").write_text("hello")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save(state_dict() | {"features.0.weight": torch.zeros(64, 4, 3, 3)}, tmp_path / "shape.pth")
+    incomplete = state_dict()
+    del incomplete["features.24.weight"]
+    torch.save(incomplete, tmp_path / "incomplete.pth")
+    for path in tmp_path.glob("*.*"):
+        with pytest.raises(WeightsError, match=path.name):
+            weights.load(str(path), preprocessing="torchvision")
+    with pytest.raises(WeightsError, match="caffe-bgr|torchvision"):
+        weights.load(str(tmp_path / "shape.pth"))
+    with pytest.raises(ValueError, match="vgg19-original"):
+        weights.load("vgg91")
+    with pytest.raises(ValueError, match="caffe-rgb"):
+        weights.load("vgg19", preprocessing="bgr")
+    with pytest.raises(WeightsError, match="weights fetch vgg19-original"):
+        weights.load("vgg19-original")
+
+
+def test_requests_would_verify_by_default():
+    assert requests.Session().verify is True
