@@ -7,8 +7,8 @@ import typer.main
 
 import impasto
 from impasto.cli import app
-from impasto.settings.fields import GROUPS, default_of, fields_of, flag_of, text_of
 from impasto.presets import KINDS
+from impasto.settings.fields import GROUPS, default_of, fields_of, flag_of, text_of
 
 #: What Python has beyond `impasto` itself, room by room.
 ROOMS = {

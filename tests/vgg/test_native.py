@@ -191,9 +191,7 @@ def test_a_library_that_was_not_built(monkeypatch):
     native.library.cache_clear()
     try:
         assert native.library() is None
-        assert vgg.convolve(
-            torch.ones(1, 16, 4, 4), kernel(torch.ones(16, 16, 3, 3), torch.ones(16)), "zeros"
-        ).shape
+        assert vgg.convolve(torch.ones(1, 16, 4, 4), kernel(torch.ones(16, 16, 3, 3), torch.ones(16)), "zeros").shape
     finally:
         monkeypatch.undo()
         native.library.cache_clear()
