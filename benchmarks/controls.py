@@ -105,9 +105,7 @@ def main() -> None:
         ]
 
     def reconstructions() -> list:
-        content = [
-            cell(f"content {layer}", "reconstruct", photo, "--content-layer", layer) for layer in CONTENT_LAYERS
-        ]
+        content = [cell(f"content {layer}", "reconstruct", photo, "--content-layer", layer) for layer in CONTENT_LAYERS]
         layers = [f"relu{block}_1" for block in range(1, 6)]
         style = [
             cell(f"style relu1_1 to {last}", "reconstruct", painting, "--style-layers", ",".join(layers[: index + 1]))

@@ -111,7 +111,7 @@ def commands() -> dict[str, Callable[[Path, str], object]]:
             f"{name}.png": plain(f"stylize coffee mosaic --statistic {name}")
             for name in ("mean", "moments", "gaussian", "covariance", "wasserstein", "nearest")
         },
-        "tiles.png": plain("stylize astronaut mosaic --size 800 --iterations 2 --scales 1 --memory 1300MB -q", False),
+        "tiles.png": tiled,
         "draft.png": plain("stylize astronaut mosaic --init fast"),
         "texture.png": plain("texture mosaic --size 96x64 --seamless --iterations 3 -q", False),
         "reconstruct.png": plain("reconstruct chelsea --content-layer relu3_1"),
@@ -132,6 +132,18 @@ def commands() -> dict[str, Callable[[Path, str], object]]:
     return found
 
 
+def tiled(folder: Path, output: str) -> None:
+    """A picture in tiles. Their sizes depend on the memory that the process holds, which is fixed here."""
+    text = """
+import impasto
+from impasto.optim import memory
+memory.used = lambda: 450_000_000
+options = impasto.preset("default", size=800, iterations=2, scales=1, memory=1_300_000_000)
+impasto.write("OUTPUT", impasto.stylize("astronaut", "mosaic", options))
+"""
+    run_python(text, folder, output, threads=2)
+
+
 def sharded(folder: Path, output: str) -> None:
     """A picture over two workers of a cluster on this machine."""
     text = """
@@ -141,9 +153,14 @@ options = impasto.preset("default", size=1100, iterations=2, scales=1, memory=2_
 picture = cluster.stylize("astronaut", "mosaic", options, threads=1, workers=2)
 impasto.write("OUTPUT", picture)
 cluster.disconnect()
-""".replace("OUTPUT", output)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", text], cwd=folder, check=True, env=environment)
+"""
+    run_python(text, folder, output, threads=1)
+
+
+def run_python(text: str, folder: Path, output: str, threads: int) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    program = text.replace("OUTPUT", output)
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, env=environment)
 
 
 def main() -> None:

@@ -100,9 +100,7 @@ def temporal(shots: list[Picture], photos: list[torch.Tensor], options: VideoOpt
 def style_judge(painting: str, size: tuple[int, int]):
     encoder = weights.load("vgg19", padding="replicate")
     picture = images.read(painting)
-    target = picture.resized(
-        *images.fit_area(picture.size, min(size[0] * size[1], picture.size[0] * picture.size[1]))
-    )
+    target = picture.resized(*images.fit_area(picture.size, min(size[0] * size[1], picture.size[0] * picture.size[1])))
 
     def grams(given: Picture) -> dict[str, torch.Tensor]:
         with torch.no_grad():

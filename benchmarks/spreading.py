@@ -61,9 +61,7 @@ def local(given) -> None:
     paces = {(1, 1): [], (1, 2): [], (2, 1): []}
     for turn in range(given.rounds):
         for (workers, threads), found in paces.items():
-            found.append(
-                pace(given, f"{turn}-{workers}x{threads}", Processes(workers, threads), threads, 2 * workers)
-            )
+            found.append(pace(given, f"{turn}-{workers}x{threads}", Processes(workers, threads), threads, 2 * workers))
     for (workers, threads), found in paces.items():
         print(f"{workers} processes of {threads} threads: {statistics.median(found):.3f} s a picture", flush=True)
 

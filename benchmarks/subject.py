@@ -10,7 +10,7 @@ from impasto import images
 from impasto.images.regions import Region, Source
 from impasto.inputs import photos, styles
 from impasto.losses.objective import Objective
-from impasto.losses.targets import content_terms, look_at, style_terms, weighed
+from impasto.losses.targets import content_losses, extract_features, style_losses, weighted
 from impasto.settings.options import CONTENT_LAYERS, STYLE_LAYERS, StylizeOptions
 from impasto.vgg import weights
 
@@ -23,9 +23,9 @@ def subject(height: int, width: int, device: str = "cpu") -> tuple[Objective, to
     painting = images.read(styles.paint("swirls", min(height, 1024), min(width, 1024))).rgb.to(device)
     encoder = weights.load("vgg19", padding=DEFAULTS.padding).up_to({**CONTENT_LAYERS, **STYLE_LAYERS}).to(device)
     region = Region(None, (Source("swirls", painting),))
-    style, energy = style_terms(encoder, region, STYLE_LAYERS, measured=CONTENT_LAYERS)
-    content = content_terms(look_at(encoder, photo, CONTENT_LAYERS), "relative", energy)
-    terms = (*weighed(content, CONTENT_LAYERS, 1.0), *weighed(style, STYLE_LAYERS, DEFAULTS.weight_of_style))
+    style, energy = style_losses(encoder, region, STYLE_LAYERS, measured=CONTENT_LAYERS)
+    content = content_losses(extract_features(encoder, photo, CONTENT_LAYERS), "relative", energy)
+    terms = (*weighted(content, CONTENT_LAYERS, 1.0), *weighted(style, STYLE_LAYERS, DEFAULTS.effective_style_weight))
     return Objective(encoder, terms), photo
 
 

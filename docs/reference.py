@@ -8,7 +8,7 @@ import typer.main
 import impasto
 from impasto.cli import app
 from impasto.presets import KINDS
-from impasto.settings.fields import GROUPS, default_of, fields_of, flag_of, text_of
+from impasto.settings.fields import GROUPS, choices_of, default_of, fields_of, flag_of, text_of
 
 #: What Python has beyond `impasto` itself, room by room.
 ROOMS = {
@@ -50,9 +50,7 @@ def commands(group, path: str):
 
 
 with mkdocs_gen_files.open("reference/commands.md", "w") as page:
-    print(
-        "# Commands\n\nAs `--help` tells them. Options that several commands share are told with each.\n", file=page
-    )
+    print("# Commands\n\nAs `--help` tells them. Options that several commands share are told with each.\n", file=page)
     for path, command in commands(typer.main.get_command(app), "impasto"):
         print(f"## {path}\n", file=page)
         print(plain(command.help) + "\n", file=page)
@@ -88,8 +86,8 @@ with mkdocs_gen_files.open("reference/options.md", "w") as page:
             default = default_of(field)
             shown = "" if default in (None, (), {}) else text_of(field, default)
             about = plain(field.metadata["help"])
-            if "choices" in field.metadata:
-                about += " One of " + ", ".join(f"`{choice}`" for choice in field.metadata["choices"]) + "."
+            if choices_of(field):
+                about += " One of " + ", ".join(f"`{choice}`" for choice in choices_of(field)) + "."
             print(f"| `{field.name}` | `{flag_of(field)}` | {plain(str(shown))} | {about} |", file=page)
         print("", file=page)
 

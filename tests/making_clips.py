@@ -26,9 +26,7 @@ def scene(count: int, height: int = 64, width: int = 96, seed: int = 0, step: in
     return frames
 
 
-def write(
-    path, frames, times=None, rate=10, sound=False, codec="libx264", aspect=None, colors=None, **stream_options
-):
+def write(path, frames, times=None, rate=10, sound=False, codec="libx264", aspect=None, colors=None, **stream_options):
     """A clip file; `times` in thousandths of a second."""
     base = Fraction(1, 1000)
     times = times or [round(1000 * index / rate) for index in range(len(frames))]

@@ -234,7 +234,7 @@ def in_full_precision(monkeypatch):
 def judged(photo, where, window, **changes):
     """What an objective says of the photo: the losses by term, and the gradient, on the processor."""
     options, device = StylizeOptions(size=96, scales=1, **changes), torch.device(where)
-    scene = stylize.arrange(photo, ["mosaic"], options, device, {})
+    scene = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
     aims, (scale,) = stylize.aims_of(scene, options, device, {}, None, "photo")
     objective = aims.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
     found = objective.value_and_grad(scene.seen.to(device)[None])

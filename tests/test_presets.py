@@ -53,9 +53,7 @@ def test_files_hold_everything(options, tmp_path):
     for field in presets.fields_of(options).values():
         assert field.metadata.get("given") or field.name in text
     # What was commented out is what holds: with all of it uncommented nothing changes.
-    lines = [
-        line.removeprefix("# ") if " = " in line and line.startswith("# ") else line for line in text.splitlines()
-    ]
+    lines = [line.removeprefix("# ") if " = " in line and line.startswith("# ") else line for line in text.splitlines()]
     values = tomllib.loads("\n".join(line for line in lines if " = " in line and not line.startswith("#")))
     assert type(options)(**{k: v for k, v in values.items() if k != "operation"}) == options
 

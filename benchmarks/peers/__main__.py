@@ -31,7 +31,7 @@ from benchmarks.peers import report
 from benchmarks.peers.judge import Judge
 from benchmarks.subject import machine
 from impasto import images
-from impasto.files import draft_of
+from impasto.files import atomic_write
 from impasto.vgg import weights
 
 HERE = Path(__file__).parent
@@ -46,9 +46,7 @@ PEERS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path, nargs="?")
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("peers"), help="folder for environments and pictures"
-    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("peers"), help="folder for environments and pictures")
     parser.add_argument("--record", type=Path, required=True, help="file of what was measured")
     parser.add_argument("--size", default="512x384", help="width and height of photo and painting, in pixels")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
@@ -61,9 +59,7 @@ def main() -> None:
         measure(given, record)
     programs = ("impasto", *given.peers)
     pairs = [
-        {name: report.Course.read(of[name]) for name in programs}
-        for of in record.values()
-        if {*programs} <= of.keys()
+        {name: report.Course.read(of[name]) for name in programs} for of in record.values() if {*programs} <= of.keys()
     ]
     if not pairs:
         raise SystemExit(f"{given.record} has no pair that {', '.join(programs)} all went through")
@@ -107,7 +103,7 @@ def measure(given: argparse.Namespace, record: dict[str, dict[str, Any]]) -> Non
             losses = {number: judge.loss(path) for number, path in pictures.items() if path.exists()}
             known = report.Course(f"{given.size}, {machine()}", times, losses, peak)
             record.setdefault(pair, {})[program] = dataclasses.asdict(known)
-            with draft_of(given.record) as draft:
+            with atomic_write(given.record) as draft:
                 draft.write_text(json.dumps(record, indent=1))
 
 

@@ -8,6 +8,8 @@ Names are loaded when they are first used: importing impasto is cheap and does n
 
 from typing import TYPE_CHECKING
 
+from impasto._version import __version__
+
 if TYPE_CHECKING:
     from impasto import fast
     from impasto.errors import (
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
         TrainOptions,
     )
 
-__version__ = "0.1.0"
 
 _MODULES = {
     "optim.checkpoints": ("Checkpoints",),
@@ -87,6 +88,7 @@ __all__ = [
     "TextureOptions",
     "TrainOptions",
     "WeightsError",
+    "__version__",
     "fast",
     "iterate",
     "iterate_reconstruction",

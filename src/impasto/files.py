@@ -15,7 +15,7 @@ import psutil
 from impasto.errors import PictureError
 
 #: A file or folder, as callers name it.
-Named = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
 def check_writable(path: Path) -> None:
@@ -50,7 +50,7 @@ def unused(path: Path) -> Path:
 
 
 @contextmanager
-def draft_of(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A name beside `path`, with its suffix, to write to: the file takes its place when the block ends well.
 
     Until then, and where the block fails, a file that was there before is left as it was. Drafts of `path` that

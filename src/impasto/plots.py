@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from impasto.files import Named, check_writable, draft_of
+from impasto.files import StrPath, atomic_write, check_writable
 
 if TYPE_CHECKING:
     from impasto.audio.sounds import Sound
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def check_plot(path: Named) -> Path:
+def check_plot(path: StrPath) -> Path:
     """The path, if a plot can be written there.
 
     Raises:
@@ -32,7 +32,7 @@ def check_plot(path: Named) -> Path:
     return path
 
 
-def plot_losses(path: Named, curve: Sequence[tuple[int, int, float, Mapping[str, float]]]) -> None:
+def plot_losses(path: StrPath, curve: Sequence[tuple[int, int, float, Mapping[str, float]]]) -> None:
     """Draw how the loss and its terms fell, with a line where a new scale begins.
 
     Args:
@@ -41,7 +41,7 @@ def plot_losses(path: Named, curve: Sequence[tuple[int, int, float, Mapping[str,
     """
     path = check_plot(path)
     figure = loss_figure(curve)
-    with draft_of(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, dpi=120)
 
 
@@ -62,7 +62,7 @@ def loss_figure(curve: Sequence[tuple[int, int, float, Mapping[str, float]]], wi
     return figure
 
 
-def plot_spectrograms(path: Named, sounds: Sequence[tuple[str, Sound]]) -> None:
+def plot_spectrograms(path: StrPath, sounds: Sequence[tuple[str, Sound]]) -> None:
     """Draw the spectrograms of sounds below each other: frequency up, time across, on one scale of decibels.
 
     Args:
@@ -97,5 +97,5 @@ def plot_spectrograms(path: Named, sounds: Sequence[tuple[str, Sound]]) -> None:
         axes.set(title=title, xlabel="s", ylabel="kHz")
     for axes in list(grid):
         axes.set_visible(False)
-    with draft_of(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, dpi=110)

@@ -12,8 +12,8 @@ import tomlkit
 import tomlkit.items
 
 from impasto.errors import PresetError
-from impasto.files import Named, check_writable, draft_of
-from impasto.settings.fields import GROUPS, default_of, fields_of, unknown
+from impasto.files import StrPath, atomic_write, check_writable
+from impasto.settings.fields import GROUPS, default_of, fields_of, text_of, unknown
 from impasto.settings.options import (
     AudioOptions,
     BatchOptions,
@@ -110,7 +110,7 @@ def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
     return kind(**{**values, **changes})
 
 
-def load(path: Named) -> tuple[str, dict[str, Any]]:
+def load(path: StrPath) -> tuple[str, dict[str, Any]]:
     """The operation and the values of a preset file: TOML, or a picture that impasto made.
 
     What belongs to the pictures of one run, masks and shares of styles, is not taken from a picture.
@@ -127,7 +127,7 @@ def load(path: Named) -> tuple[str, dict[str, Any]]:
         _check_keys(kind, values, "key")
         if path.suffix.lower() != ".toml":
             fields = fields_of(kind)
-            values = {name: value for name, value in values.items() if not fields[name].metadata.get("given")}
+            values = {name: value for name, value in values.items() if not fields[name].metadata.get("per_run")}
         kind(**values)
     except ValueError as error:
         raise PresetError(f"{path}: {error}") from None
@@ -160,7 +160,7 @@ def _check_keys(kind: type[Options], values: dict[str, Any], what: str) -> None:
             raise unknown(what, key, known)
 
 
-def save(path: Named, options: Options) -> None:
+def save(path: StrPath, options: Options) -> None:
     """Write a preset file: whole, or not at all.
 
     Raises:
@@ -171,7 +171,7 @@ def save(path: Named, options: Options) -> None:
     if path.suffix.lower() != ".toml":
         raise PresetError(f"cannot save a preset as {path.name!r}: its name must end in .toml")
     check_writable(path)
-    with draft_of(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(to_toml(options), encoding="utf-8")
 
 
@@ -182,7 +182,7 @@ def to_toml(options: Options) -> str:
         tomlkit.comment("Settings of impasto. A line that begins with # is the default, or says what it means.")
     )
     document.add("operation", tomlkit.item(options.operation))
-    fields = [field for field in fields_of(options).values() if not field.metadata.get("given")]
+    fields = [field for field in fields_of(options).values() if not field.metadata.get("per_run")]
     for group in GROUPS:
         members = [field for field in fields if field.metadata["group"] == group]
         if members:
@@ -194,7 +194,7 @@ def to_toml(options: Options) -> str:
                 document.add(tomlkit.comment(line))
             value = getattr(options, field.name)
             if value != default_of(field):
-                document.add(field.name, _item(value))
+                document.add(field.name, _item(text_of(field, None) if value is None else value))
             elif value is not None:
                 document.add(tomlkit.comment(f"{field.name} = {_item(value).as_string()}"))
             else:
@@ -207,4 +207,4 @@ def _item(value: Any) -> tomlkit.items.Item:
         table = tomlkit.inline_table()
         table.update(value)
         return table
-    return tomlkit.item("original" if value is None else list(value) if isinstance(value, tuple) else value)
+    return tomlkit.item(list(value) if isinstance(value, tuple) else value)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import impasto
+from impasto._version import __version__
 from impasto.presets import KINDS
 from impasto.settings.fields import to_arguments
 from impasto.settings.options import Options
@@ -19,7 +19,7 @@ def settings(
     """The settings of a picture, ready for JSON; `more` are arguments that are not among the options."""
     fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {
-        "impasto": impasto.__version__,
+        "impasto": __version__,
         "operation": operation,
         "pictures": list(pictures),
         "bits": bits,

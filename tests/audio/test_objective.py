@@ -16,9 +16,7 @@ SMALL = {"sample_rate": 8000, "iterations": 40}
 def task(content, style, **changes) -> SoundTask:
     options = AudioOptions(**SMALL | changes)
     hears = encoder(options.encoder, 0, rate=8000).fitted(style.samples)
-    return SoundTask(
-        options, hears, content.samples, style.samples, 1.0, 20.0, 0.1, (1, content.samples.shape[1]), {}
-    )
+    return SoundTask(options, hears, content.samples, style.samples, 1.0, 20.0, 0.1, (1, content.samples.shape[1]), {})
 
 
 def whole(made: SoundTask, most: int) -> Objective:
@@ -61,9 +59,7 @@ class TestObjective:
             for style in (rhythm.samples, rhythm.samples.roll(4000, 1), melody.samples)
         ]
         own, later, other = (
-            sum(
-                v for name, v in o.value_and_grad(canvas_of(rhythm.samples)).terms.items() if name.startswith("style")
-            )
+            sum(v for name, v in o.value_and_grad(canvas_of(rhythm.samples)).terms.items() if name.startswith("style"))
             for o in objectives
         )
         assert own < 1e-6 * other

@@ -16,7 +16,7 @@ from impasto.cluster import group as spread_module
 from impasto.cluster import sharded
 from impasto.cluster.group import Crew, Spread, _lives
 from impasto.errors import ClusterError
-from impasto.inputs.prepare import arrange
+from impasto.inputs.prepare import prepare_inputs
 from impasto.operations import stylize
 from impasto.operations.stylize import aims_of
 from impasto.optim.checkpoints import Checkpoints
@@ -140,7 +140,7 @@ class TestSpread:
         }
         more = more | ({"content_mask": masks[more["content_mask"]]} if "content_mask" in more else {})
         options = StylizeOptions(**TALL, **more)
-        scene = arrange(photo, "swirls", options, torch.device("cpu"), {})
+        scene = prepare_inputs(photo, "swirls", options, torch.device("cpu"), {})
         aims, (scale,) = aims_of(scene, options, torch.device("cpu"), {}, None, None)
         plan = Plan(window, "lbfgs", 10, True, 0)
         here = aims.objective(scale, plan)

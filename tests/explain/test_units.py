@@ -21,9 +21,7 @@ class TestUnits:
             every = []
             for number, picture in enumerate(pictures):
                 seen = deep(picture[None].double(), ["relu2_2"])["relu2_2"][0, unit]
-                values = [
-                    (seen[r, c].item(), number, r, c) for r in range(seen.shape[0]) for c in range(seen.shape[1])
-                ]
+                values = [(seen[r, c].item(), number, r, c) for r in range(seen.shape[0]) for c in range(seen.shape[1])]
                 every += values if several else [max(values)]
             wanted = sorted((value for value, *_ in every), reverse=True)[:4]
             assert [place.value for place in found] == pytest.approx(wanted)
@@ -38,9 +36,7 @@ class TestUnits:
         patch = units.patch(deep, "relu2_2", picture, place)
         field = receptive_field(deep, "relu2_2", 9, 8)
         assert patch.shape == (3, field.side, field.side)
-        assert torch.equal(
-            patch, picture[:, field.top : field.top + field.side, field.left : field.left + field.side]
-        )
+        assert torch.equal(patch, picture[:, field.top : field.top + field.side, field.left : field.left + field.side])
         changed = torch.rand(3, 64, 64)
         changed[:, field.top : field.top + field.side, field.left : field.left + field.side] = patch
         again = deep(changed[None].double(), ["relu2_2"])["relu2_2"][0]

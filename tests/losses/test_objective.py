@@ -11,11 +11,11 @@ from impasto import images
 from impasto.images import Picture
 from impasto.images.regions import Region, Source
 from impasto.inputs import styles
-from impasto.inputs.prepare import Scene
+from impasto.inputs.prepare import Inputs
 from impasto.losses import nearest
 from impasto.losses.objective import Anchor, Content, Objective, Style, add_total_variation
 from impasto.losses.statistics import STATISTICS
-from impasto.losses.targets import content_terms, look_at, style_terms, weighed
+from impasto.losses.targets import content_losses, extract_features, style_losses, weighted
 from impasto.operations import stylize
 from impasto.optim.memory import Plan
 from impasto.optim.schedule import Scale
@@ -73,15 +73,15 @@ def literal_course_style(f, a):
 
 
 def content_of(encoder, photo, layers, weight, norm, painting=None):
-    """Content terms, weighed, with the painting's energy measured as the program does."""
+    """Content terms, weighted, with the painting's energy measured as the program does."""
     energy = None
     if painting is not None:
-        _, energy = style_terms(encoder, whole_of(painting), (), measured=layers)
-    return weighed(content_terms(look_at(encoder, photo, layers), norm, energy), layers, weight)
+        _, energy = style_losses(encoder, whole_of(painting), (), measured=layers)
+    return weighted(content_losses(extract_features(encoder, photo, layers), norm, energy), layers, weight)
 
 
 def style_of(encoder, painting, layers, weight, norm, statistic="gram"):
-    return weighed(style_terms(encoder, whole_of(painting), layers, norm, statistic)[0], layers, weight)
+    return weighted(style_losses(encoder, whole_of(painting), layers, norm, statistic)[0], layers, weight)
 
 
 def whole_of(*paintings):
@@ -91,7 +91,7 @@ def whole_of(*paintings):
 def scene_of(photo, painting, keep=None, luminous=False):
     picture = Picture(photo[0])
     styles = [("painting", Picture(painting[0]))]
-    return Scene(picture, picture, styles, photo[0], (whole_of(painting),), keep, luminous)
+    return Inputs(picture, picture, styles, photo[0], (whole_of(painting),), keep, luminous)
 
 
 def flat(encoder, image, layer):
@@ -209,7 +209,7 @@ def test_several_sources_are_one_distribution(tiny_encoder, pictures):
     layers = {"relu1_1": 1.0, "relu3_1": 1.0}
     encoder = dataclasses.replace(tiny_encoder, padding="replicate")
     for statistic in STATISTICS:
-        terms, _ = style_terms(encoder, whole_of(one, other), layers, "gatys", statistic)
+        terms, _ = style_losses(encoder, whole_of(one, other), layers, "gatys", statistic)
         for term in terms:
             both = torch.cat([encoder(p, [term.layer])[term.layer][0].flatten(1) for p in (one, other)], 1)
             assert_close(term.distance(term.phi.sums(both, None).mean).item(), 0.0, rtol=0, atol=1e-9)
@@ -223,9 +223,9 @@ def test_a_masked_term_sees_only_its_region(tiny_encoder, pictures):
     where[:, :16] = 1
     region = dataclasses.replace(whole_of(painting), where=where, name="left")
     for statistic in [*STATISTICS, "nearest"]:
-        (term,), _ = style_terms(tiny_encoder, region, ["relu2_1"], "relative", statistic)
+        (term,), _ = style_losses(tiny_encoder, region, ["relu2_1"], "relative", statistic)
         assert term.name == "style relu2_1 in left"
-        alone, _ = style_terms(tiny_encoder, whole_of(painting), ["relu2_1"], "relative", statistic)
+        alone, _ = style_losses(tiny_encoder, whole_of(painting), ["relu2_1"], "relative", statistic)
         evaluation = Objective(tiny_encoder, (term,)).value_and_grad(image)
         # A third of the picture counts a third.
         features = tiny_encoder(image, ["relu2_1"])["relu2_1"][..., :8]
@@ -245,7 +245,7 @@ def test_a_masked_style_is_read_only_there(tiny_encoder, pictures):
     where[8:24, 16:] = 1
     source = Source("painting", painting[0], where)
     for statistic in [*STATISTICS, "nearest"]:
-        (term,), _ = style_terms(tiny_encoder, Region(None, (source,)), ["relu2_1"], "gatys", statistic)
+        (term,), _ = style_losses(tiny_encoder, Region(None, (source,)), ["relu2_1"], "gatys", statistic)
         inside = tiny_encoder(painting, ["relu2_1"])["relu2_1"][..., 4:12, 8:]
         if statistic == "nearest":
             value = term.pull(inside, None, 64, torch.zeros_like(inside))
@@ -258,7 +258,7 @@ def test_layers_at_which_a_region_vanishes_are_left_out(tiny_encoder, pictures):
     where = torch.zeros(SIZE, dtype=torch.float64)
     where[:6, :6] = 1
     region = dataclasses.replace(whole_of(pictures[0]), where=where, name="small")
-    terms, _ = style_terms(tiny_encoder, region, [f"relu{block}_1" for block in range(1, 6)])
+    terms, _ = style_losses(tiny_encoder, region, [f"relu{block}_1" for block in range(1, 6)])
     assert [term.layer for term in terms] == ["relu1_1", "relu2_1", "relu3_1"]
 
 
@@ -268,15 +268,15 @@ def test_a_painting_that_vanishes_does_not_weigh_on_the_content(tiny_encoder, pi
     where[:3, :3] = 1
     part = Region(None, (Source("painting", pictures[0][0], where),))
     for statistic in ("gram", "nearest"):
-        terms, energy = style_terms(
+        terms, energy = style_losses(
             tiny_encoder, part, ["relu1_1"], statistic=statistic, measured=["relu1_1", "relu4_2"]
         )
         assert len(terms) == 1
         assert energy["relu4_2"] == float("inf")
         assert 0 < energy["relu1_1"] < 10
-    sights = look_at(tiny_encoder, pictures[1], ["relu4_2"])
-    (expected,) = content_terms(sights, "relative")
-    (content,) = content_terms(sights, "relative", energy)
+    sights = extract_features(tiny_encoder, pictures[1], ["relu4_2"])
+    (expected,) = content_losses(sights, "relative")
+    (content,) = content_losses(sights, "relative", energy)
     assert content.weight == expected.weight
 
 

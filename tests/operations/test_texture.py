@@ -20,9 +20,7 @@ FAST = {"iterations": 8, "style_layers": "relu1_1,relu2_1,relu3_1"}
 
 def test_a_texture_has_the_style_and_its_own_size():
     painting = paint("swirls", 96, 96)
-    picture = impasto.texture(
-        painting, TextureOptions(size="150x70", iterations=25, style_layers=FAST["style_layers"])
-    )
+    picture = impasto.texture(painting, TextureOptions(size="150x70", iterations=25, style_layers=FAST["style_layers"]))
     assert picture.size == (70, 150)
     encoder = weights.load("vgg19", padding="replicate")
     noise = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))

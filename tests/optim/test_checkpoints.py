@@ -27,7 +27,7 @@ from impasto.errors import CheckpointError, PictureError
 from impasto.losses.objective import Evaluation
 from impasto.optim import checkpoints, memory, multiscale
 from impasto.optim.checkpoints import Checkpoints
-from impasto.optim.solvers import METHODS, State
+from impasto.optim.solvers import SOLVERS, State
 from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
 
 CPU = torch.device("cpu")
@@ -45,20 +45,20 @@ def valley(image):
 START = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(SOLVERS))
 @pytest.mark.parametrize("stop", [1, 2, 7, 30])
 def test_an_optimiser_goes_on_from_its_state(method, stop):
-    whole = list(itertools.islice(METHODS[method](valley, State(START), 3, 0.02), 60))
+    whole = list(itertools.islice(SOLVERS[method](valley, State(START), 3, 0.02), 60))
     state = State(START)
-    points = METHODS[method](valley, state, 3, 0.02)
+    points = SOLVERS[method](valley, state, 3, 0.02)
     first = list(itertools.islice(points, stop))
-    rest = list(itertools.islice(METHODS[method](valley, copy.deepcopy(state), 3, 0.02), 61 - stop))
+    rest = list(itertools.islice(SOLVERS[method](valley, copy.deepcopy(state), 3, 0.02), 61 - stop))
     for there, here in zip([*first, *rest[1:]], whole, strict=True):
         assert torch.equal(there.image, here.image)
         assert (there.evaluations, there.evaluation.loss) == (here.evaluations, here.evaluation.loss)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(SOLVERS))
 @pytest.mark.parametrize("poisoned", [(), (9,), (9, 12)])
 def test_an_optimiser_that_an_exception_ends_can_go_on(method, poisoned):
     """In the middle of any evaluation, a failed step's included: the state is whole, or says that it is not."""
@@ -76,17 +76,17 @@ def test_an_optimiser_that_an_exception_ends_can_go_on(method, poisoned):
 
         return value_and_grad
 
-    expected = next(p for p in METHODS[method](objective(None), State(START), 3, 0.02) if p.evaluations >= 30)
+    expected = next(p for p in SOLVERS[method](objective(None), State(START), 3, 0.02) if p.evaluations >= 30)
     whole = 0
     for fails_at in range(1, 25):
         state = State(START)
         with pytest.raises(KeyboardInterrupt):
-            for _ in METHODS[method](objective(fails_at), state, 3, 0.02):
+            for _ in SOLVERS[method](objective(fails_at), state, 3, 0.02):
                 pass
         if not state.settled:
             continue
         whole += 1
-        resumed = METHODS[method](objective(None, state.evaluations), state, 3, 0.02)
+        resumed = SOLVERS[method](objective(None, state.evaluations), state, 3, 0.02)
         found = next(point for point in resumed if point.evaluations >= 30)
         assert torch.equal(found.image, expected.image)
     assert whole >= 20
@@ -161,9 +161,7 @@ def interrupted(photo, tmp_path):
 def test_settings_that_differ_are_refused(interrupted, photo):
     run, path = interrupted
     for name, value in {"strength": 2, "seed": 1, "size": 71, "statistic": "mean", "init": "noise"}.items():
-        with pytest.raises(
-            CheckpointError, match=rf"run.checkpoint was made with {name} .*, and now it is {value!r}"
-        ):
+        with pytest.raises(CheckpointError, match=rf"run.checkpoint was made with {name} .*, and now it is {value!r}"):
             run(**{name: value})
     with pytest.raises(CheckpointError, match="was made with style_layers"):
         run(style_layers="relu1_1=0.5,relu2_1")

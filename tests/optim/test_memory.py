@@ -96,7 +96,7 @@ def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, window):
     monkeypatch.setattr(nearest, "ROWS", 64)
     layers = {"content_layers": "relu2_2", "style_layers": "relu1_1,relu2_1,relu3_1"} | changes
     options, device = StylizeOptions(size=384, scales=1, **layers), torch.device("cpu")
-    scene = stylize.arrange(photo, ["mosaic"], options, device, {})
+    scene = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
     aims, (scale,) = stylize.aims_of(scene, options, device, {}, None, "photo")
     judge = aims.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
     largest = max((tile.pixels for tile in judge.tiles), default=scale.pixels)
@@ -105,7 +105,7 @@ def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, window):
         with Living() as living:
             judge.value_and_grad(canvas)
         beside = living.peak - memory.PICTURE * scale.pixels  # the gradient of the whole picture
-        rate = memory.per_pixel(aims.encoder, {*options.content_layers, *options.layers_of_style})
+        rate = memory.per_pixel(aims.encoder, {*options.content_layers, *options.resolved_style_layers})
         assert beside < rate * largest + (6 << 20)
         assert beside > 0.6 * rate * largest
 
@@ -116,7 +116,7 @@ def test_what_is_kept_beside_is_planned(photo):
 
     def beside(count=1, **changes):
         options = StylizeOptions(size=96, **changes)
-        return stylize.extra(stylize.arrange(photo, [photo] * count, options, here, {}), options, seen)
+        return stylize.extra(stylize.prepare_inputs(photo, [photo] * count, options, here, {}), options, seen)
 
     assert beside() == 0
     assert beside(content_mask={"1": HALF}) == 2 * 10 + 2 * 12  # the rest of the photo is kept
@@ -253,8 +253,6 @@ def test_large_paintings_are_read_in_parts(photo, monkeypatch):
 
     monkeypatch.setattr(Encoder, "walk", measured)
     painting = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
-    options = preset(
-        size=300, scales=1, iterations=1, style_scale=2, style_layers="relu1_1", content_layers="relu1_2"
-    )
+    options = preset(size=300, scales=1, iterations=1, style_scale=2, style_layers="relu1_1", content_layers="relu1_2")
     list(impasto.iterate(photo, painting, options))
     assert largest[0] <= 2 * 300 * 200

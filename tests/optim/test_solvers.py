@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from impasto.losses.objective import Evaluation
-from impasto.optim.solvers import HELD, METHODS, PATIENCE, State, adam, is_finite, lbfgs
+from impasto.optim.solvers import HELD, PATIENCE, SOLVERS, State, adam, is_finite, lbfgs
 
 
 def quadratic(scale=1.0, condition=1e3):
@@ -52,7 +52,7 @@ def test_adam_finds_the_minimum():
     assert_close(last(adam(objective, State(START), rate=0.01), 600).image, target, rtol=0, atol=5e-3)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(SOLVERS))
 def test_bounds_hold_and_the_rest_still_arrives(method):
     """A minimum outside the box: the pixels that want out stop at the bound, the others do not notice."""
     target = torch.linspace(-0.5, 1.5, 48).view(1, 3, 4, 4)
@@ -60,11 +60,11 @@ def test_bounds_hold_and_the_rest_still_arrives(method):
     def objective(image):
         return Evaluation((image - target).square().sum().item(), {}, 2 * (image - target))
 
-    point = last(METHODS[method](objective, State(START), 10, 0.02), 300)
+    point = last(SOLVERS[method](objective, State(START), 10, 0.02), 300)
     assert_close(point.image, target.clamp(0, 1), rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(SOLVERS))
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_one_bad_evaluation_is_survived(method, poison):
     objective, target = quadratic(condition=10)
@@ -76,14 +76,12 @@ def test_one_bad_evaluation_is_survived(method, poison):
             return Evaluation(poison, {"bowl": poison}, evaluation.gradient * poison)
         return evaluation
 
-    points = list(
-        itertools.takewhile(lambda p: p.evaluations < 400, METHODS[method](poisoned, State(START), 10, 0.01))
-    )
+    points = list(itertools.takewhile(lambda p: p.evaluations < 400, SOLVERS[method](poisoned, State(START), 10, 0.01)))
     assert all(is_finite(point.evaluation) for point in points)
     assert_close(points[-1].image, target, rtol=0, atol=1e-2)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(SOLVERS))
 def test_when_nothing_is_finite_any_more_the_best_is_kept_and_said(method):
     objective, _ = quadratic()
 
@@ -96,16 +94,16 @@ def test_when_nothing_is_finite_any_more_the_best_is_kept_and_said(method):
     def calls_left():
         return next(counter) < 6
 
-    points = list(METHODS[method](cliff, State(START), 10, 0.01))
+    points = list(SOLVERS[method](cliff, State(START), 10, 0.01))
     assert points[-1].note
     assert is_finite(points[-1].evaluation)
     assert points[-1].evaluation.loss == min(point.evaluation.loss for point in points)
     assert points[-1].evaluations <= 6 + 2 * PATIENCE
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(SOLVERS))
 def test_a_bad_start_is_said(method):
-    points = list(METHODS[method](lambda x: Evaluation(float("nan"), {}, x), State(START), 10, 0.02))
+    points = list(SOLVERS[method](lambda x: Evaluation(float("nan"), {}, x), State(START), 10, 0.02))
     assert [bool(point.note) for point in points] == [True]
 
 
@@ -116,11 +114,11 @@ def test_lbfgs_ends_at_a_minimum():
     assert len(points) <= 3
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(SOLVERS))
 def test_the_start_is_left_alone_and_nothing_is_shared(method):
     objective, _ = quadratic()
     start = START.clone()
-    points = list(itertools.islice(METHODS[method](objective, State(start), 10, 0.02), 5))
+    points = list(itertools.islice(SOLVERS[method](objective, State(start), 10, 0.02), 5))
     assert_close(start, START)
     assert len({point.image.data_ptr() for point in points}) == 5
 
@@ -145,7 +143,7 @@ def test_no_more_pictures_are_held_than_plans_of_memory_count(method, history):
         return Evaluation(loss * 1e3 if len(tried) == 7 else loss, {}, gradient)
 
     tried = []
-    for point in METHODS[method](objective, State(torch.full((1, 3, 16, 17), 0.5)), history, 0.02):
+    for point in SOLVERS[method](objective, State(torch.full((1, 3, 16, 17), 0.5)), history, 0.02):
         tried.append(point.evaluations)
         if point.evaluations > 12:
             break

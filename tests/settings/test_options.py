@@ -67,11 +67,11 @@ def test_extents(size):
 
 
 def test_layers_go_with_the_statistic():
-    assert set(StylizeOptions().layers_of_style) == {f"relu{block}_1" for block in range(1, 6)}
-    assert "relu1_1" not in StylizeOptions(statistic="nearest").layers_of_style
-    assert StylizeOptions(statistic="nearest", style_layers="relu1_1").layers_of_style == {"relu1_1": 1.0}
-    assert ReconstructOptions().layers_of_content == {"relu4_2": 1.0}
-    assert ReconstructOptions(style_layers="relu1_1").layers_of_content == {}
+    assert set(StylizeOptions().resolved_style_layers) == {f"relu{block}_1" for block in range(1, 6)}
+    assert "relu1_1" not in StylizeOptions(statistic="nearest").resolved_style_layers
+    assert StylizeOptions(statistic="nearest", style_layers="relu1_1").resolved_style_layers == {"relu1_1": 1.0}
+    assert ReconstructOptions().resolved_content_layers == {"relu4_2": 1.0}
+    assert ReconstructOptions(style_layers="relu1_1").resolved_content_layers == {}
     for kind, layers in ((TextureOptions, "style_layers"), (ReconstructOptions, "content_layer")):
         with pytest.raises(ValueError, match="weigh 0"):
             kind(**{layers: "relu1_1=0"})
@@ -88,7 +88,7 @@ def test_choices_are_those_of_the_code():
     assert set(statistics.STATISTICS) == set(get_args(statistics.StatisticName))
     assert set(choices["content_norm"]) == set(targets.CONTENT_NORMS)
     assert set(choices["style_norm"]) == set(targets.STYLE_NORMS)
-    assert set(choices["optimizer"]) == set(solvers.METHODS)
+    assert set(choices["optimizer"]) == set(solvers.SOLVERS)
     assert set(choices["pooling"]) == set(get_args(vgg.Pooling))
     assert {*choices["padding"], "circular"} == set(get_args(vgg.Padding))
     assert set(choices["preprocessing"]) == set(weights.PREPROCESSING)

@@ -111,9 +111,7 @@ def test_taps_do_not_disturb_each_other(generator):
 
 def test_clear_errors():
     encoder = weights.load("vgg19")
-    with pytest.raises(
-        ValueError, match=r"12×9 px; relu4_1 needs at least 8×8|12×9 px; relu5_1 needs at least 16×16"
-    ):
+    with pytest.raises(ValueError, match=r"12×9 px; relu4_1 needs at least 8×8|12×9 px; relu5_1 needs at least 16×16"):
         encoder(torch.rand(1, 3, 9, 12), ["relu2_1", "relu5_1"])
     with pytest.raises(ValueError, match="unknown layer 'relu9_9'.*relu1_1"):
         encoder(torch.rand(1, 3, 9, 12), ["relu9_9"])

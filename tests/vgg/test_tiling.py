@@ -13,7 +13,7 @@ from impasto.images.regions import Region, Source
 from impasto.inputs import photos, styles
 from impasto.losses.objective import Content, Objective, View
 from impasto.losses.statistics import STATISTICS
-from impasto.losses.targets import content_terms, look_at, style_terms, weighed
+from impasto.losses.targets import content_losses, extract_features, style_losses, weighted
 from impasto.vgg import tiling, weights
 from impasto.vgg.encoder import random_encoder
 
@@ -33,10 +33,10 @@ def objective_of(encoder, size, statistic="gram", masked=False, keep=False, grey
     if masked:
         parts.append(Region(1 - where, sources[:1], "rest"))
     tiles = tiling.divide(encoder, {*LAYERS, "relu2_2"}, *size, window)
-    sights = look_at(encoder, photo, ["relu2_2"], tiles, kept)
-    looks = [style_terms(encoder, part, LAYERS, "relative", statistic, 0, ["relu2_2"], window // 2) for part in parts]
+    sights = extract_features(encoder, photo, ["relu2_2"], tiles, kept)
+    looks = [style_losses(encoder, part, LAYERS, "relative", statistic, 0, ["relu2_2"], window // 2) for part in parts]
     terms = [
-        *weighed(content_terms(sights, "relative", looks[0][1]), {"relu2_2": 1.0}, 2.0),
+        *weighted(content_losses(sights, "relative", looks[0][1]), {"relu2_2": 1.0}, 2.0),
         *(term for terms, _ in looks for term in terms),
     ]
     view = View(grey, photo, noise(6, *size) if keep else None)
@@ -144,9 +144,9 @@ def test_in_single_precision_on_the_real_network():
     found = []
     for window in (1 << 20, 50_000):
         tiles = tiling.divide(encoder, [*layers, "relu4_2"], *size, window)
-        content = content_terms(look_at(encoder, photo, ["relu4_2"], tiles), "relative")
-        style, _ = style_terms(encoder, painting, layers, window=window // 4)
-        terms = (*content, *weighed(style, layers, 20.0))
+        content = content_losses(extract_features(encoder, photo, ["relu4_2"], tiles), "relative")
+        style, _ = style_losses(encoder, painting, layers, window=window // 4)
+        terms = (*content, *weighted(style, layers, 20.0))
         found.append(Objective(encoder, terms, 0.1, tiles=tiles, photo=photo).value_and_grad(image))
     assert_close(found[1].loss, found[0].loss, rtol=1e-5, atol=0)
     assert (found[1].gradient - found[0].gradient).norm() / found[0].gradient.norm() < 1e-5
@@ -174,12 +174,12 @@ def test_no_seams(monkeypatch):
     encoder = weights.load("vgg19", padding="replicate").up_to([*layers, *content])
     photo = images.read(photos.load("chelsea")).resized(1366, 2048).rgb[None, :, 600:776]
     painting = images.read(styles.paint("swirls", 200, 200)).rgb
-    terms, energy = style_terms(encoder, Region(None, (Source("swirls", painting),)), layers, measured=content)
+    terms, energy = style_losses(encoder, Region(None, (Source("swirls", painting),)), layers, measured=content)
 
     def rougher():
         tiles = tiling.divide(encoder, [*layers, *content], *photo.shape[-2:], 80_000)
-        parts = content_terms(look_at(encoder, photo, content, tiles), "relative", energy)
-        parts = [*weighed(parts, dict.fromkeys(content, 1.0), 1.0), *weighed(terms, dict.fromkeys(layers, 0.2), 20.0)]
+        parts = content_losses(extract_features(encoder, photo, content, tiles), "relative", energy)
+        parts = [*weighted(parts, dict.fromkeys(content, 1.0), 1.0), *weighted(terms, dict.fromkeys(layers, 0.2), 20.0)]
         gradient = Objective(encoder, parts, tiles=tiles).value_and_grad(photo).gradient[0]
         steps = gradient.diff().abs().mean((0, 1))[15::16]
         borders = [tile.columns.start // 16 - 1 for tile in tiles if tile.columns.start]

@@ -156,9 +156,7 @@ def test_a_person_paints(visit, server, portrait, tmp_path):
     assert settings["options"]["iterations"] == 2000
     assert settings["options"]["content_mask"] == {"keep": "mask-keep.png"}
     page.wait_for_selector("#command")
-    assert (
-        page.inner_text("#command").replace("\n", "").lstrip("1").startswith("impasto stylize 'me & you.jpg' mosaic")
-    )
+    assert page.inner_text("#command").replace("\n", "").lstrip("1").startswith("impasto stylize 'me & you.jpg' mosaic")
     page.wait_for_function("!document.querySelector('#paint').disabled")
     # Nothing but this machine was asked for anything.
     assert all(url.startswith((server.address, "data:", "blob:")) for url in page.requests)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import SoundError
-from impasto.files import Named, check_writable, draft_of
+from impasto.files import StrPath, atomic_write, check_writable
 
 #: Suffix -> (format, what it is written in by bits per sample; 0 for what has none).
 FORMATS: dict[str, tuple[str, dict[int, str]]] = {
@@ -57,7 +57,7 @@ class Sound:
         return Sound(torch.from_numpy(np.ascontiguousarray(moved, np.float32)), rate)
 
 
-def read(given: Named | Sound, what: str = "the sound") -> Sound:
+def read(given: StrPath | Sound, what: str = "the sound") -> Sound:
     """A sound from a file: WAV, FLAC, OGG, MP3 or what else libsndfile knows.
 
     Raises:
@@ -108,7 +108,7 @@ def check_output(path: Path, bits: int = 16) -> None:
     check_writable(path)
 
 
-def write(path: Named, sound: Sound, bits: int = 16, comment: str = "") -> None:
+def write(path: StrPath, sound: Sound, bits: int = 16, comment: str = "") -> None:
     """Write a sound: whole, or not at all. `comment` is kept in the file, where its format has a place for it.
 
     Raises:
@@ -120,7 +120,7 @@ def write(path: Named, sound: Sound, bits: int = 16, comment: str = "") -> None:
     samples = sound.samples.clamp(-1, 1).T.contiguous().cpu().numpy()
     channels = samples.shape[1]
     with (
-        draft_of(path) as draft,
+        atomic_write(path) as draft,
         soundfile.SoundFile(draft, "w", sound.rate, channels, depths.get(0) or depths[bits], format=kind) as file,
     ):
         if comment:

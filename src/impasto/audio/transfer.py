@@ -1,11 +1,11 @@
-"""Sounds made: the content of one in the texture of another, or a texture alone, by the optimiser of pictures."""
+"""Sounds: the content of one in the texture of another, or a texture alone, by the optimiser of pictures."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -15,104 +15,101 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.audio import sounds
-from impasto.audio.encoder import HOP, WINDOW, Encoder, encoder
-from impasto.audio.objective import Chunk, Objective, canvas_of, chunks, listen, samples_of
+from impasto.audio.encoder import HOP, WINDOW, Chunk, SoundEncoder, sound_encoder
+from impasto.audio.objective import SoundView, canvas_of, samples_of
 from impasto.audio.sounds import Sound
 from impasto.devices import choose_device
 from impasto.errors import BudgetError, SoundError
-from impasto.losses.objective import Style
+from impasto.losses.objective import Objective
 from impasto.losses.statistics import STATISTICS, Sums
 from impasto.losses.targets import CONTENT_NORMS, STYLE_NORMS
+from impasto.losses.terms import ContentLoss, StyleLoss, as_matrix
 from impasto.optim import memory
 from impasto.optim.checkpoints import Checkpoints, hashes
-from impasto.optim.clock import Clock
 from impasto.optim.memory import Plan
-from impasto.optim.multiscale import Here, descend
+from impasto.optim.multiscale import optimize_scales
+from impasto.optim.problem import LocalExecution
 from impasto.optim.schedule import Scale
 from impasto.optim.steps import Step
-from impasto.settings.options import AudioOptions, DescentOptions, SoundOptions, SoundTextureOptions
+from impasto.settings.options import AudioOptions, SoundOptions, SoundTextureOptions
 
 SoundLike = str | PathLike[str] | Sound
 
-#: How loud sounds are while they are worked on, as the root mean square of their samples: room is left for peaks.
+#: The level at which sounds are optimised, as the root mean square of their samples: it leaves room for peaks.
 LEVEL = 0.1
 #: Textures are made of multiples of so many samples.
-ROUND = 8 * HOP
+TEXTURE_MULTIPLE = 8 * HOP
 #: Seconds over which the ends of a result are faded, so that they do not click.
 FADE = 0.005
-#: Bytes of the content's features that are kept rather than computed anew in every evaluation.
-KEPT = 256 << 20
-#: Bytes that evaluating takes per frame of a chunk, and that all takes per sample of the whole.
-TAKEN, HELD = 400_000, 30 * 4
+#: Bytes of the content's features up to which they are cached rather than computed again by every evaluation.
+CACHED_FEATURES = 256 << 20
+#: Bytes that an evaluation takes per frame of a chunk, and that everything else takes per sample.
+BYTES_PER_FRAME, BYTES_PER_SAMPLE = 400_000, 30 * 4
 
 
 @dataclass(frozen=True, eq=False)
-class SoundTask(Here):
-    """What is optimised; see `descent.Operation`.
+class SoundProblem:
+    """A sound to be optimised; see `optim.problem.Problem`.
 
     Attributes:
-        content, style: `(c, t)`, as loud as `LEVEL`; no content for textures.
+        content, style: `(c, t)`, at `LEVEL`; no content for textures.
         loudness: the level of the result.
-        channels: of the result.
+        size: channels (1, as the height of a picture) and samples of the result.
     """
 
     options: SoundOptions
-    encoder: Encoder
+    encoder: SoundEncoder
     content: Tensor | None
     style: Tensor
     content_weight: float
     style_weight: float
     loudness: float
     size: tuple[int, int]
-    pictures: Mapping[str, str]
+    scales: Sequence[Scale]
+    input_hashes: Mapping[str, str]
+    wraps: bool = False
+    keeps_details: bool = False
 
     @property
     def device(self) -> torch.device:
-        """Where it is computed."""
-        return self.encoder.window.device
+        """Where to compute."""
+        return self.encoder.hann.device
 
-    def plan(self, scale: Scale, options: DescentOptions) -> Plan:
-        """Chunks of as many samples as the memory there is allows."""
-        budget = memory.budget(options.memory, self.device)
-        left = budget - HELD * scale.width
-        least = 4 * (self.encoder.reach + 1)
-        frames = min(int(left / TAKEN), self.encoder.frames(scale.width))
-        if frames < min(least, self.encoder.frames(scale.width)):
-            needed = (HELD * scale.width + least * TAKEN) / 1e9
+    def plan(self, scale: Scale) -> Plan:
+        """Chunks of as many samples as the memory there is allows.
+
+        Raises:
+            BudgetError: not even short ones fit.
+        """
+        options, fixed = self.options, BYTES_PER_SAMPLE * scale.width
+        left = memory.budget(options.memory, self.device) - fixed
+        least, available = 4 * (self.encoder.reach + 1), self.encoder.frames(scale.width)
+        frames = min(int(left / BYTES_PER_FRAME), available)
+        if frames < min(least, available):
+            needed = (fixed + least * BYTES_PER_FRAME) / 1e9
             raise BudgetError(
-                f"{scale.width / self.options.sample_rate:.0f} s take {needed:.2f} GB at least; "
+                f"{scale.width / options.sample_rate:.0f} s take {needed:.2f} GB at least; "
                 "give more with --memory, or a shorter sound"
             )
-        return Plan(frames * HOP, options.optimizer, options.history, True, HELD * scale.width + frames * TAKEN)
+        return Plan(frames * HOP, options.optimizer, options.history, True, fixed + frames * BYTES_PER_FRAME)
 
-    def objective_at(self, scale: Scale, plan: Plan) -> Objective:
-        """The objective, its targets measured on content and style."""
-        most = max(1, plan.window // HOP)
-        content_weights = {}
-        if self.content is not None and self.content_weight:
-            energies = self._energies(self.content, most)
-            brief = {layer.name for layer in self.encoder.layers if layer.pool == 1}  # long ones blur what is when
-            content_weights = {
-                layer: self.content_weight / len(brief) * CONTENT_NORMS["relative"](count, energy)
-                for layer, (count, energy) in energies.items()
-                if layer in brief
-            }
-        parts = self._styles(most) if self.style_weight else []
-        content, marks = self.content if content_weights else None, self._chunks(self.hears, scale.width, most)
-        kept = {}
-        size = 4 * self.encoder.frames(scale.width) * sum(len(layer.weight) for layer in self.encoder.layers)
-        if content is not None and size * len(content) <= KEPT:
-            with torch.no_grad():
-                kept = {(marks[chunk], layer): found for chunk, layer, found in listen(self.encoder, content, marks)}
-        return Objective(self.hears, parts, content, content_weights, marks, kept)
+    def objective(self, scale: Scale, plan: Plan) -> Objective:
+        """What is minimised, its targets measured on content and style."""
+        most, encoder = max(1, plan.window // HOP), self.result_encoder
+        chunks = encoder.chunks(scale.width, most)
+        photo, losses = None, self._content_losses(most) if self.content_weight else []
+        if self.content is not None and losses:
+            photo = encoder.pad(self.content)[None, :, None]
+        styles = self._style_losses(most) if self.style_weight else []
+        return Objective(encoder, [*losses, *styles], None, SoundView(encoder, scale.width), chunks, photo)
 
     @property
-    def hears(self) -> Encoder:
-        """What listens to the result: a texture goes on at its beginning, so that its ends are as any other place."""
+    def result_encoder(self) -> SoundEncoder:
+        """The encoder of the result: a texture is periodic, so that its ends are like any other place."""
         return dataclasses.replace(self.encoder, wraps=self.content is None)
 
     def finish(self, canvas: Tensor) -> Sound:
-        """The sound of a canvas: as loud as it is to be, without clipping, its ends faded."""
+        """The sound of a canvas: with its own level, without clipping, its ends faded."""
         samples = samples_of(canvas)[:, : self.size[1]].clone()
         samples *= self.loudness / max(samples.square().mean().sqrt().item(), 1e-9)
         samples /= max(1.0, samples.abs().max().item() / 0.999)
@@ -123,39 +120,57 @@ class SoundTask(Here):
             samples[:, samples.shape[1] - count :] *= ramp.flip(0)
         return Sound(samples, self.options.sample_rate)
 
-    def _chunks(self, encoder: Encoder, samples: int, most: int) -> list[Chunk]:
-        return chunks(encoder.positions(samples), most, encoder.stride)
-
-    def _energies(self, samples: Tensor, most: int) -> dict[str, tuple[int, float]]:
-        """Layer -> how many numbers its features are, and the mean of their squares."""
-        found: dict[str, tuple[int, float]] = {}
+    def _features(self, samples: Tensor, chunks: Sequence[Chunk]) -> Iterator[tuple[str, Tensor]]:
+        """(layer, features) of each chunk of a sound."""
+        padded, names = self.encoder.pad(samples)[None, :, None], [layer.name for layer in self.encoder.layers]
         with torch.no_grad():
-            for _, layer, features in listen(
-                self.encoder, samples, self._chunks(self.encoder, samples.shape[1], most)
-            ):
-                count, total = found.get(layer, (0, 0.0))
-                found[layer] = (count + features.numel(), total + features.square().sum().item())
-        return {layer: (count, total / count) for layer, (count, total) in found.items()}
+            for chunk in chunks:
+                for name, features in self.encoder.walk(chunk.window(padded), names):
+                    own = chunk.inside(features, self.encoder.stride(name))
+                    if own.numel():
+                        yield name, own
 
-    def _styles(self, most: int) -> list[Style]:
+    def _content_losses(self, most: int) -> list[ContentLoss]:
+        """A loss for each layer of single frames: longer ones blur when things happen."""
+        if self.content is None:
+            return []
+        names = {layer.name for layer in self.encoder.layers if layer.pool == 1}
+        found: dict[str, list[Tensor]] = {}
+        energies: dict[str, tuple[int, float]] = {}
+        length = self.content.shape[1]
+        size = 4 * self.encoder.frames(length) * sum(len(layer.weight) for layer in self.encoder.layers)
+        cached = size * len(self.content) <= CACHED_FEATURES
+        for name, features in self._features(self.content, self.encoder.chunks(length, most)):
+            if name in names:
+                count, total = energies.get(name, (0, 0.0))
+                energies[name] = (count + features.numel(), total + features.square().sum().item())
+                if cached:
+                    found.setdefault(name, []).append(features)
+        return [
+            ContentLoss(
+                name,
+                torch.cat(found[name], -1) if cached else None,
+                self.content_weight / len(names) * CONTENT_NORMS["relative"](count, total / count),
+            )
+            for name, (count, total) in energies.items()
+        ]
+
+    def _style_losses(self, most: int) -> list[StyleLoss]:
         sums: dict[str, Sums] = {}
         statistics = {
             layer.name: STATISTICS[self.options.statistic](None, self.options.seed) for layer in self.encoder.layers
         }
-        with torch.no_grad():
-            for _, name, features in listen(
-                self.encoder, self.style, self._chunks(self.encoder, self.style.shape[1], most)
-            ):
-                part = statistics[name].phi.sums(features, None)
-                sums[name] = sums[name] + part if name in sums else part
-        terms = []
+        for name, features in self._features(self.style, self.encoder.chunks(self.style.shape[1], most)):
+            part = statistics[name].phi.reduce(as_matrix(features), None)
+            sums[name] = sums[name] + part if name in sums else part
+        losses = []
         for layer in self.encoder.layers:
             statistic, target = statistics[layer.name], sums[layer.name].mean
             distance = statistic.distance_to(target)
             scale = STYLE_NORMS["relative"](distance, target, len(layer.weight))
             weight = self.style_weight / len(self.encoder.layers) * scale
-            terms.append(Style(layer.name, statistic.phi, distance, weight))
-        return terms
+            losses.append(StyleLoss(layer.name, statistic.phi, distance, weight))
+        return losses
 
 
 def stylize(content: SoundLike, style: SoundLike, options: AudioOptions | None = None) -> Sound:
@@ -205,7 +220,8 @@ def iterate(
         if options.init == "content"
         else _noise((one.samples.shape[0], one.samples.shape[1]), two.samples, options.seed)
     )
-    return _iterate(options, one, two, start, options.weight_of_style, checkpoints, started)
+    weights = (options.content_weight, options.effective_style_weight)
+    return _iterate(options, one, two, start, weights, checkpoints, started)
 
 
 def iterate_texture(
@@ -215,9 +231,9 @@ def iterate_texture(
     started, options = time.monotonic(), options or SoundTextureOptions()
     given = _prepared(style, "the sound", options)
     length = given.samples.shape[1] if options.seconds is None else round(options.seconds * options.sample_rate)
-    whole = -(-length // ROUND) * ROUND  # it is made to go on at its beginning, and cut where it is to end
+    whole = -(-length // TEXTURE_MULTIPLE) * TEXTURE_MULTIPLE  # it is made periodic, and cut to its length
     start = _noise((given.samples.shape[0], whole), given.samples, options.seed)
-    return _iterate(options, None, given, start, 1.0, checkpoints, started, length)
+    return _iterate(options, None, given, start, (0.0, 1.0), checkpoints, started, length)
 
 
 def _iterate(
@@ -225,38 +241,36 @@ def _iterate(
     content: Sound | None,
     style: Sound,
     start: Tensor,
-    style_weight: float,
+    weights: tuple[float, float],
     checkpoints: Checkpoints | None,
     started: float,
     length: int | None = None,
 ) -> Iterator[Step]:
     device = choose_device(options.device)
     shortest = min(style.samples.shape[1], start.shape[1])
-    hears = encoder(options.encoder, options.seed, device, options.sample_rate).within(shortest)
-    hears = hears.fitted(_leveled(style).to(device))
-    least = (hears.reach + 1) * HOP
+    encoder = sound_encoder(options.encoder, options.seed, device, options.sample_rate).within(shortest)
+    encoder = encoder.fitted(_leveled(style).to(device))
+    least = (encoder.reach + 1) * HOP
     for what, samples in (("the style", style.samples), ("the result", start)):
         if samples.shape[1] < least:
             raise SoundError(
                 f"{what} lasts {samples.shape[1] / options.sample_rate:.2f} s; the encoder {options.encoder!r} needs "
                 f"{least / options.sample_rate:.2f} s at least"
             )
-    like = content or style
     given = {"content": None if content is None else content.samples, "style": style.samples}
-    task = SoundTask(
+    problem = SoundProblem(
         options,
-        hears,
+        encoder,
         None if content is None else _leveled(content).to(device),
         _leveled(style).to(device),
-        getattr(options, "content_weight", 0.0),
-        style_weight,
-        like.level,
+        *weights,
+        (content or style).level,
         (1, length or start.shape[1]),
+        (Scale(1, start.shape[1], options.iterations),),
         hashes(given) if checkpoints else {},
     )
-    scales = (Scale(1, start.shape[1], options.iterations),)
-    begin = canvas_of(start * (LEVEL / max(start.square().mean().sqrt().item(), 1e-9)))[0]
-    return descend(task, options, scales, begin.to(device), Clock(started, options.time_budget, scales), checkpoints)
+    canvas = canvas_of(start * (LEVEL / max(start.square().mean().sqrt().item(), 1e-9)))[0]
+    return optimize_scales(LocalExecution(problem), canvas.to(device), started, checkpoints)
 
 
 def _prepared(given: SoundLike, what: str, options: SoundOptions) -> Sound:
@@ -267,12 +281,12 @@ def _prepared(given: SoundLike, what: str, options: SoundOptions) -> Sound:
 
 
 def _leveled(sound: Sound) -> Tensor:
-    """Its samples, as loud as sounds are worked on."""
+    """Its samples, at the level at which sounds are optimised."""
     return sound.samples * (LEVEL / max(sound.level, 1e-9))
 
 
 def _noise(shape: tuple[int, int], like: Tensor, seed: int) -> Tensor:
-    """Noise with the average spectrum of a sound `(c, t)`: of white noise the highs would be heard to the end."""
+    """Noise with the average spectrum of a sound `(c, t)`: the highs of white noise would remain audible to the end."""
     _, power = scipy.signal.welch(like.mean(0).numpy(), nperseg=WINDOW)
     white = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     spectrum = torch.fft.rfft(white)

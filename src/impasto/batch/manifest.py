@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.errors import PictureError
-from impasto.files import Named
+from impasto.files import StrPath
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Manifest:
     line is a picture: `event` is `done` or `failed`, and `settings` the hash of those.
     """
 
-    def __init__(self, folder: Named) -> None:
+    def __init__(self, folder: StrPath) -> None:
         folder = Path(folder)
         self.folder, self._path = folder, folder / NAME
         self._done: dict[str, dict[str, Any]] = {}

@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 
-from impasto import __version__, devices, images, record
+from impasto import devices, images, record
+from impasto._version import __version__
 from impasto.batch.items import Item
 from impasto.batch.manifest import Manifest
 from impasto.batch.pools import Pool, Processes
 from impasto.batch.worker import Job, Made, paint
 from impasto.errors import ImpastoError, PictureError
 from impasto.fast import stylizer
-from impasto.files import Named, check_space, draft_of
+from impasto.files import StrPath, atomic_write, check_space
 from impasto.optim import memory
+from impasto.settings.fields import result_settings
 from impasto.settings.options import BatchOptions
 from impasto.vgg import weights
 
@@ -31,8 +33,6 @@ TRIES = 3
 IDLE = 700 << 20
 #: What a size that nobody named is taken to be, in pixels of the long side.
 LONG_SIDE = 4000
-#: Options that say where, not what.
-FREE = ("device", "memory", "workers", "threads")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Outcome:
 
 def run(
     todo: Sequence[Item],
-    folder: Named,
+    folder: StrPath,
     options: BatchOptions | None = None,
     bits: int = 8,
     pool: Pool | None = None,
@@ -96,12 +96,10 @@ def _check(todo: Sequence[Item], folder: Path, options: BatchOptions, bits: int)
             raise ValueError(f"{item.photo} lies in {folder}, where results go; write to another folder")
 
 
-def _run(
-    todo: Sequence[Item], folder: Path, options: BatchOptions, bits: int, given: Pool | None
-) -> Iterator[Outcome]:
+def _run(todo: Sequence[Item], folder: Path, options: BatchOptions, bits: int, given: Pool | None) -> Iterator[Outcome]:
     manifest = Manifest(folder)
     settings = record.settings("batch", [], options, bits)
-    settings["options"] = {name: value for name, value in settings["options"].items() if name not in FREE}
+    settings["options"] = result_settings(options)
     digest = manifest.begin(settings)
     if given is None:
         workers, threads = shares(options, _largest(todo, options))
@@ -217,7 +215,7 @@ class _Batch:
         except OSError as error:
             raise PictureError(f"cannot write {path}: {error.strerror or error}") from None
         check_space(path, len(made.file))
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_bytes(made.file)
         path.with_name(path.name + ".checkpoint").unlink(missing_ok=True)
         height, width = made.size
@@ -288,13 +286,13 @@ def need(options: BatchOptions, long_side: int) -> int:
     """Bytes that a picture takes while it is painted."""
     pixels = long_side * long_side
     if options.fast:
-        return stylizer.taken(pixels)
+        return stylizer.bytes_needed(pixels)
     if options.memory is not None:
         return options.memory
     encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
-    rate = memory.per_pixel(encoder, {**options.content_layers, **options.layers_of_style})
-    history = (4 + 2 * options.history) * memory.PICTURE
-    return round(pixels * (rate + history) + memory.WORKSPACE)
+    rate = memory.per_pixel(encoder, {**options.content_layers, **options.resolved_style_layers})
+    history = (4 + 2 * options.history) * memory.IMAGE
+    return round(pixels * (rate + history) + memory.FIXED_COST)
 
 
 def _largest(todo: Sequence[Item], options: BatchOptions) -> int:

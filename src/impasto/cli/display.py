@@ -41,9 +41,7 @@ def _described(step: Step, height: int, width: int) -> str:
     if not step.losses:
         return f"{width}×{height}, tile {where}"
     return (
-        f"iteration {where}"
-        if height == 1
-        else f"scale {step.scale}/{step.scales} {width}×{height}, iteration {where}"
+        f"iteration {where}" if height == 1 else f"scale {step.scale}/{step.scales} {width}×{height}, iteration {where}"
     )
 
 
@@ -71,7 +69,7 @@ class StepBar:
 
     def show(self, step: Step) -> None:
         """Draw a step."""
-        height, width = step.image.shape[-2:]
+        height, width = step.image_size
         sums: dict[str, float] = {}
         for name, value in step.losses.items():
             kind = name.partition(" ")[0]

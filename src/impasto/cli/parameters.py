@@ -6,13 +6,13 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from impasto.cli import render
 from impasto.presets import PRESETS, options_of
-from impasto.settings.fields import default_of, fields_of, flag_of, text_of
+from impasto.settings.fields import default_of, fields_of, flag_of, text_of, value_type
 from impasto.settings.options import BatchOptions, Options, StylizeOptions
 
 Command = Callable[..., Any]
@@ -104,7 +104,7 @@ def _preset_parameter(kind: type[Options]) -> inspect.Parameter:
 
 def _parameter(field: dataclasses.Field[Any], defaults: dict[str, Any]) -> inspect.Parameter:
     metadata, flag = field.metadata, flag_of(field)
-    annotation = _kind(field, metadata)
+    annotation = _annotation(field)
     default = defaults.get(field.name, default_of(field))
     shown: Any = default if default in (None, {}, ()) else text_of(field, default)
     if annotation is bool:
@@ -112,7 +112,7 @@ def _parameter(field: dataclasses.Field[Any], defaults: dict[str, Any]) -> inspe
         shown = "on" if default else "off"
     option = typer.Option(
         flag,
-        *metadata.get("also", ()),
+        *metadata.get("aliases", ()),
         help=metadata["help"] + (f" [dim]\\[{shown}][/]" if shown not in (None, {}, ()) else ""),
         rich_help_panel=metadata["group"],
         show_default=False,
@@ -123,10 +123,8 @@ def _parameter(field: dataclasses.Field[Any], defaults: dict[str, Any]) -> inspe
     )
 
 
-def _kind(field: dataclasses.Field[Any], metadata: Any) -> Any:
+def _annotation(field: dataclasses.Field[Any]) -> Any:
     """The type that the command line reads: choices, a number, a switch, or text that the field parses."""
-    if "choices" in metadata:
-        return Literal[tuple(metadata["choices"])]
-    if "parse" in metadata:
-        return list[str] if metadata.get("many") else str
-    return {"int": int, "float": float, "bool": bool, "str": str}[str(field.type).removesuffix(" | None")]
+    if "parse" in field.metadata:
+        return list[str] if field.metadata.get("repeatable") else str
+    return value_type(field)

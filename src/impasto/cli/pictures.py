@@ -31,9 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def styles(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Write the contact sheet here.")] = Path(
-        "styles.png"
-    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the contact sheet here.")] = Path("styles.png"),
     size: Annotated[int, typer.Option(help="Side of each style, in pixels.", min=64)] = 320,
 ) -> None:
     """List the built-in styles and draw a contact sheet of them."""
@@ -86,9 +84,7 @@ def _show_installation() -> None:
     table.add_row("device", str(devices.choose_device("auto")))
     ours = native.library() is not None
     kind = native.LEVELS[native.level()] if ours else ""
-    table.add_row(
-        "convolutions", f"Winograd, {kind}" if ours else "PyTorch's: ours was not built, or is switched off"
-    )
+    table.add_row("convolutions", f"Winograd, {kind}" if ours else "PyTorch's: ours was not built, or is switched off")
     here = [name for name, source in weights.CATALOGUE.items() if weights.locate(source)]
     table.add_row("weights", ", ".join(here) or "none")
     table.add_row("cache", str(weights.cache_folder()))

@@ -30,9 +30,7 @@ log = logging.getLogger(__name__)
 
 OUTPUT = Annotated[
     Path,
-    typer.Option(
-        "--output", "-o", help="Write the picture here: .png, .jpg, .webp or .tif.", rich_help_panel="Output"
-    ),
+    typer.Option("--output", "-o", help="Write the picture here: .png, .jpg, .webp or .tif.", rich_help_panel="Output"),
 ]
 BITS = Annotated[int, typer.Option(help="Bits per channel: 8, or 16 for .png and .tif.", rich_help_panel="Output")]
 SAVE_EVERY = Annotated[
@@ -253,8 +251,8 @@ def _report(step: Step) -> dict[str, Any]:
         "event": "step",
         "scale": step.scale,
         "scales": step.scales,
-        "width": step.image.shape[-1],
-        "height": step.image.shape[-2],
+        "width": step.image_size[1],
+        "height": step.image_size[0],
         "iteration": step.iteration,
         "iterations": step.iterations,
         "evaluations": step.evaluations,

@@ -18,9 +18,7 @@ from impasto.settings.options import ReconstructOptions, StylizeOptions, Texture
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus")
 
 Photo = Annotated[str, typer.Argument(help=f"The photo: a file, or one of {', '.join(PHOTOS)}.")]
-Paintings = Annotated[
-    list[str], typer.Argument(help="The painting, or several: files, or names of 'impasto styles'.")
-]
+Paintings = Annotated[list[str], typer.Argument(help="The painting, or several: files, or names of 'impasto styles'.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,9 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def stylize(
-    content: Photo, style: Paintings, options: StylizeOptions, output: Output, cluster: CLUSTER = None
-) -> int:
+def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: Output, cluster: CLUSTER = None) -> int:
     """Repaint the photo CONTENT in the manner of the painting STYLE.
 
     The picture is seen through VGG-19: content is the activations of a deep layer, style the statistics of

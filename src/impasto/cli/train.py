@@ -34,9 +34,7 @@ def train(
     photos: Annotated[Path, typer.Option(help="Folder of photos to paint.", rich_help_panel="Pictures")],
     folder: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", help="Folder for the model, samples and checkpoints.", rich_help_panel="Output"
-        ),
+        typer.Option("--output", "-o", help="Folder for the model, samples and checkpoints.", rich_help_panel="Output"),
     ],
     options: TrainOptions,
     paintings: Annotated[

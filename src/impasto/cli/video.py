@@ -113,9 +113,7 @@ def video(
         images.write(preview, last.picture)
     if last is not None and not (quiet or as_json):
         height, width = last.picture.size
-        out.print(
-            f"{destination}  {width}×{height} px, {last.frames} frames in {duration(last.seconds)}", markup=False
-        )
+        out.print(f"{destination}  {width}×{height} px, {last.frames} frames in {duration(last.seconds)}", markup=False)
     return 0 if not work_of(destination).exists() else 1
 
 
@@ -155,7 +153,7 @@ def live(
     Frames that come while another is painted are dropped: what you see is now. End with Ctrl-C, or close the window.
     """
     set_up_logging(quiet)
-    from impasto.files import draft_of
+    from impasto.files import atomic_write
     from impasto.video import clips
     from impasto.video import live as now
 
@@ -173,7 +171,7 @@ def live(
             for moment in now.live(source, style or [], options):
                 if destination is not None:
                     if writer is None:
-                        draft = stack.enter_context(draft_of(destination))
+                        draft = stack.enter_context(atomic_write(destination))
                         size = moment.picture.size
                         writer = stack.enter_context(clips.Writer(draft, now.untimed(destination, size), size, 20))
                     writer.add(moment.picture, round(moment.seconds * 1000))

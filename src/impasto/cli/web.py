@@ -31,9 +31,7 @@ def web(
     ] = None,
     auth: Annotated[
         str | None,
-        typer.Option(
-            help="Ask for this name and password.", metavar="NAME:PASSWORD", envvar=AUTH, show_default=False
-        ),
+        typer.Option(help="Ask for this name and password.", metavar="NAME:PASSWORD", envvar=AUTH, show_default=False),
     ] = None,
     concurrency: Annotated[int, typer.Option(help="Pictures painted at a time.", min=1)] = 1,
     waiting: Annotated[int, typer.Option(help="Jobs that may wait in line; more are turned away.", min=1)] = 16,
@@ -72,9 +70,7 @@ def web(
         memory=_amount("--memory", memory),
     )
     if host not in ("127.0.0.1", "localhost", "::1") and not auth:
-        err.print(
-            f"everyone who reaches {host}:{port} can use this server; --auth asks for a password", style="yellow"
-        )
+        err.print(f"everyone who reaches {host}:{port} can use this server; --auth asks for a password", style="yellow")
 
     def ready(address: str) -> None:
         out.print(f"impasto is at [bold]{address}[/]; Ctrl-C ends it")

@@ -15,7 +15,7 @@ from impasto import images
 from impasto.batch.pools import Pool, use_threads
 from impasto.cluster.connection import Workers, connect
 from impasto.errors import ClusterError
-from impasto.files import Named
+from impasto.files import StrPath
 from impasto.images import Picture
 from impasto.inputs.read import read_styles
 from impasto.settings.options import VideoOptions
@@ -58,9 +58,9 @@ class Stretch:
 
 
 def iterate(
-    clip: Named | Clip,
+    clip: StrPath | Clip,
     styles: Sequence[str],
-    output: Named,
+    output: StrPath,
     options: VideoOptions | None = None,
     resume: bool = False,
     address: str = "auto",

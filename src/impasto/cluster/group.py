@@ -1,14 +1,16 @@
-"""A canvas whose rows lie on many workers, for an optimiser that need not know.
+"""A group of workers, and canvases whose rows they own.
 
-`Spread` does for the optimisers of `impasto.optimize` what a tensor does: each operation is sent to all workers, and
-each does it with its own rows. Only products of two canvases come back, as numbers, and what is fetched on purpose.
+A `ShardedCanvas` has the vector operations of `optim.canvas.Canvas`: each is sent to all workers, and each worker
+applies it to its own rows. Only numbers come back, and what is gathered on purpose.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Collection, Iterable, Sequence
+import weakref
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,147 +19,144 @@ import ray.exceptions
 import torch
 from torch import Tensor
 
-from impasto.cluster.worker import Band, Name
+from impasto.cluster.worker import CanvasId, ShardWorker
 from impasto.errors import ClusterError
 from impasto.vgg.tiling import Span
 
-#: What is raised where a worker, or something that only it had, is lost.
+#: Raised where a worker, or something that only it had, is lost.
 LOST = (
     ray.exceptions.RayActorError,
     ray.exceptions.ObjectLostError,
     ray.exceptions.NodeDiedError,
     ray.exceptions.WorkerCrashedError,
 )
-#: What a tensor's methods are called that work element by element.
-MAPS = {
-    *("add", "add_", "sub", "sub_", "mul_", "div", "div_", "neg_", "sqrt_", "reciprocal_", "lerp_", "addcmul_"),
-    *("clamp_", "clone", "zero_", "masked_fill", "masked_fill_", "logical_and_"),
-    *("__gt__", "__ge__", "__lt__", "__le__", "__sub__", "__ior__"),
-}
-#: Seconds to wait for a place on the cluster's own terms before one is taken beside others.
+#: Seconds to wait for free cores before a worker is started beside others.
 PATIENCE = 30.0
 
 
-class Crew:
+class WorkerGroup:
     """Workers, each with the rows of one part of a picture.
 
     Attributes:
-        spans: the rows of each: those it owns, and those it sees.
+        spans: the rows of each: those it owns, and those of its window.
     """
 
     def __init__(self, count: int, threads: int) -> None:
         self._threads = threads
-        self._actor: Any = ray.remote(Band)
+        self._actor: Any = ray.remote(ShardWorker)
         self._numbers = itertools.count()
+        self._released: deque[int] = deque()  # canvases that were garbage collected, but not yet by the workers
         self._set_up: list[dict[str, tuple[Any, ...]]] = [{} for _ in range(count)]
-        self._secured: set[int] = set()
+        self._replicated: set[int] = set()
         self.spans: Sequence[Span] = ()
-        self.bands = self._hire(count)
-        self.ask("where")
+        self.workers = self._start(count)
+        self.call("place")
 
-    def _hire(self, count: int) -> list[Any]:
-        """New workers, which begin all at once: on cores of their own if there are any, else beside others."""
+    def _start(self, count: int) -> list[Any]:
+        """New workers, all started at once: on free cores if there are any, else beside others."""
         apart = self._actor.options(num_cpus=self._threads, scheduling_strategy="SPREAD")
-        bands = [apart.remote(self._threads) for _ in range(count)]
-        calls = [band.where.remote() for band in bands]
+        workers = [apart.remote(self._threads) for _ in range(count)]
+        calls = [worker.place.remote() for worker in workers]
         there, missing = ray.wait(calls, num_returns=count, timeout=PATIENCE)
         ray.get(there)
         for call in missing:
             index = calls.index(call)
-            ray.kill(bands[index])
-            bands[index] = self._actor.options(num_cpus=0).remote(self._threads)
-        return bands
+            ray.kill(workers[index])
+            workers[index] = self._actor.options(num_cpus=0).remote(self._threads)
+        return workers
 
     def dismiss(self) -> None:
         """End the workers."""
-        for band in self.bands:
+        for worker in self.workers:
             with contextlib.suppress(Exception):
-                ray.kill(band)
+                ray.kill(worker)
 
-    # -- what workers are told ------------------------------------------------------------------------------------
+    # -- calls ----------------------------------------------------------------------------------------------------
 
-    def tell(self, method: str, *arguments: Any) -> list[Any]:
-        """Have all workers do something; references to the results."""
-        return [getattr(band, method).remote(*arguments) for band in self.bands]
+    def send(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of all workers; references to the results."""
+        if self._released:
+            numbers = [self._released.popleft() for _ in range(len(self._released))]
+            self._replicated -= set(numbers)
+            for worker in self.workers:
+                worker.release.remote(numbers)
+        return [getattr(worker, method).remote(*arguments) for worker in self.workers]
 
-    def ask(self, method: str, *arguments: Any) -> list[Any]:
-        """Have all workers do something, and wait for the results."""
-        results: list[Any] = ray.get(self.tell(method, *arguments))
+    def call(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of all workers, and wait for the results."""
+        results: list[Any] = ray.get(self.send(method, *arguments))
         return results
 
     def set_up(self, method: str, arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Have each worker do something that one in its place would have to do as well."""
+        """Call a method of each worker that a worker in its place would have to run as well."""
         calls = []
-        for band, known, given in zip(self.bands, self._set_up, arguments, strict=True):
+        for worker, known, given in zip(self.workers, self._set_up, arguments, strict=True):
             known[method] = tuple(ray.put(argument) for argument in given)
-            calls.append(getattr(band, method).remote(*known[method]))
+            calls.append(getattr(worker, method).remote(*known[method]))
         results: list[Any] = ray.get(calls)
         return results
 
     # -- canvases -------------------------------------------------------------------------------------------------
 
-    def spread(self, canvas: Tensor) -> Spread:
-        """A canvas `(1, c, h, w)`, its rows where they belong."""
-        found = Spread(self, canvas.shape)
+    def new_canvas(self, shape: torch.Size) -> ShardedCanvas:
+        """A canvas that workers are about to make; they drop it when it is garbage collected here."""
+        canvas = ShardedCanvas(self, shape, next(self._numbers))
+        # No remote call: a finalizer may run at any time, and the next call sends the numbers.
+        weakref.finalize(canvas, self._released.append, canvas.id.number)
+        return canvas
+
+    def scatter(self, tensor: Tensor) -> ShardedCanvas:
+        """A canvas from a tensor `(1, c, h, w)`, its rows on the workers that own them."""
+        canvas = self.new_canvas(tensor.shape)
         calls = [
-            band.put.remote(found.number, canvas[..., span.start : span.stop, :].numpy())
-            for band, span in zip(self.bands, self.spans, strict=True)
+            worker.put.remote(canvas.id.number, tensor[..., span.start : span.stop, :].numpy())
+            for worker, span in zip(self.workers, self.spans, strict=True)
         ]
         ray.get(calls)
-        return found
+        return canvas
 
     def gather(self, number: int) -> Tensor:
-        """A canvas, here; the rows of a worker that was lost are had from who holds a copy."""
+        """A canvas as one tensor; the rows of a lost worker come from its replica."""
         parts = []
-        for index, band in enumerate(self.bands):
+        for index, worker in enumerate(self.workers):
             try:
-                parts.append(ray.get(band.get.remote(number)))
+                parts.append(ray.get(worker.get.remote(number)))
             except LOST:
-                parts.append(ray.get(self._holder(index).held.remote(index, number)))
+                parts.append(ray.get(self._holder(index).replica.remote(index, number)))
         return torch.from_numpy(np.concatenate(parts, axis=-2))
-
-    def next_number(self) -> int:
-        """A name for a canvas."""
-        return next(self._numbers)
-
-    def forget(self, number: int) -> None:
-        """Nobody needs this canvas any more."""
-        if ray.is_initialized():
-            self._secured.discard(number)
-            self.tell("forget", number)
 
     # -- losses ---------------------------------------------------------------------------------------------------
 
     def _holder(self, index: int) -> Any:
-        """Who holds copies of a worker's rows: the next one."""
-        return self.bands[(index + 1) % len(self.bands)]
+        """The worker that stores replicas of another's rows: the next one."""
+        return self.workers[(index + 1) % len(self.workers)]
 
-    def secure(self, canvases: Iterable[Spread]) -> None:
-        """See that another worker holds a copy of each one's rows of these canvases."""
-        if len(self.bands) == 1:
+    def replicate(self, canvases: Iterable[ShardedCanvas]) -> None:
+        """Have every worker's rows of these canvases stored by another one, too."""
+        if len(self.workers) == 1:
             return
-        needed = {canvas.number for canvas in canvases}
+        needed = {canvas.id.number for canvas in canvases}
         calls = [
-            self._holder(index).hold.remote(index, number, band.get.remote(number))
-            for number in needed - self._secured
-            for index, band in enumerate(self.bands)
+            self._holder(index).store_replica.remote(index, number, worker.get.remote(number))
+            for number in needed - self._replicated
+            for index, worker in enumerate(self.workers)
         ]
         ray.get(calls)
-        self._secured |= needed
+        self._replicated |= needed
 
-    def recover(self, canvases: Iterable[Spread]) -> None:
-        """Put others in the place of workers that were lost, with what they had of these canvases.
+    def recover(self, canvases: Iterable[ShardedCanvas]) -> None:
+        """Replace lost workers, and restore what they had of these canvases.
 
         Raises:
-            ClusterError: two that hold each other's copies were lost at once, or there was only one.
+            ClusterError: a worker and the one with its replicas were lost at once, or there was only one.
         """
-        needed, lost = [canvas.number for canvas in canvases], set[int]()
+        needed, lost = [canvas.id.number for canvas in canvases], set[int]()
         while True:
-            lost |= {index for index, band in enumerate(self.bands) if not _lives(band)}
-            if len(self.bands) == 1 or any((index + 1) % len(self.bands) in lost for index in lost):
+            lost |= {index for index, worker in enumerate(self.workers) if not _is_alive(worker)}
+            if len(self.workers) == 1 or any((index + 1) % len(self.workers) in lost for index in lost):
                 raise ClusterError(
-                    "too many workers were lost at once, and what they had is gone; the same command with --resume "
-                    "goes on from the checkpoint"
+                    "too many workers were lost at once, and their rows with them; the same command with --resume "
+                    "resumes from the checkpoint"
                 )
             try:
                 self._replace(lost, needed)
@@ -166,103 +165,103 @@ class Crew:
                 continue
 
     def _replace(self, lost: Collection[int], needed: Sequence[int]) -> None:
-        count = len(self.bands)
-        for index, band in zip(lost, self._hire(len(lost)), strict=True):
-            self.bands[index] = band
+        count = len(self.workers)
+        for index, worker in zip(lost, self._start(len(lost)), strict=True):
+            self.workers[index] = worker
             for method, arguments in self._set_up[index].items():
-                getattr(band, method).remote(*arguments)
+                getattr(worker, method).remote(*arguments)
             for number in needed:
-                band.put.remote(number, self._holder(index).held.remote(index, number))
-        for index in lost:  # whose copies the lost ones had
+                worker.put.remote(number, self._holder(index).replica.remote(index, number))
+        for index in lost:  # whose replicas the lost ones had
             before = (index - 1) % count
             for number in needed:
-                self.bands[index].hold.remote(before, number, self.bands[before].get.remote(number))
-        self.ask("where")
+                rows = self.workers[before].get.remote(number)
+                self.workers[index].store_replica.remote(before, number, rows)
+        self.call("place")
 
 
-def _lives(band: Any) -> bool:
+def _is_alive(worker: Any) -> bool:
     try:
-        ray.get(band.where.remote())
+        ray.get(worker.place.remote())
     except LOST:
         return False
     return True
 
 
-class Spread:
-    """A canvas on the workers of a crew: what optimisers do with a tensor can be done with it.
+class ShardedCanvas:
+    """A canvas on the workers of a group; see `optim.canvas.Canvas`.
 
     Attributes:
         shape: of the whole.
-        number: its name on the workers.
+        id: its number on the workers.
     """
 
-    def __init__(self, crew: Crew, shape: Sequence[int], like: Spread | None = None) -> None:
-        self._crew, self.shape, self._like = crew, torch.Size(shape), like
-        self._fetched: Tensor | None = None
-        self.number: int = crew.next_number() if like is None else like.number
+    def __init__(self, group: WorkerGroup, shape: torch.Size, number: int) -> None:
+        self._group, self.shape, self.id = group, shape, CanvasId(number)
+        self._gathered: Tensor | None = None
 
-    def __del__(self) -> None:
-        if self._like is None:
-            with contextlib.suppress(Exception):  # at the end of the process nothing may be left
-                self._crew.forget(self.number)
-
-    def numel(self) -> int:
-        """How many numbers it has."""
-        return self.shape.numel()
-
-    def flatten(self) -> Spread:
-        """Itself: rows are taken as they lie."""
-        return self
-
-    def __getitem__(self, index: int) -> Spread:
-        if index != 0 or self.shape[0] != 1:
-            raise IndexError(f"{index} of a canvas of shape {tuple(self.shape)}; there is but the first")
-        return Spread(self._crew, self.shape[1:], self)
-
-    def cpu(self) -> Tensor:
-        """All of it, here."""
-        return self._crew.gather(self.number).reshape(self.shape) if self._fetched is None else self._fetched
+    def gather(self) -> Tensor:
+        return self._group.gather(self.id.number) if self._gathered is None else self._gathered
 
     def fetch(self) -> None:
-        """Have all of it here from now on: the workers may go."""
-        self._fetched = self.cpu()
+        """Gather it, and keep it here: the workers may end."""
+        self._gathered = self.gather()
 
-    def dot(self, other: Spread) -> Tensor:
-        """Σ of the products."""
-        parts = self._crew.ask("dot", self.number, other.number)
-        return torch.tensor(sum(parts), dtype=torch.float64)
+    def _made(self, operation: str, *arguments: Any) -> ShardedCanvas:
+        """The canvas that an operation makes."""
+        made = self._group.new_canvas(self.shape)
+        self._group.send("apply", made.id.number, operation, [self.id, *map(_remote, arguments)])
+        return made
 
-    def sum(self) -> Tensor:
-        """Σ of its numbers: not finite if one of them is not."""
-        return torch.tensor(sum(self._crew.ask("sum", self.number)), dtype=torch.float64)
+    def _changed(self, operation: str, *arguments: Any) -> None:
+        """Have an operation change the canvas."""
+        self._group.send("apply", None, operation, [self.id, *map(_remote, arguments)])
 
-    def __getattr__(self, name: str) -> Callable[..., Spread]:
-        if name not in MAPS:
-            raise AttributeError(f"a canvas on workers has no {name!r}")
+    def _added(self, operation: str, *arguments: Any) -> float:
+        """The sum of the numbers that an operation gives on each worker."""
+        return sum(self._group.call("apply", None, operation, [self.id, *map(_remote, arguments)]))
 
-        def call(*arguments: Any, **options: Any) -> Spread:
-            own = name.endswith("_") and not name.startswith("__")
-            result = self if own or name == "__ior__" else Spread(self._crew, self.shape)
-            given = [Name(one.number) if isinstance(one, Spread) else one for one in arguments]
-            self._crew.tell("apply", result.number, name, self.number, given, options)
-            return result
+    def clone(self) -> ShardedCanvas:
+        return self._made("clone")
 
-        return call
+    def dot(self, other: ShardedCanvas) -> float:
+        return self._added("dot", other)
 
-    def __gt__(self, other: Any) -> Any:
-        return self.__getattr__("__gt__")(other)
+    def sum(self) -> float:
+        return self._added("sum")
 
-    def __ge__(self, other: Any) -> Any:
-        return self.__getattr__("__ge__")(other)
+    def minus(self, other: ShardedCanvas) -> ShardedCanvas:
+        return self._made("minus", other)
 
-    def __lt__(self, other: Any) -> Any:
-        return self.__getattr__("__lt__")(other)
+    def stepped(self, direction: ShardedCanvas, length: float) -> ShardedCanvas:
+        return self._made("stepped", direction, length)
 
-    def __le__(self, other: Any) -> Any:
-        return self.__getattr__("__le__")(other)
+    def descent_direction(self, gradient: ShardedCanvas) -> ShardedCanvas:
+        return self._made("descent_direction", gradient)
 
-    def __sub__(self, other: Any) -> Any:
-        return self.__getattr__("__sub__")(other)
+    def hold_(self, canvas: ShardedCanvas, gradient: ShardedCanvas) -> None:
+        self._changed("hold_", canvas, gradient)
 
-    def __ior__(self, other: Any) -> Any:
-        return self.__getattr__("__ior__")(other)
+    def add_scaled_(self, other: ShardedCanvas, factor: float) -> None:
+        self._changed("add_scaled_", other, factor)
+
+    def divide_(self, divisor: float) -> None:
+        self._changed("divide_", divisor)
+
+    def zeros(self) -> ShardedCanvas:
+        return self._made("zeros")
+
+    def average_(self, other: ShardedCanvas, share: float) -> None:
+        self._changed("average_", other, share)
+
+    def average_square_(self, other: ShardedCanvas, share: float) -> None:
+        self._changed("average_square_", other, share)
+
+    def adam_stepped(
+        self, first: ShardedCanvas, second: ShardedCanvas, length: float, correction: float
+    ) -> ShardedCanvas:
+        return self._made("adam_stepped", first, second, length, correction)
+
+
+def _remote(argument: Any) -> Any:
+    return argument.id if isinstance(argument, ShardedCanvas) else argument

@@ -1,8 +1,8 @@
-"""One giant picture over many workers: the tiles of `impasto.tiling`, each where there is room for it.
+"""One picture sharded over many workers: the tiles of `vgg.tiling`, on machines that have the memory for them.
 
-Within a pass tiles need nothing of each other, and sums over them add. So every worker has some rows of the picture,
-for the whole run, and an evaluation takes three messages: the rows at the borders and the sums over each worker's
-tiles; the slopes of the summed sums; and what of the gradient belongs to a neighbour.
+Within a pass tiles are independent, and sums over them add. So every worker owns some rows of the picture for the
+whole run, and an evaluation takes three messages: the rows at the borders and the sums over each worker's tiles; d loss
+/ d sums; and the gradients of rows that belong to a neighbour.
 """
 
 from __future__ import annotations
@@ -12,38 +12,44 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import ray
 import torch
 from torch import Tensor
 
 from impasto.cluster.connection import connect
-from impasto.cluster.group import LOST, Crew, Spread
-from impasto.cluster.worker import Scenery
+from impasto.cluster.group import LOST, ShardedCanvas, WorkerGroup
+from impasto.cluster.worker import ShardSpec
 from impasto.images import Picture, PictureLike
-from impasto.inputs.prepare import arrange
-from impasto.inputs.read import Memo, identity
-from impasto.losses.objective import Content, Evaluation, Objective, Style, Term
+from impasto.inputs.prepare import prepare_inputs
+from impasto.inputs.read import Memo
+from impasto.losses.objective import Objective
 from impasto.losses.statistics import Sums
-from impasto.losses.targets import Sight
-from impasto.operations.stylize import Aims, aims_of, extra, has_details, hashes_of, start_of
+from impasto.losses.targets import ContentFeatures
+from impasto.losses.terms import LossTerm, Positions
+from impasto.operations.problem import PictureProblem
+from impasto.operations.stylize import problem_of
 from impasto.optim import memory
+from impasto.optim.canvas import Canvas
 from impasto.optim.checkpoints import Checkpoints
-from impasto.optim.clock import Clock
-from impasto.optim.memory import PICTURE, Plan
-from impasto.optim.multiscale import Here, Judge, Task, descend
+from impasto.optim.memory import IMAGE, Plan
+from impasto.optim.multiscale import optimize_scales
+from impasto.optim.problem import LocalExecution, ScaleObjective
 from impasto.optim.schedule import Scale
-from impasto.optim.solvers import HELD, Point, State
+from impasto.optim.solvers import IMAGES_HELD, Evaluation, Iterate, State
 from impasto.optim.steps import Step
-from impasto.settings.options import DescentOptions, StylizeOptions
+from impasto.settings.options import StylizeOptions
 from impasto.vgg import tiling
+from impasto.vgg.tiling import Span
 
 log = logging.getLogger(__name__)
 
-#: Scales of fewer pixels are computed in this process: to send them around would take longer.
-LEAST = 1 << 20
+Term = TypeVar("Term", bound=LossTerm)
+
+#: Scales of fewer pixels are computed in this process: sending them around would take longer.
+MIN_PIXELS = 1 << 20
 
 
 def stylize(
@@ -54,7 +60,7 @@ def stylize(
     threads: int | None = None,
     workers: int | None = None,
 ) -> Picture:
-    """`impasto.stylize` over the workers of a Ray cluster: the same picture, for as many pixels as they have room.
+    """`impasto.stylize` over the workers of a Ray cluster: the same picture, of as many pixels as fit into them all.
 
     Args:
         content: as for `impasto.stylize`.
@@ -62,7 +68,7 @@ def stylize(
         options: likewise; `options.memory` is each worker's.
         address: see `connect`.
         threads: of each worker; by default each node is one, with all of its cores.
-        workers: how many at most; by default as many as there is room for.
+        workers: how many at most; by default as many as there are cores for.
 
     Raises:
         What `impasto.stylize` raises; ClusterError: no cluster, or too many workers lost at once.
@@ -81,283 +87,253 @@ def iterate(
     threads: int | None = None,
     workers: int | None = None,
 ) -> Iterator[Step]:
-    """The steps of `stylize`, as they come; their images are `Spread`, fetched by `step.picture`."""
+    """The steps of `stylize`, as they come; `step.image` and `step.picture` gather the picture from the workers."""
     started = time.monotonic()
     options = options or StylizeOptions()
     _check(options)
-    device, known = torch.device("cpu"), Memo()
-    scene = arrange(content, styles, options, device, known)
-    aims, scales = aims_of(scene, options, device, known, None, identity(content))
-    start = start_of(options, scene, device)
-    here = Task(
-        aims.encoder,
-        aims.content_layers,
-        aims.style_layers,
-        aims.objective,
-        scene.finish,
-        scene.size,
-        extra=extra(scene, options, aims.encoder),
-        pictures=hashes_of(options, scene, start) if checkpoints else {},
-    )
+    device = torch.device("cpu")
+    inputs = prepare_inputs(content, styles, options, device, Memo())
+    problem, start = problem_of(inputs, options, device, with_hashes=checkpoints is not None)
     connect(address)
-    room, threads = _workers(threads)
-    task = Giant(here, aims, min(room, workers or room), threads)
-    clock = Clock(started, options.time_budget, scales)
-    return _closing(descend(task, options, scales, start, clock, checkpoints, has_details(options)), task)
+    capacity, threads = _capacity(threads)
+    execution = ShardedExecution(problem, min(capacity, workers or capacity), threads)
+    return _closing(optimize_scales(execution, start, started, checkpoints), execution)
 
 
 def _check(options: StylizeOptions) -> None:
-    if options.statistic == "nearest":
-        raise ValueError("nearest neighbours are no sums that workers could add; choose another statistic")
     if options.color == "palette":
-        raise ValueError("color palette is done in a moment; leave the cluster away")
+        raise ValueError("color palette takes a moment on one machine; leave the cluster away")
     if options.device not in ("auto", "cpu"):
-        raise ValueError(f"device is {options.device}; workers of a giant picture compute on processors")
+        raise ValueError(f"device is {options.device}; the workers of a sharded picture compute on CPUs")
 
 
-def _workers(threads: int | None) -> tuple[int, int]:
-    """How many workers the cluster has room for, and threads of each."""
+def _capacity(threads: int | None) -> tuple[int, int]:
+    """How many workers the cluster has cores for, and threads of each."""
     cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     cores = [count for count in cores if count]
     threads = threads or min(cores)
     return max(1, sum(count // threads for count in cores)), threads
 
 
-def _closing(steps: Iterator[Step], task: Giant) -> Iterator[Step]:
-    """The steps; the crew is dismissed after them, but not before the last picture is here."""
+def _closing(steps: Iterator[Step], execution: ShardedExecution) -> Iterator[Step]:
+    """The steps; the workers end after them, but not before the last picture is here."""
     step: Step | None = None
     try:
         for step in steps:
             yield step
     finally:
-        steps.close()  # type: ignore[attr-defined] # first the checkpoint, where it is not over yet
-        if step is not None and isinstance(step.image, Spread):
-            step.image.fetch()
-        task.close()
+        steps.close()  # type: ignore[attr-defined] # first the checkpoint, where the run is not over yet
+        if step is not None and isinstance(step.canvas, ShardedCanvas):
+            step.canvas.fetch()
+        execution.close()
 
 
-@dataclass(eq=False)
-class Giant(Here):
-    """A task whose large scales are computed by a crew; see `impasto.descent.Operation`.
+class ShardedExecution:
+    """A problem whose large scales are computed by a group of workers; see `optim.problem.Execution`.
 
-    Attributes:
-        here: the same in this process, for small scales.
+    Args:
+        workers: how many.
+        threads: of each.
     """
 
-    here: Task
-    aims: Aims
-    count: int
-    threads: int
-    crew: Crew | None = None
-    pictures: Mapping[str, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.pictures = self.here.pictures
-        taps = {*self.aims.content_layers, *self.aims.style_layers}
-        self._stride, self._reach = self.aims.encoder.least_size(taps), tiling.halo(self.aims.encoder, taps)
-
-    @property
-    def device(self) -> torch.device:
-        """Where small scales are computed."""
-        return self.here.device
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Of the result."""
-        return self.here.size
-
-    @property
-    def finish(self) -> Callable[[Tensor], Picture]:
-        """What is made of a canvas."""
-        return self.here.finish
+    def __init__(self, problem: PictureProblem, workers: int, threads: int) -> None:
+        self.problem = problem
+        self._local = LocalExecution(problem)
+        self._workers, self._threads = workers, threads
+        self._group: WorkerGroup | None = None
+        self._stride = problem.encoder.least_size(problem.taps)
+        self._radius = tiling.halo(problem.encoder, problem.taps)
 
     def close(self) -> None:
-        """Dismiss the crew."""
-        if self.crew is not None:
-            self.crew.dismiss()
+        """End the workers."""
+        if self._group is not None:
+            self._group.dismiss()
 
-    def is_spread(self, scale: Scale) -> bool:
-        """Whether a scale is worth being computed by the crew, and no part of it thinner than what it must see."""
-        return scale.pixels >= LEAST and scale.height >= self.count * 2 * max(self._reach, self._stride)
+    def is_sharded(self, scale: Scale) -> bool:
+        """Whether a scale is large enough for the workers, and no part of it narrower than the receptive field."""
+        return scale.pixels >= MIN_PIXELS and scale.height >= self._workers * 2 * max(self._radius, self._stride)
 
-    def _crew(self, scale: Scale) -> Crew:
-        """The crew, its rows those of this scale."""
-        if self.crew is None:
-            self.crew = Crew(self.count, self.threads)
-        self.crew.spans = tiling.bands(scale.height, self.count, self._stride, self._reach)
-        return self.crew
+    def _group_at(self, scale: Scale) -> WorkerGroup:
+        """The workers, with their rows of this scale."""
+        if self._group is None:
+            self._group = WorkerGroup(self._workers, self._threads)
+        self._group.spans = tiling.row_spans(scale.height, self._workers, self._stride, self._radius)
+        return self._group
 
-    def plan(self, scale: Scale, options: DescentOptions) -> Plan:
-        """How the largest part is computed in the memory that its worker has."""
-        if not self.is_spread(scale):
-            return self.here.plan(scale, options)
-        crew = self._crew(scale)
-        places = crew.ask("where")
-        beside = Counter(node for node, _ in places)
-        budget = min(round((options.memory or memory.SHARE * free) / beside[node]) for node, free in places)
-        rows = max(span.seen for span in crew.spans)
-        copies = HELD[options.optimizer][1] * min(options.history, scale.evaluations) + 4
+    def plan(self, scale: Scale) -> Plan:
+        """How the largest part is computed in the memory of its worker."""
+        if not self.is_sharded(scale):
+            return self._local.plan(scale)
+        problem, options, group = self.problem, self.problem.options, self._group_at(scale)
+        places = group.call("place")
+        sharing = Counter(node for node, _ in places)
+        budget = min(round((options.memory or memory.SHARE * free) / sharing[node]) for node, free in places)
+        rows = max(span.window_length for span in group.spans)
+        replicas = IMAGES_HELD[options.optimizer][1] * min(options.history, scale.evaluations) + 4
         return memory.plan(
-            self.aims.encoder,
+            problem.encoder,
             (rows, scale.width),
-            (self.here.content, self.here.style),
+            (problem.content_layers, problem.style_layers),
             options.optimizer,
             options.history,
             budget,
-            extra=self.here.extra + copies * PICTURE,
-            evaluations=scale.evaluations,
+            problem.auxiliary_bytes_per_pixel + replicas * IMAGE,
+            scale.evaluations,
         )
 
-    def objective_at(self, scale: Scale, plan: Plan) -> Judge:
+    def objective(self, scale: Scale, plan: Plan) -> ScaleObjective:
         """What is minimised at a scale."""
-        if not self.is_spread(scale):
-            return self.here.objective_at(scale, plan)
-        return cast(Judge, SpreadObjective.of(self.aims, self._crew(scale), scale, plan, self._reach, self._stride))
+        if not self.is_sharded(scale):
+            return self._local.objective(scale, plan)
+        group = self._group_at(scale)
+        specs = self._shards(scale, plan, group.spans)
+        content = group.set_up("begin", [(spec,) for spec in specs])
+        features = {layer: _combined([part[layer] for part in content]) for layer in self.problem.content_layers}
+        styles, energy = self.problem.style_losses(scale, plan.window)
+        terms, encoder = self.problem.losses(features, styles, energy), self.problem.encoder
+        group.set_up(
+            "set_terms", [([_owned(term, span, encoder.stride(term.layer)) for term in terms],) for span in group.spans]
+        )
+        return ShardedObjective(group, Objective(encoder, terms))
 
-    def place(self, image: Tensor, scale: Scale, start: Tensor | None) -> Tensor:
-        """A canvas of this scale, with the crew or here."""
-        canvas = super().place(image.cpu(), scale, start)
-        return cast(Tensor, self._crew(scale).spread(canvas)) if self.is_spread(scale) else canvas
+    def _shards(self, scale: Scale, plan: Plan, spans: Sequence[Span]) -> list[ShardSpec]:
+        """What each worker computes."""
+        problem, size = self.problem, (scale.height, scale.width)
+        photo = problem.photo_at(scale)
+        assert photo is not None  # pictures from scratch are not sharded
+        keep = problem.view(photo, size).keep
+        shards = []
+        for span in spans:
+            rows = span.window(1)
+            tiles = tiling.grid(*size, plan.window, self._stride, self._radius, rows=(span.start, span.stop))
+            shards.append(
+                ShardSpec(
+                    problem.encoder,
+                    span,
+                    size,
+                    photo[..., rows, :].numpy(),
+                    None if keep is None else keep[rows].numpy(),
+                    problem.luminance_only,
+                    [tile.relative_to(span.window_start) for tile in tiles],
+                    tuple(problem.content_layers),
+                    plan.caches_content_features,
+                    problem.total_variation,
+                )
+            )
+        return shards
+
+    def place(self, image: Tensor, scale: Scale, start: Tensor | None) -> Canvas:
+        """A canvas of this scale, on the workers or here."""
+        canvas = self._local.place(image.cpu(), scale, start)
+        return cast(Canvas, self._group_at(scale).scatter(canvas.gather())) if self.is_sharded(scale) else canvas
 
     def restored(self, state: State, scale: Scale) -> State:
-        """The state of a checkpoint, with the crew or here."""
-        if not self.is_spread(scale):
+        """The state of a checkpoint, its canvases on the workers or here."""
+        if not self.is_sharded(scale):
             return state
-        crew = self._crew(scale)
+        group = self._group_at(scale)
+        return _mapped(state, lambda canvas: cast(Canvas, group.scatter(canvas.gather())))
 
-        def put(canvas: Tensor) -> Tensor:
-            return cast(Tensor, crew.spread(canvas))
-
-        evaluation = state.evaluation
-        if evaluation is not None and evaluation.gradient.shape == state.image.shape:
-            evaluation = dataclasses.replace(evaluation, gradient=put(evaluation.gradient))
-        return dataclasses.replace(
-            state,
-            image=put(state.image),
-            evaluation=evaluation,
-            pairs=[(put(moved), put(change), product) for moved, change, product in state.pairs],
-            moments=None if state.moments is None else (put(state.moments[0]), put(state.moments[1])),
-        )
-
-    def guarded(self, search: Callable[[], Iterator[Point]], state: State) -> Iterator[Point]:
-        """The points; where a worker is lost, from the last one on again with another in its place."""
-        if self.crew is None or not isinstance(state.image, Spread):
+    def guarded(self, search: Callable[[], Iterator[Iterate]], state: State) -> Iterator[Iterate]:
+        """The iterates; where a worker is lost, the search continues from the last one with another worker."""
+        if self._group is None or not isinstance(state.canvas, ShardedCanvas):
             yield from search()
             return
-        crew, safe = self.crew, _copy(state)
+        group, safe = self._group, _copy(state)
         while True:
             try:
-                crew.secure(_canvases(safe))
-                for point in search():
+                group.replicate(_canvases(safe))
+                for found in search():
                     reached = _copy(state)
-                    crew.secure(_canvases(reached))
+                    group.replicate(_canvases(reached))
                     safe = reached
-                    yield point
+                    yield found
                 return
             except LOST:
-                log.warning("a worker was lost: going on from the last step with another")
-                crew.recover(_canvases(safe))
+                log.warning("a worker was lost: continuing from the last step with another one")
+                group.recover(_canvases(safe))
                 for name, value in vars(_copy(safe)).items():
                     setattr(state, name, value)
 
 
+def _mapped(state: State, place: Callable[[Canvas], Canvas]) -> State:
+    """The state with every canvas replaced by another."""
+    return dataclasses.replace(
+        state,
+        canvas=place(state.canvas),
+        gradient=None if state.gradient is None else place(state.gradient),
+        pairs=[(place(s), place(y), product) for s, y, product in state.pairs],
+        moments=None if state.moments is None else (place(state.moments[0]), place(state.moments[1])),
+    )
+
+
 def _copy(state: State) -> State:
-    """A state that stays as it is while the optimiser goes on: of its canvases, only moments change in place."""
+    """A state that stays as it is while the optimiser continues: only moments are changed in place."""
     moments = None if state.moments is None else (state.moments[0].clone(), state.moments[1].clone())
     return dataclasses.replace(state, pairs=list(state.pairs), moments=moments)
 
 
-def _canvases(state: State) -> list[Spread]:
+def _canvases(state: State) -> list[ShardedCanvas]:
     """All canvases of a state."""
-    evaluation = state.evaluation
-    found: list[Any] = [state.image, *(state.moments or ())]
-    found += [] if evaluation is None else [evaluation.gradient]
-    found += [canvas for moved, change, _ in state.pairs for canvas in (moved, change)]
-    return [canvas for canvas in found if isinstance(canvas, Spread)]
+    canvases: list[Any] = [state.canvas, state.gradient, *(state.moments or ())]
+    canvases += [canvas for s, y, _ in state.pairs for canvas in (s, y)]
+    return [canvas for canvas in canvases if canvas is not None]
 
 
 @dataclass(frozen=True, eq=False)
-class SpreadObjective:
-    """The objective of a scale, computed by a crew.
+class ShardedObjective:
+    """The objective of a scale, computed by a group; see `optim.problem.ScaleObjective`.
 
     Attributes:
-        summed: the style terms, which turn sums into values and slopes.
-        parts: all terms.
+        whole: the terms, which turn the sums over all workers into values and gradients.
     """
 
-    crew: Crew
-    summed: Objective
-    parts: Sequence[Term]
+    group: WorkerGroup
+    whole: Objective
 
-    @classmethod
-    def of(cls, aims: Aims, crew: Crew, scale: Scale, plan: Plan, reach: int, stride: int) -> SpreadObjective:
-        """The objective of a scale: what only the paintings tell is measured here, the photo by the crew."""
-        photo, options = aims.photo_at(scale), aims.options
-        keep = aims.view(photo).keep
-        sceneries = []
-        for span in crew.spans:
-            rows = slice(span.seen_from, span.seen_to)
-            tiles = tiling.grid(scale.height, scale.width, plan.window, stride, reach, band=(span.start, span.stop))
-            sceneries.append(
-                Scenery(
-                    aims.encoder,
-                    span,
-                    (scale.height, scale.width),
-                    photo[..., rows, :].numpy(),
-                    None if keep is None else keep[rows].numpy(),
-                    aims.scene.luminous,
-                    [tile.since(span.seen_from) for tile in tiles],
-                    tuple(aims.content_layers),
-                    plan.keeps,
-                    options.total_variation,
-                )
-            )
-        seen = crew.set_up("begin", [(scenery,) for scenery in sceneries])
-        sights = {layer: _sight([part[layer] for part in seen]) for layer in aims.content_layers}
-        styles, energy = aims.styles(scale, plan.window)
-        terms = aims.terms(sights, styles, energy)
-        crew.set_up("aim", [([_cut(term, span, aims) for term in terms],) for span in crew.spans])
-        summed = Objective(aims.encoder, [term for term in terms if isinstance(term, Style)])
-        return cls(crew, summed, terms)
+    @property
+    def terms(self) -> Sequence[LossTerm]:
+        """The loss terms."""
+        return self.whole.terms
 
-    def value_and_grad(self, canvas: Tensor) -> Evaluation:
-        """At a `Spread` canvas; the gradient is another."""
-        given, crew = cast(Spread, canvas), self.crew
-        bands, spans = crew.bands, crew.spans
+    def __call__(self, canvas: Canvas) -> Evaluation[Canvas]:
+        """Value and gradient at a `ShardedCanvas`; the gradient is another."""
+        assert isinstance(canvas, ShardedCanvas)
+        workers, spans, number = self.group.workers, self.group.spans, canvas.id.number
         above = [
-            None if index == 0 else bands[index - 1].strip.remote(given.number, False, span.start - span.seen_from)
+            None if index == 0 else workers[index - 1].border.remote(number, False, span.start - span.window_start)
             for index, span in enumerate(spans)
         ]
         below = [
             None
-            if span.stop == span.seen_to
-            else bands[index + 1].strip.remote(given.number, True, span.seen_to - span.stop)
+            if span.stop == span.window_stop
+            else workers[index + 1].border.remote(number, True, span.window_stop - span.stop)
             for index, span in enumerate(spans)
         ]
         parts = ray.get(
-            [band.look.remote(given.number, *rows) for band, *rows in zip(bands, above, below, strict=True)]
+            [worker.reduce.remote(number, *rows) for worker, *rows in zip(workers, above, below, strict=True)]
         )
-        values, slopes = self.summed.slopes(_added(parts))
-        shared = ray.put(slopes)
-        pulled = [band.pull.options(num_returns=3).remote(shared) for band in bands]
-        gradient = Spread(crew, given.shape)
+        values, grad_sums = self.whole.finish(_total(parts))
+        shared = ray.put(grad_sums)
+        found = [worker.backward.options(num_returns=3).remote(shared) for worker in workers]
+        gradient = self.group.new_canvas(canvas.shape)
         collected = [
-            band.collect.remote(
-                gradient.number,
-                pulled[index - 1][2] if index else None,
-                pulled[index + 1][1] if index + 1 < len(bands) else None,
+            worker.collect.remote(
+                gradient.id.number,
+                found[index - 1][2] if index else None,
+                found[index + 1][1] if index + 1 < len(workers) else None,
             )
-            for index, band in enumerate(bands)
+            for index, worker in enumerate(workers)
         ]
-        for found in ray.get([part[0] for part in pulled]):
-            for name, value in found.items():
+        for local in ray.get([part[0] for part in found]):
+            for name, value in local.items():
                 values[name] = values.get(name, 0.0) + value
         ray.get(collected)
-        values = Objective(self.summed.encoder, self.parts).in_order(values)
-        return Evaluation(sum(values.values()), values, cast(Tensor, gradient))
+        values = self.whole.in_order(values)
+        return Evaluation(sum(values.values()), values, cast(Canvas, gradient))
 
 
-def _added(parts: Sequence[Mapping[str, Sums]]) -> dict[str, Sums]:
+def _total(parts: Sequence[Mapping[str, Sums]]) -> dict[str, Sums]:
     """The sums over all workers."""
     total: dict[str, Sums] = {}
     for part in parts:
@@ -366,15 +342,16 @@ def _added(parts: Sequence[Mapping[str, Sums]]) -> dict[str, Sums]:
     return total
 
 
-def _sight(parts: Sequence[tuple[int, float]]) -> Sight:
-    """What all workers saw of the photo at a layer: how much, not what."""
+def _combined(parts: Sequence[tuple[int, float]]) -> ContentFeatures:
+    """The photo's features at a layer on all workers: their number and energy."""
     count = sum(part for part, _ in parts)
-    return Sight(None, count, sum(part * energy for part, energy in parts) / count)
+    return ContentFeatures(None, count, sum(part * energy for part, energy in parts) / count)
 
 
-def _cut(term: Term, span: Any, aims: Aims) -> Term:
-    """A term as a worker needs it: its mask no farther than it sees."""
-    if isinstance(term, Content) or term.where is None:
-        return term
-    stride = aims.encoder.stride(term.layer)
-    return dataclasses.replace(term, where=term.where[span.window(stride)].clone())
+def _owned(term: Term, span: Span, stride: int) -> LossTerm:
+    """A term for the window of a worker, with tensors of its own: views would be sent with all that they view."""
+    local = term.restricted_to(Positions(span.window(stride), slice(None)))
+    if not dataclasses.is_dataclass(local):
+        return local
+    tensors = {name: value.clone() for name, value in vars(local).items() if isinstance(value, Tensor)}
+    return cast(LossTerm, dataclasses.replace(cast(Any, local), **tensors))

@@ -15,7 +15,8 @@ from impasto.images import PictureLike
 from impasto.inputs import read
 from impasto.inputs.read import read_styles
 from impasto.losses import statistics
-from impasto.losses.statistics import STATISTICS, StatisticName
+from impasto.losses.statistics import STATISTICS
+from impasto.settings.choices import StatisticName
 from impasto.settings.options import STYLE_LAYERS, StylizeOptions
 from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder
@@ -68,8 +69,8 @@ def _under(encoder: Encoder, name: StatisticName, picture: Tensor, target: Tenso
     for layer in STYLE_LAYERS:
         a, b = (found[layer][0].flatten(1) for found in (seen, wanted))
         chosen = STATISTICS[name](statistics.moments(b), 0)
-        goal = chosen.phi.sums(b, None).mean
+        goal = chosen.phi.reduce(b, None).mean
         distance = chosen.distance_to(goal)
-        found = distance(chosen.phi.sums(a, None).mean) / distance(torch.zeros_like(goal)).clamp_min(1e-12)
+        found = distance(chosen.phi.reduce(a, None).mean) / distance(torch.zeros_like(goal)).clamp_min(1e-12)
         total += found.item() / len(STYLE_LAYERS)
     return total

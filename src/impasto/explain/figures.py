@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from impasto.optim.checkpoints import Row
+from impasto.optim.checkpoints import LossRecord
 
 
 def figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
@@ -108,7 +108,7 @@ def scatter(points: Tensor, thumbnails: Sequence[Tensor], names: Sequence[str]) 
     return made
 
 
-def run(curve: Sequence[Row]) -> Figure:
+def run(curve: Sequence[LossRecord]) -> Figure:
     """Loss terms over evaluations, and each term's share, with a line where a scale begins."""
     made = figure(9, 6)
     above, below = made.subplots(2, 1, sharex=True)

@@ -13,7 +13,7 @@ from impasto.errors import ExtraError
 from impasto.explain import figures, units
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.explain.units import Place
-from impasto.files import Named
+from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
 from impasto.inputs.read import files_in, read_styles
 from impasto.losses import statistics
@@ -23,7 +23,7 @@ from impasto.vgg.encoder import Encoder
 
 
 def gram_report(
-    one: PictureLike, two: PictureLike, layer: str = "relu3_1", folder: Named | None = None, tell: Tell = quiet
+    one: PictureLike, two: PictureLike, layer: str = "relu3_1", folder: StrPath | None = None, tell: Tell = quiet
 ) -> Report:
     """Gram matrices made visible: of two pictures, their difference, channels that fire together, styles on a map.
 
@@ -97,7 +97,7 @@ def _pairs(encoder: Encoder, layer: str, picture: Picture, seen: Tensor, gram: T
     )
 
 
-def _distances(folder: Named) -> Section:
+def _distances(folder: StrPath) -> Section:
     """Every two paintings' distance, and a map on which near styles lie near."""
     try:
         from sklearn.manifold import smacof

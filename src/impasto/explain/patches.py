@@ -11,14 +11,14 @@ from impasto.errors import PictureError
 from impasto.explain import figures, units
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.explain.units import Place
-from impasto.files import Named
+from impasto.files import StrPath
 from impasto.inputs.read import files_in
 from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder
 
 
 def unit_report(
-    folder: Named,
+    folder: StrPath,
     layer: str = "relu3_1",
     unit: int | None = None,
     top: int = 16,

@@ -12,8 +12,9 @@ from pathlib import Path
 import jinja2
 from matplotlib.figure import Figure
 
+from impasto._version import __version__
 from impasto.errors import PictureError
-from impasto.files import Named, draft_of
+from impasto.files import StrPath, atomic_write
 
 #: Told how far an explanation is: (done, in all, what is being done).
 Tell = Callable[[int, int, str], None]
@@ -90,14 +91,12 @@ class Report:
     title: str
     sections: Sequence[Section] = field(default_factory=list)
 
-    def write(self, folder: Named) -> Path:
+    def write(self, folder: StrPath) -> Path:
         """Write `report.html` and the files beside it, each whole or not at all; gives the report's path.
 
         Raises:
             PictureError: nothing can be written there.
         """
-        import impasto
-
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -108,19 +107,17 @@ class Report:
             pictures = []
             for name, figure in section.figures:
                 data = png(figure)
-                with draft_of(folder / f"{name}.png") as draft:
+                with atomic_write(folder / f"{name}.png") as draft:
                     draft.write_bytes(data)
                 pictures.append((name, base64.b64encode(data).decode()))
             for table in section.tables:
-                with draft_of(folder / f"{table.name}.csv") as draft, open(draft, "w", newline="") as file:
+                with atomic_write(folder / f"{table.name}.csv") as draft, open(draft, "w", newline="") as file:
                     csv.writer(file).writerows([table.head, *table.rows])
             shown.append({"title": section.title, "text": section.text, "images": pictures, "tables": section.tables})
         page = jinja2.Environment(autoescape=True).from_string(TEMPLATE)
         path = folder / "report.html"
-        with draft_of(path) as draft:
-            draft.write_text(
-                page.render(title=self.title, sections=shown, version=impasto.__version__), encoding="utf-8"
-            )
+        with atomic_write(path) as draft:
+            draft.write_text(page.render(title=self.title, sections=shown, version=__version__), encoding="utf-8")
         return path
 
 

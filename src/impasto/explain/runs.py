@@ -12,9 +12,9 @@ from torch import Tensor
 from impasto import images
 from impasto.explain import figures
 from impasto.explain.report import Report, Section, Table, Tell, quiet
-from impasto.files import Named
+from impasto.files import StrPath
 from impasto.optim import checkpoints
-from impasto.optim.checkpoints import Row
+from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
 
 
@@ -24,7 +24,7 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = quiet) ->
     Args:
         steps: of any operation that optimises a picture.
     """
-    curve: list[Row] = []
+    curve: list[LossRecord] = []
     kept: list[tuple[str, Tensor]] = []
     last: Step | None = None
     for last in steps:
@@ -39,20 +39,20 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = quiet) ->
     return _run("A run, explained", curve, [kept[mark] for mark in marks])
 
 
-def checkpoint_report(path: Named) -> Report:
+def checkpoint_report(path: StrPath) -> Report:
     """A run that was put away, as far as it has come: its terms over time and scale, shares, where it stands.
 
     Raises:
         CheckpointError: the file is damaged.
     """
     checkpoint, settings = checkpoints.read(Path(path), torch.device("cpu"))
-    height, width = checkpoint.state.image.shape[-2:]
+    height, width = checkpoint.state.canvas.gather().shape[-2:]
     if height == 1:
         raise ValueError(f"{path} is of a sound; runs of pictures are explained")
     report = _run(
         f"A run after {checkpoint.evaluations} evaluations",
         list(checkpoint.curve),
-        [(f"{checkpoint.evaluations}, {width}×{height} px", checkpoint.state.image[0])],
+        [(f"{checkpoint.evaluations}, {width}×{height} px", checkpoint.state.canvas.gather()[0])],
     )
     options = [(name, repr(value)) for name, value in settings["options"].items()]
     return dataclasses.replace(
@@ -64,7 +64,7 @@ def checkpoint_report(path: Named) -> Report:
     )
 
 
-def _run(title: str, curve: Sequence[Row], snapshots: list[tuple[str, Tensor]]) -> Report:
+def _run(title: str, curve: Sequence[LossRecord], snapshots: list[tuple[str, Tensor]]) -> Report:
     names = list(dict.fromkeys(name for row in curve for name in row[3]))
     rows = [(float(row[0]), float(row[1]), row[2], *(row[3].get(name, 0.0) for name in names)) for row in curve]
     return Report(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from impasto import images
 from impasto.errors import ExtraError
 from impasto.fast.models import Model
-from impasto.files import check_writable, draft_of
+from impasto.files import atomic_write, check_writable
 from impasto.inputs import photos
 
 #: Height and width of the photo and of the painting that a graph is tried with.
@@ -77,7 +77,7 @@ def export(model: Model, path: Path) -> float:
         return tuple(picture.resized(*size).rgb[None] for picture, size, _ in zip(given, trial, names, strict=False))
 
     dims = [{2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC} for _ in names]
-    with draft_of(path) as draft, torch.no_grad():
+    with atomic_write(path) as draft, torch.no_grad():
         before = logging.root.manager.disable
         logging.disable(logging.WARNING)  # the exporter thinks aloud
         try:

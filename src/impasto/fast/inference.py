@@ -1,7 +1,7 @@
-"""One pass of a network: a painting looked at, or a photo painted, in windows of any size.
+"""Inference: reading a painting's code, and painting a photo, in windows of any size.
 
-Only in sums over all positions does one part of a picture know of the others (`exchange`), so that what is computed
-in windows is the whole's.
+One part of a picture depends on the others only through sums over all positions (`transform`), so that results in
+windows equal those of the whole picture.
 """
 
 from __future__ import annotations
@@ -15,79 +15,81 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.fast.networks import Blend, Code, Network, Stage
-from impasto.fast.transform import Sums, Transport, sums, transport
+from impasto.fast.transform import AffineMap, feature_sums, gaussian_fit, whiten_and_color
 from impasto.images import regions
-from impasto.images.regions import Source
+from impasto.images.regions import StyleSource
+from impasto.losses.statistics import Sums
 from impasto.vgg.tiling import Tile, grid, whole
 
 #: Pixels of a window, at most.
-WINDOW = 1 << 20
-#: Of the statistics of earlier frames, what counts in the next one.
-MEMORY = 0.9
-#: (stage, part) -> the sums over the frames so far.
-Running = dict[tuple[int, int], Sums]
+MAX_WINDOW = 1 << 20
+#: The weight of earlier frames' statistics in the next one's.
+DECAY = 0.9
+#: (stage, region) -> the sums over the frames so far.
+RunningSums = dict[tuple[int, int], Sums]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """A region, and what is painted there.
+class StyledRegion:
+    """A region of the photo, and the style that it is painted in.
 
     Attributes:
-        where: `(h, w)` in [0, 1]; None for the whole picture.
+        mask: `(h, w)` in [0, 1]; None for the whole picture.
         vector: `(1, CODE)`.
-        styles: what statistics are exchanged for; what the weights lack to 1 stays the photo's.
+        styles: codes with their weights; what these lack to 1 is the photo's own statistics.
     """
 
-    where: Tensor | None
+    mask: Tensor | None
     vector: Tensor
     styles: Blend
 
 
-def code_of(network: Network, source: Source, window: int = WINDOW) -> Code:
-    """The code of a painting, or of the part of one, looked at in windows of so many pixels."""
+def code_of(network: Network, source: StyleSource, window: int = MAX_WINDOW) -> Code:
+    """The code of a painting, or of the part of one, read in windows of so many pixels."""
     multiple = network.multiple
     image = padded(source.image, multiple)
-    where = None if source.where is None else padded(source.where[None], multiple)[0]
+    mask = None if source.mask is None else padded(source.mask[None], multiple)[0]
     found = []
     with torch.no_grad():
-        for tile in windows(image.shape[-2], image.shape[-1], window, multiple, network.reach):
-            seen = network.look(tile.window(image)[None])
-            inside = [tile.inside(part, stride) for part, stride in zip(seen, network.strides, strict=True)]
-            weights = [
-                None if (mask := regions.positions(where, stride)) is None else tile.owned(mask, stride)
+        for tile in windows(image.shape[-2], image.shape[-1], window, multiple, network.radius):
+            levels = network.levels_of(tile.window(image)[None])
+            owned = [tile.inside(level, stride) for level, stride in zip(levels, network.strides, strict=True)]
+            masks = [
+                None if (weights := regions.positions(mask, stride)) is None else tile.owned(weights, stride)
                 for stride in network.strides
             ]
-            found.append(network.sums(inside, weights))
+            found.append(network.sums(owned, masks))
         total = [reduce(lambda a, b: a + b, level) for level in zip(*found, strict=True)]
-        return network.read(total)
+        return network.code_of_sums(total)
 
 
 def paint(
     network: Network,
     photo: Tensor,
-    parts: Sequence[Part],
-    window: int = WINDOW,
-    running: Running | None = None,
+    parts: Sequence[StyledRegion],
+    window: int = MAX_WINDOW,
+    running: RunningSums | None = None,
 ) -> Iterator[Tensor]:
-    """The picture, `(3, h, w)`, not clipped, after every tile; what is not painted yet is as in the photo.
+    """The picture, `(3, h, w)`, not clipped, after every tile; what is not painted yet shows the photo.
 
-    Stage by stage, and each in windows: of what a stage gives all is kept, so that statistics are those of the whole.
+    Stage by stage, each in windows: all of a stage's output is kept, so that statistics are those of the whole picture.
 
     Args:
         photo: `(3, h, w)`, sRGB in [0, 1], its sides multiples of `network.multiple`.
-        parts: at its size. Where they overlap, each has its share.
-        running: of the frames of a clip, their statistics so far: one frame alone would make them waver.
+        parts: at its size. Where they overlap, they are blended by their masks.
+        running: statistics of a clip's frames so far, updated in place: those of single frames would flicker.
     """
     chain, x, size = network.chain, photo[None], (photo.shape[-2], photo.shape[-1])
     for index, stage in enumerate(chain):
         last = stage is chain[-1]
         y = photo.clone()[None] if last else None
         with torch.no_grad():
-            maps = [_map(network, x, part, index - 1, running) for part in parts] if index else []
-        for tile in windows(*size, window, network.multiple, stage.reach):
+            maps = [_transform(network, x, part, index - 1, running) for part in parts] if index else []
+        for tile in windows(*size, window, network.multiple, stage.radius):
             with torch.no_grad():
-                seen = tile.window(x, stage.before)
-                painted = _through(stage, [mapped(seen) for mapped in maps] or [seen] * len(parts), parts, tile)
+                given = tile.window(x, stage.before)
+                inputs = [transform(given) for transform in maps] or [given] * len(parts)
+                painted = _forward(stage, inputs, parts, tile)
                 if y is None:
                     y = painted.new_empty(1, painted.shape[1], *(side // stage.after for side in size))
                 tile.owned(y, stage.after).copy_(tile.inside(painted, stage.after))
@@ -96,40 +98,41 @@ def paint(
         x = y
 
 
-def _map(network: Network, x: Tensor, part: Part, index: int, running: Running | None) -> Transport:
-    """What moves the features of a part to where its styles have theirs."""
-    mask = regions.positions(part.where, network.chain[index].after)
-    own = sums(x.flatten(2), network.exchange, None if mask is None else mask.flatten())
+def _transform(network: Network, x: Tensor, part: StyledRegion, index: int, running: RunningSums | None) -> AffineMap:
+    """The transform of a region's features to the statistics of its styles."""
+    mask = regions.positions(part.mask, network.chain[index].after)
+    own = feature_sums(x.flatten(2), network.transform, None if mask is None else mask.flatten())
     if running is not None:
         key = (index, id(part))
         if key in running:
-            own = running[key].faded(MEMORY) + own
+            own = running[key].scaled(DECAY) + own
         running[key] = own
-    return transport(own.fit, [(code.fits[index], weight) for code, weight in part.styles])
+    fit = gaussian_fit(own, network.transform)
+    return whiten_and_color(fit, [(code.fits[index], weight) for code, weight in part.styles])
 
 
-def _through(stage: Stage, moved: Sequence[Tensor], parts: Sequence[Part], tile: Tile) -> Tensor:
-    """What a stage makes of a window: of each part what its styles say, blended by the masks."""
+def _forward(stage: Stage, inputs: Sequence[Tensor], parts: Sequence[StyledRegion], tile: Tile) -> Tensor:
+    """A stage's output for a window: that of each region, blended by the masks."""
     painted: list[tuple[Tensor, Tensor]] = []
-    for part, x in zip(parts, moved, strict=True) if len(parts) > 1 and stage.listens else ():
-        mask = regions.positions(part.where, stage.after)
-        assert mask is not None  # several parts are told apart by their masks
-        seen = tile.window(mask, stage.after)
-        if seen.any():
-            painted.append((stage(x, part.vector) * seen, seen))
-    if not painted:  # there is one part only, or all of the window is kept as it is
-        only: Tensor = stage(moved[0], parts[0].vector)
+    for part, x in zip(parts, inputs, strict=True) if len(parts) > 1 and stage.is_conditioned else ():
+        mask = regions.positions(part.mask, stage.after)
+        assert mask is not None  # several regions have masks
+        weights = tile.window(mask, stage.after)
+        if weights.any():
+            painted.append((stage(x, part.vector) * weights, weights))
+    if not painted:  # there is one region only, or all of the window stays the photo
+        only: Tensor = stage(inputs[0], parts[0].vector)
         return only
     total = torch.stack([part for part, _ in painted]).sum(0)
     return total / torch.stack([mask for _, mask in painted]).sum(0).clamp_min(1e-6)
 
 
 def padded(bands: Tensor, multiple: int) -> Tensor:
-    """`(c, h, w)` with its last row and column again until both sides are multiples."""
+    """`(c, h, w)` with its last row and column repeated until both sides are multiples."""
     height, width = bands.shape[-2:]
     return F.pad(bands[None], (0, -width % multiple, 0, -height % multiple), mode="replicate")[0]
 
 
-def windows(height: int, width: int, window: int, stride: int, reach: int) -> tuple[Tile, ...]:
+def windows(height: int, width: int, window: int, stride: int, radius: int) -> tuple[Tile, ...]:
     """The tiles of a picture whose windows have so many pixels; one, if it has no more."""
-    return (whole(height, width),) if height * width <= window else grid(height, width, window, stride, reach)
+    return (whole(height, width),) if height * width <= window else grid(height, width, window, stride, radius)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from impasto.errors import WeightsError
-from impasto.fast.networks import Code, Kind, Network, network
-from impasto.fast.transform import Fit
-from impasto.files import Named, draft_of
+from impasto.fast.networks import Code, Network, network
+from impasto.fast.transform import GaussianFit
+from impasto.files import StrPath, atomic_write
+from impasto.settings.choices import NetworkKind
 from impasto.vgg import weights
 
 #: Of the layout of the file.
@@ -40,7 +41,7 @@ class Model:
     card: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save(path: Named, model: Model) -> None:
+def save(path: StrPath, model: Model) -> None:
     """Write a model: whole, or not at all.
 
     Raises:
@@ -57,11 +58,11 @@ def save(path: Named, model: Model) -> None:
         for name, tensor in tensors.items()
     }
     header = {"impasto": FORMAT, "kind": model.network.kind, "card": json.dumps(dict(model.card))}
-    with draft_of(Path(path)) as draft:
+    with atomic_write(Path(path)) as draft:
         safetensors.torch.save_file(stored, draft, header)
 
 
-def load(path: Named | None = None, device: torch.device | None = None) -> Model:
+def load(path: StrPath | None = None, device: torch.device | None = None) -> Model:
     """A model from a file; the one that comes along by default. Nothing in the file is executed.
 
     Raises:
@@ -74,7 +75,7 @@ def load(path: Named | None = None, device: torch.device | None = None) -> Model
         with safetensors.safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
-        if header.get("impasto") != FORMAT or header.get("kind") not in get_args(Kind):
+        if header.get("impasto") != FORMAT or header.get("kind") not in get_args(NetworkKind):
             raise WeightsError(f"{path} is not a network of 'impasto train' (or of another version's)")
         made = empty(header["kind"], device or torch.device("cpu"))
         made.load_state_dict({name[8:]: tensor for name, tensor in tensors.items() if name.startswith("network.")})
@@ -84,7 +85,7 @@ def load(path: Named | None = None, device: torch.device | None = None) -> Model
         raise WeightsError(f"cannot read the model {path}: damaged, or no safetensors file ({reason})") from None
 
 
-def empty(kind: Kind, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
+def empty(kind: NetworkKind, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
     """An untrained network; if it sees through VGG-19, that computes in `dtype`."""
     encoder = weights.load("vgg19", padding="replicate").to(device, dtype) if kind == "vgg" else None
     return network(kind, encoder).to(device)
@@ -95,5 +96,5 @@ def _code(tensors: Mapping[str, Tensor], device: torch.device | None) -> Code | 
         return None
     numbers = range(sum(name.endswith(".mean") and name.startswith("code.") for name in tensors))
     there = {name: tensor.to(device or "cpu") for name, tensor in tensors.items() if name.startswith("code.")}
-    fits = tuple(Fit(there[f"code.{index}.mean"], there[f"code.{index}.spread"]) for index in numbers)
+    fits = tuple(GaussianFit(there[f"code.{index}.mean"], there[f"code.{index}.spread"]) for index in numbers)
     return Code(fits, there["code.vector"])

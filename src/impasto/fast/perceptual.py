@@ -1,7 +1,7 @@
-"""What a network is trained by: the losses of the slow way, over batches, through autograd.
+"""The losses that networks are trained with: those of the optimisation, over batches, through autograd.
 
-Content and style are what they are there (`statistics`, `targets`), each relative to its target, so that weights mean
-the same at every layer: 1 is the loss of seeing nothing.
+Each is relative to its target, so that weights mean the same at every layer: features that are all zero have a loss of
+1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.losses import statistics
 from impasto.vgg.encoder import Encoder
 
 #: The layers that style is compared at, deepest last.
@@ -20,46 +21,41 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 CONTENT_LAYERS = ("relu3_1", "relu4_1")
 LAYERS = tuple(sorted({*STYLE_LAYERS, *CONTENT_LAYERS}))
 
-#: Layer -> mean and second moments of a batch, `(b, n, n + 1)`: what `statistics.covariance` adds up, over its mass.
-Style = Mapping[str, Tensor]
+#: Layer -> mean and second moments of a batch, `(b, n, n + 1)`; see `statistics.covariance`.
+StyleStatistics = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Critic:
-    """Sees pictures and compares them. The encoder may compute in bfloat16; what is summed is in float32."""
+class PerceptualLoss:
+    """Compares batches of pictures. The encoder may compute in bfloat16; sums are in float32."""
 
     encoder: Encoder
 
-    def see(self, pictures: Tensor, layers: Sequence[str] = LAYERS) -> dict[str, Tensor]:
+    def features(self, pictures: Tensor, layers: Sequence[str] = LAYERS) -> dict[str, Tensor]:
         """Features of `(b, 3, h, w)`, sRGB in [0, 1]."""
         return self.encoder(pictures.to(self.encoder.mean.dtype), layers)
 
-    def style(self, features: Mapping[str, Tensor]) -> Style:
+    def style(self, features: Mapping[str, Tensor]) -> StyleStatistics:
         """The statistics of features."""
-        found = {}
-        for layer in STYLE_LAYERS:
-            flat = features[layer].flatten(2).float()
-            ones = torch.cat([flat.new_ones(len(flat), 1, flat.shape[2]), flat], 1)
-            found[layer] = flat @ ones.mT / flat.shape[2]
-        return found
+        return {layer: statistics.covariance(features[layer].flatten(2).float()).mean for layer in STYLE_LAYERS}
 
     def content_loss(self, features: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
-        """Mean over layers of |F - P|² / |P|², of features freed of each channel's mean and deviation."""
+        """Mean over layers of |F - P|² / |P|², of features normalised by each channel's mean and deviation."""
         parts = []
         for layer in CONTENT_LAYERS:
-            seen, wanted = (F.instance_norm(part[layer].float(), eps=1.0) for part in (features, target))
-            parts.append((seen - wanted).square().mean() / wanted.square().mean().clamp_min(1e-6))
+            found, wanted = (F.instance_norm(part[layer].float(), eps=1.0) for part in (features, target))
+            parts.append((found - wanted).square().mean() / wanted.square().mean().clamp_min(1e-6))
         return torch.stack(parts).mean()
 
-    def gram_loss(self, style: Style, target: Style) -> Tensor:
+    def gram_loss(self, style: StyleStatistics, target: StyleStatistics) -> Tensor:
         """Mean over layers and pictures of |G - A|² / |A|²."""
         parts = []
         for layer in STYLE_LAYERS:
-            seen, wanted = style[layer][..., 1:], target[layer][..., 1:]
-            parts.append((seen - wanted).square().sum((1, 2)) / wanted.square().sum((1, 2)).clamp_min(1e-6))
+            found, wanted = style[layer][..., 1:], target[layer][..., 1:]
+            parts.append((found - wanted).square().sum((1, 2)) / wanted.square().sum((1, 2)).clamp_min(1e-6))
         return torch.stack(parts).mean()
 
-    def moments_loss(self, style: Style, target: Style) -> Tensor:
+    def moments_loss(self, style: StyleStatistics, target: StyleStatistics) -> Tensor:
         """Mean over layers and pictures of (|μ - μ'|² + |σ - σ'|²) / (|μ'|² + |σ'|²)."""
         parts = []
         for layer in STYLE_LAYERS:

@@ -32,12 +32,14 @@ from impasto.fast import models, perceptual
 from impasto.fast.crops import Folder, batch, recolored
 from impasto.fast.models import Model
 from impasto.fast.networks import Code, Network, VggNetwork
-from impasto.fast.perceptual import LAYERS, Critic
-from impasto.fast.transform import Fit
-from impasto.files import draft_of
+from impasto.fast.perceptual import LAYERS, PerceptualLoss
+from impasto.fast.transform import GaussianFit
+from impasto.files import atomic_write
 from impasto.images import Picture
 from impasto.images.sheets import contact_sheet
-from impasto.settings.options import Precision, TrainOptions
+from impasto.settings.choices import Precision
+from impasto.settings.fields import first_difference, result_settings
+from impasto.settings.options import TrainOptions
 from impasto.vgg import weights
 
 log = logging.getLogger(__name__)
@@ -52,8 +54,6 @@ WEIGHTS = {
     "range": "range_weight",
     "steady": "steady_weight",
 }
-#: Options that say where, for how long, and what is shown: a run may go on with others.
-FREE = ("steps", "device", "precision", "sample_every")
 #: Losses are logged as means over so many steps.
 LOGGED = 25
 #: How long the average that is kept remembers, in steps.
@@ -97,9 +97,7 @@ class Run:
         step: how many are done.
     """
 
-    def __init__(
-        self, options: TrainOptions, photos: Folder, paintings: Folder | Tensor, device: torch.device
-    ) -> None:
+    def __init__(self, options: TrainOptions, photos: Folder, paintings: Folder | Tensor, device: torch.device) -> None:
         self.options, self.device, self.step = options, device, 0
         self.painting = paintings if isinstance(paintings, Tensor) else None
         self.photos, self.held_photos = photos.split()
@@ -108,9 +106,11 @@ class Run:
         torch.manual_seed(options.seed)
         self.network: Network = models.empty(options.network, device, dtype).train()
         self.network.dtype = dtype
-        self.critic = Critic(weights.load("vgg19", padding="replicate").up_to(LAYERS).to(device, dtype))
+        self.perceptual_loss = PerceptualLoss(
+            weights.load("vgg19", padding="replicate").up_to(LAYERS).to(device, dtype)
+        )
         if isinstance(self.network, VggNetwork):
-            self.network.sight.calibrate(batch(self.photos, 16, options.crop, self._generator(-1)))
+            self.network.vgg_stage.calibrate(batch(self.photos, 16, options.crop, self._generator(-1)))
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=options.rate, betas=(0.9, 0.99))
@@ -164,7 +164,7 @@ class Run:
             mixed = torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < BLENDED)
             styles = torch.where(own[:, None, None, None], photos, styles)
             code = network.code(styles)
-            target = self.critic.style(self._looked(styles))
+            target = self.perceptual_loss.style(self._looked(styles))
             mix = (mixed.to(self.device) * ~own * ~own.roll(1)).float()
             code = mixed_codes(code, mix)
             target = {layer: value.lerp(value.roll(1, 0), mix[:, None, None]) for layer, value in target.items()}
@@ -172,21 +172,22 @@ class Run:
             own = torch.zeros_like(own)
             once = network.code(self.painting)
             fits = (
-                Fit(fit.mean.expand(count, -1), fit.spread.expand(count, *fit.spread.shape[1:])) for fit in once.fits
+                GaussianFit(fit.mean.expand(count, -1), fit.spread.expand(count, *fit.spread.shape[1:]))
+                for fit in once.fits
             )
             code = Code(tuple(fits), once.vector.expand(count, -1))
             target = {
                 layer: value.expand(count, -1, -1)
-                for layer, value in self.critic.style(self._looked(self.painting)).items()
+                for layer, value in self.perceptual_loss.style(self._looked(self.painting)).items()
             }
         painted = network.painted(photos, code)
         shown = painted + 0.99 * (painted.clamp(0, 1) - painted).detach()
-        seen = self.critic.see(shown)
-        style = self.critic.style(seen)
+        seen = self.perceptual_loss.features(shown)
+        style = self.perceptual_loss.style(seen)
         losses = {
-            "content": self.critic.content_loss(seen, self._looked(photos)),
-            "style": self.critic.gram_loss(style, target),
-            "moments": self.critic.moments_loss(style, target),
+            "content": self.perceptual_loss.content_loss(seen, self._looked(photos)),
+            "style": self.perceptual_loss.gram_loss(style, target),
+            "moments": self.perceptual_loss.moments_loss(style, target),
             "identity": ((shown - photos).abs().mean((1, 2, 3)) * own).mean(),
             "total_variation": perceptual.total_variation(shown),
             "range": (painted - painted.clamp(0, 1)).square().mean(),
@@ -197,7 +198,7 @@ class Run:
 
     def _looked(self, pictures: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            return self.critic.see(pictures)
+            return self.perceptual_loss.features(pictures)
 
     def _unsteadiness(
         self, network: Network, photos: Tensor, code: Code, painted: Tensor, generator: torch.Generator
@@ -269,9 +270,8 @@ class Run:
         return Model(self.average, code, {**card, "steps": self.step, "samples": self.step * self.options.batch})
 
     def _settings(self) -> dict[str, Any]:
-        """What a run that goes on must have in common with the one that began."""
-        settings = {name: value for name, value in asdict(self.options).items() if name not in FREE}
-        return settings | {"photos": len(self.photos), "paintings": len(self.paintings)}
+        """What a resumed run must have in common with the one that was saved."""
+        return result_settings(self.options) | {"photos": len(self.photos), "paintings": len(self.paintings)}
 
     def save(self, path: Path) -> None:
         """Put the run away: whole, or not at all."""
@@ -282,7 +282,7 @@ class Run:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             torch.save(state, draft)
 
     def load(self, path: Path) -> None:
@@ -293,12 +293,8 @@ class Run:
         """
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            stored, settings = json.loads(state["options"]), json.loads(json.dumps(self._settings()))
-            changed = [name for name in settings if stored.get(name) != settings[name]]
-            if changed:
-                raise CheckpointError(
-                    f"{path} is of a run with other settings ({', '.join(changed)}); give the same, or another folder"
-                )
+            if name := first_difference(json.loads(state["options"]), self._settings()):
+                raise CheckpointError(f"{path} is from a run with another {name}; give the same, or another folder")
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -318,7 +314,7 @@ def mixed_codes(code: Code, share: Tensor) -> Code:
         return one.lerp(two, share.view(-1, *[1] * (one.ndim - 1)))
 
     pairs = zip(code.fits, other.fits, strict=True)
-    fits = tuple(Fit(mix(a.mean, b.mean), mix(a.spread, b.spread)) for a, b in pairs)
+    fits = tuple(GaussianFit(mix(a.mean, b.mean), mix(a.spread, b.spread)) for a, b in pairs)
     return Code(fits, mix(code.vector, other.vector))
 
 

@@ -1,15 +1,15 @@
-"""Statistics in exchange: features of a photo moved so that their distribution is that of a painting's.
+"""Whitening and colouring: features of a photo transformed so that their distribution becomes that of a painting's.
 
 At one layer both are fitted by Gaussians, with a variance for each channel (`moments`) or a full covariance
-(`covariance`), and the photo's features go through an affine map that turns the one into the other:
+(`covariance`), and the photo's features go through the affine map that turns the one into the other:
 
     f ↦ T (f − μ) + μ',   T = Σ'^½ Σ^-½
 
-which whitens and colours (Li et al., "Universal style transfer via feature transforms", arXiv 1705.08086), with the
-symmetric roots, which move features least. For `moments` that is σ'/σ per channel: adaptive instance normalisation
-(Huang & Belongie, arXiv 1703.06868). Maps blend linearly, and the map to the photo's own statistics is the identity:
-strength and several styles are weights of one sum. (The optimal transport Σ^-½ (Σ^½ Σ' Σ^½)^½ Σ^-½ moves them less
-still, but squares the condition of what a root is taken of, which single precision does not bear.)
+(Li et al., "Universal style transfer via feature transforms", arXiv 1705.08086), with the symmetric roots, which change
+features least. For `moments` that is σ'/σ per channel: adaptive instance normalisation (Huang & Belongie, arXiv
+1703.06868). Maps blend linearly, and the map to the photo's own statistics is the identity: strength and several styles
+are weights of one sum. (The optimal transport Σ^-½ (Σ^½ Σ' Σ^½)^½ Σ^-½ changes features less still, but squares the
+condition number of the matrix whose root is taken, too much for single precision.)
 
 Shapes: features are `(b, n, m)`, channels by positions, of a batch of pictures.
 """
@@ -23,48 +23,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Exchange = Literal["moments", "covariance"]
+from impasto.losses import statistics
+from impasto.losses.statistics import Sums
 
-#: The part of the mean variance by which every variance is raised: where the photo has nothing, the noise that it has
-#: is not to be amplified beyond the inverse root of this.
+#: The statistics that are matched.
+TransformKind = Literal["moments", "covariance"]
+
+#: Variances are raised by this part of their mean, so that noise in channels in which the photo has nothing is not
+#: amplified by more than the inverse root of it.
 FLOOR = 3e-3
-#: Newton's steps to a matrix's root: enough for the condition that the floor leaves.
+#: Newton iterations to a matrix's root: enough for the condition number that the floor leaves.
 STEPS = 14
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
-    """What adds up over positions and tiles.
-
-    Attributes:
-        first: `(b, n)`, the sum of features.
-        second: `(b, n)` or `(b, n, n)`, the sum of their squares, or of f fᵀ.
-        mass: `(b,)`, the sum of the positions' weights.
-    """
-
-    first: Tensor
-    second: Tensor
-    mass: Tensor
-
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(self.first + other.first, self.second + other.second, self.mass + other.mass)
-
-    def faded(self, share: float) -> Sums:
-        """The same, counting for so much of what it did."""
-        return Sums(share * self.first, share * self.second, share * self.mass)
-
-    @property
-    def fit(self) -> Fit:
-        """The Gaussian with these sums' mean and variances."""
-        mass = self.mass[:, None]
-        mean = self.first / mass
-        if self.second.ndim == 2:
-            return Fit(mean, (self.second / mass - mean.square()).clamp_min(0))
-        return Fit(mean, self.second / mass[..., None] - mean[:, :, None] * mean[:, None])
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
+class GaussianFit:
     """A Gaussian for each picture of a batch.
 
     Attributes:
@@ -77,7 +50,7 @@ class Fit:
 
 
 @dataclass(frozen=True, eq=False)
-class Transport:
+class AffineMap:
     """f ↦ matrix f + shift.
 
     Attributes:
@@ -89,42 +62,47 @@ class Transport:
     shift: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
-        """`(b, n, h, w)` moved."""
+        """`(b, n, h, w)` mapped."""
         if self.matrix.ndim == 2:
             return features * self.matrix[..., None, None] + self.shift[..., None, None]
-        moved = torch.baddbmm(self.shift[..., None], self.matrix, features.flatten(2))
-        return moved.view_as(features)
+        mapped = torch.baddbmm(self.shift[..., None], self.matrix, features.flatten(2))
+        return mapped.view_as(features)
 
 
-def sums(features: Tensor, exchange: Exchange, weights: Tensor | None = None) -> Sums:
-    """The sums over positions of features `(b, n, m)`, weighted by `(m,)` if given."""
+def feature_sums(features: Tensor, kind: TransformKind, mask: Tensor | None = None) -> Sums:
+    """The sums of `losses.statistics` over features `(b, n, m)`, in single precision at least."""
     features = features if features.dtype == torch.float64 else features.float()
-    weighted = features if weights is None else features * weights
-    ones = features.new_ones(len(features))  # not a tensor of the number: an exported graph would keep this one
-    mass = ones * (features.shape[2] if weights is None else weights.sum())
-    second = (weighted * features).sum(2) if exchange == "moments" else weighted @ features.mT
-    return Sums(weighted.sum(2), second, mass)
+    return (statistics.moments if kind == "moments" else statistics.covariance)(features, mask)
 
 
-def transport(own: Fit, styles: Sequence[tuple[Fit, float]]) -> Transport:
+def gaussian_fit(sums: Sums, kind: TransformKind) -> GaussianFit:
+    """The Gaussians with the mean and variances of these sums."""
+    if kind == "moments":
+        mean, square = sums.mean.unbind(-2)
+        return GaussianFit(mean, (square - mean.square()).clamp_min(0))
+    mean, second = sums.mean[..., 0], sums.mean[..., 1:]
+    return GaussianFit(mean, second - mean[:, :, None] * mean[:, None])
+
+
+def whiten_and_color(own: GaussianFit, styles: Sequence[tuple[GaussianFit, float]]) -> AffineMap:
     """The map from a photo's fit to those of styles, blended by their weights; what these lack to 1 is identity."""
-    left = 1 - sum(weight for _, weight in styles)
+    rest = 1 - sum(weight for _, weight in styles)
     if own.spread.ndim == 2:
-        maps = [((raised(style.spread) / raised(own.spread)).sqrt(), weight) for style, weight in styles]
-        matrix = sum((weight * part for part, weight in maps), left * torch.ones_like(own.spread))
+        maps = [((regularized(style.spread) / regularized(own.spread)).sqrt(), weight) for style, weight in styles]
+        matrix = sum((weight * part for part, weight in maps), rest * torch.ones_like(own.spread))
         moved = matrix * own.mean
     else:
         _, inverse = roots(own.spread)
         identity = torch.eye(own.mean.shape[1], dtype=own.mean.dtype, device=own.mean.device)
         maps = [(roots(style.spread)[0] @ inverse, weight) for style, weight in styles]
-        matrix = sum((weight * part for part, weight in maps), left * identity.expand_as(own.spread))
+        matrix = sum((weight * part for part, weight in maps), rest * identity.expand_as(own.spread))
         moved = (matrix @ own.mean[..., None])[..., 0]
-    mean = sum((weight * style.mean for style, weight in styles), left * own.mean)
-    return Transport(matrix, mean - moved)
+    mean = sum((weight * style.mean for style, weight in styles), rest * own.mean)
+    return AffineMap(matrix, mean - moved)
 
 
-def raised(spread: Tensor) -> Tensor:
-    """Variances `(b, n)` or covariances `(b, n, n)` with the floor under them."""
+def regularized(spread: Tensor) -> Tensor:
+    """Variances `(b, n)` or covariances `(b, n, n)`, raised by the floor."""
     if spread.ndim == 2:
         return spread + FLOOR * spread.mean(1, keepdim=True) + 1e-12
     size = spread.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-12
@@ -132,13 +110,13 @@ def raised(spread: Tensor) -> Tensor:
 
 
 def roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The square root of positive semi-definite matrices `(b, n, n)`, with the floor under them, and its inverse.
+    """The square root of positive semi-definite matrices `(b, n, n)`, regularized, and its inverse.
 
     By the coupled iteration of Newton and Schulz (Higham, "Functions of matrices", 2008, eq. 6.35): products only,
     which run everywhere, an exported graph included, where eigenvectors do not.
     """
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    higher = raised(matrix)
+    higher = regularized(matrix)
     norm = higher.square().sum((1, 2), keepdim=True).sqrt()
     y, z = higher / norm, identity.expand_as(matrix)
     for _ in range(STEPS):

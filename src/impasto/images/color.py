@@ -12,9 +12,9 @@ import skimage.exposure
 import torch
 from torch import Tensor
 
-from impasto import images
-from impasto.images.regions import Region, Source
-from impasto.settings.options import ColorMatch
+from impasto.images import picture as pictures
+from impasto.images.regions import Region, StyleSource
+from impasto.settings.choices import ColorMatch
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -158,28 +158,28 @@ def _first(array: Array, like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1).to(like)
 
 
-def recolor(photo: Tensor, parts: Sequence[Region], method: ColorMatch) -> Tensor:
+def recolor(photo: Tensor, regions: Sequence[Region], method: ColorMatch) -> Tensor:
     """The photo with every region's colours matched to those of its sources; `(3, h, w)`, as the regions are."""
     painted = photo
-    for part in parts:
+    for region in regions:
         # Large paintings are thinned out: a colour is one of 3 channels and needs no millions of examples.
         sources = [
-            source.resized(*images.fit_area(source.size, min(source.size[0] * source.size[1], 1 << 18)))
-            for source in part.sources
+            source.resized(*pictures.fit_area(source.size, min(source.size[0] * source.size[1], 1 << 18)))
+            for source in region.sources
         ]
         pixels = torch.cat([source.image.flatten(1) for source in sources], 1)
         counts = torch.cat([_counts(source) * source.weight for source in sources])
-        matched = match(photo, pixels, method, part.where, counts)
-        painted = matched if part.where is None else painted + part.where * (matched - photo)
-    return painted.clamp(0, 1) if len(parts) > 1 else painted
+        matched = match(photo, pixels, method, region.mask, counts)
+        painted = matched if region.mask is None else painted + region.mask * (matched - photo)
+    return painted.clamp(0, 1) if len(regions) > 1 else painted
 
 
-def _counts(source: Source) -> Tensor:
+def _counts(source: StyleSource) -> Tensor:
     """How much each pixel of a source counts, `(m,)`, summing to 1."""
-    where = torch.ones(source.size) if source.where is None else source.where
-    return (where / where.sum()).flatten()
+    mask = torch.ones(source.size) if source.mask is None else source.mask
+    return (mask / mask.sum()).flatten()
 
 
-def in_colors_of(photo: Tensor, part: Region, method: ColorMatch) -> Region:
+def in_colors_of(photo: Tensor, region: Region, method: ColorMatch) -> Region:
     """The region with its sources recoloured to the colours that the photo, `(3, h, w)`, has there."""
-    return part.repainted(lambda source: match(source.image, photo, method, source.where, part.where))
+    return region.with_images(lambda source: match(source.image, photo, method, source.mask, region.mask))

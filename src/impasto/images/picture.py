@@ -28,7 +28,7 @@ from torch import Tensor
 
 from impasto import devices, files
 from impasto.errors import PictureError
-from impasto.files import Named, check_writable, draft_of
+from impasto.files import StrPath, atomic_write, check_writable
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Picture:
 
 
 #: Anything that `read` takes: a file's path or content, a PIL picture, an array, a tensor, or what it gave before.
-PictureLike = Named | bytes | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
+PictureLike = StrPath | bytes | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
 
 
 def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
@@ -218,7 +218,7 @@ def _decoded(source: Any, again: Path | BytesIO, what: str) -> Picture:
     return _decode(image, what)
 
 
-def size_of(path: Named) -> tuple[int, int]:
+def size_of(path: StrPath) -> tuple[int, int]:
     """Height and width that a file says its picture has, in pixels, as it lies in the file: nothing is decoded.
 
     Raises:
@@ -236,7 +236,7 @@ def size_of(path: Named) -> tuple[int, int]:
         raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from None
 
 
-def _open(given: Named | pyvips.Source) -> Any:
+def _open(given: StrPath | pyvips.Source) -> Any:
     # libvips would take "[…]" at a name's end for options: a source has no name to misread.
     source = given if isinstance(given, pyvips.Source) else pyvips.Source.new_from_file(os.fspath(given))
     return pyvips.Image.new_from_source(source, "", fail_on="error")
@@ -313,7 +313,7 @@ def _srgb(image: Any, what: str) -> Any:
 # -- writing -----------------------------------------------------------------------------------------------
 
 
-def check_output(path: Named, size: tuple[int, int] | None = None, bits: int = 8) -> Path:
+def check_output(path: StrPath, size: tuple[int, int] | None = None, bits: int = 8) -> Path:
     """The path, if a picture of this size and depth can be written there; ask before the long work.
 
     Raises:
@@ -335,14 +335,14 @@ def check_output(path: Named, size: tuple[int, int] | None = None, bits: int = 8
     return path
 
 
-def check_space(path: Named, size: tuple[int, int], bits: int = 8) -> None:
+def check_space(path: StrPath, size: tuple[int, int], bits: int = 8) -> None:
     """Raise a PictureError if there is no room on the disk for a picture of this size and depth."""
     lossy = "Q" in FORMATS[Path(path).suffix.lower()][0]
     files.check_space(Path(path), size[0] * size[1] * 3 * bits // 8 // (4 if lossy else 1))
 
 
 def write(
-    path: Named,
+    path: StrPath,
     picture: Picture,
     bits: int = 8,
     settings: dict[str, Any] | None = None,
@@ -375,7 +375,7 @@ def write(
             exif[_DESCRIPTION] = text
             image.set_type(pyvips.GValue.blob_type, "exif-data", exif.tobytes())
     try:
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             image.write_to_file(str(draft), profile="srgb", **options)
     except pyvips.Error as error:
         raise PictureError(f"cannot write {path}: {_reason(error)}") from None
@@ -390,7 +390,7 @@ def _to_integers(picture: Picture, bits: int) -> np.ndarray[Any, Any]:
     return whole
 
 
-def read_settings(path: Named) -> dict[str, Any] | None:
+def read_settings(path: StrPath) -> dict[str, Any] | None:
     """The settings that `write` stored in a file; None where there are none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where which style goes: masks over the photo, masks over the paintings, and what is to stay untouched."""
+"""Which style goes where: masks over the photo, masks over the paintings, and what stays untouched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from impasto import images
 from impasto.images import Picture, PictureLike
-from impasto.images.regions import Region, Source, check_filled, resize_mask
+from impasto.images.regions import Region, StyleSource, resize_mask
+from impasto.inputs.checks import check_filled
 
 #: What a content mask is called whose pixels stay as they are, and what stands for a picture's own alpha.
 KEEP, ALPHA = "keep", "alpha"
@@ -64,13 +65,11 @@ def assign(
     names = [name for name, _ in paintings]
     shares = _shares(shares, len(names))
     keys = [key for key in content_mask or {} if key != KEEP]
-    masked = (
-        {_index(key, names): _mask_of_photo(photo, content_mask[key], key) for key in keys} if content_mask else {}
-    )
+    masked = {_index(key, names): _mask_of_photo(photo, content_mask[key], key) for key in keys} if content_mask else {}
     keep = _mask_of_photo(photo, content_mask[KEEP], KEEP) if content_mask and KEEP in content_mask else None
     parts = {_index(key, names): mask for key, mask in (style_mask or {}).items()}
     sources = [
-        Source(name, _filled(picture), _part(picture, parts.get(index), name))
+        StyleSource(name, _filled(picture), _part(picture, parts.get(index), name))
         for index, (name, picture) in enumerate(paintings)
     ]
     if not masked and keep is None:
@@ -87,17 +86,17 @@ def assign(
     others = [index for index in range(len(names)) if index not in masked]
     regions = []
     for index, mask in zip(masked, masks, strict=True):
-        where = mask if visible is None else mask * visible
-        regions.append(Region(where, _weighed([sources[index]], [1.0]), f"{index + 1} {Path(names[index]).stem}"))
+        area = mask if visible is None else mask * visible
+        regions.append(Region(area, _weighed([sources[index]], [1.0]), f"{index + 1} {Path(names[index]).stem}"))
     if others:
-        where = rest if visible is None else rest * visible
+        area = rest if visible is None else rest * visible
         chosen = _weighed([sources[index] for index in others], [shares[index] for index in others])
-        regions.append(Region(where, chosen, "the rest"))
+        regions.append(Region(area, chosen, "the rest"))
     else:
         keep = rest if keep is None else keep + rest
     for region in regions:
-        assert region.where is not None
-        check_filled(region.where, region.called)
+        assert region.mask is not None
+        check_filled(region.mask, region.called)
     return tuple(regions), None if keep is None or keep.max() < 1 / 255 else keep
 
 
@@ -142,7 +141,7 @@ def _shares(given: Sequence[float], count: int) -> Sequence[float]:
     return given or [1.0] * count
 
 
-def _weighed(sources: Sequence[Source], shares: Sequence[float]) -> tuple[Source, ...]:
+def _weighed(sources: Sequence[StyleSource], shares: Sequence[float]) -> tuple[StyleSource, ...]:
     """The sources that weigh anything, their weights summing to 1."""
     total = sum(shares)
     if not total:

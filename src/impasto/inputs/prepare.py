@@ -1,4 +1,4 @@
-"""What is to be painted, whichever way: the photo, where each painting's style goes, and what is made of colours."""
+"""The inputs of a repainted picture, prepared for optimisation and feed-forward networks alike."""
 
 from __future__ import annotations
 
@@ -18,67 +18,68 @@ from impasto.settings.options import FastOptions, StylizeOptions
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """A photo and its paintings, as the options have them.
+class Inputs:
+    """A photo and its paintings, prepared as the options say.
 
     Attributes:
-        original: the photo as given; `photo`: at the final size.
+        original: the photo as given.
+        photo: at the final size.
         paintings: (name, picture) pairs, as given.
-        seen: `(3, h, w)`, what is looked at of the photo: all of it, or its luminance.
-        parts: the regions, their sources in the colours that they are to have.
-        keep: `(h, w)`, what stays untouched, or None.
-        luminous: whether only luminance is painted.
+        content: `(3, h, w)`, what the network reads of the photo: all of it, or its luminance.
+        regions: with their sources in the colours that the options ask for.
+        keep: `(h, w)`, 1 where the photo stays as it is; None for nowhere.
+        luminance_only: whether only luminance is painted.
     """
 
     original: Picture
     photo: Picture
     paintings: Sequence[tuple[str, Picture]]
-    seen: Tensor
-    parts: tuple[Region, ...]
+    content: Tensor
+    regions: tuple[Region, ...]
     keep: Tensor | None
-    luminous: bool
+    luminance_only: bool
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of the result, height and width in pixels."""
+        """Height and width of the result, in pixels."""
         return self.photo.size
 
     def finish(self, image: Tensor) -> Picture:
-        """The picture of what was painted, `(3, h, w)` of any size: in its colours, with what stays and the alpha."""
+        """The result, from a painted image `(3, h, w)` of any size: with its colours, kept parts and alpha."""
         painted = images.resize(image, *self.size)
-        if self.luminous:
+        if self.luminance_only:
             painted = color.with_colors_of(painted, self.photo.rgb)
         return Picture(painted if self.keep is None else painted.lerp(self.photo.rgb, self.keep), self.photo.alpha)
 
 
-def arrange(
+def prepare_inputs(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],
     options: StylizeOptions | FastOptions,
     device: torch.device,
     memo: Memo,
-) -> Scene:
-    """The scene of these pictures.
+) -> Inputs:
+    """Read, resize and recolour the inputs, and assign styles to regions.
 
     Raises:
-        ValueError, PictureError, BudgetError: as `transfer.stylize`.
+        ValueError, PictureError, BudgetError: as `operations.stylize.stylize`.
     """
     original = remembered(memo, ("content", identity(content)), lambda: read_content(content))
     size = original.size if options.size is None else images.fit(original.size, options.size)
     memory.check_possible(size, device, options.memory)
     photo = original.resized(*size)
     paintings = read_styles(styles, size[0] * size[1] * max(options.style_scale) ** 2, memo)
-    parts, keep = masks.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
+    regions, keep = masks.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
     if options.color in ("match", "both"):
-        parts = tuple(color.in_colors_of(photo.rgb, part, options.color_match) for part in parts)
-    seen, luminous = photo.rgb, options.color in ("luminance", "both")
-    if luminous:
-        seen = color.luminance(seen)
-        parts = tuple(part.repainted(lambda source: color.luminance(source.image)) for part in parts)
-    return Scene(original, photo, paintings, seen, parts, keep, luminous)
+        regions = tuple(color.in_colors_of(photo.rgb, region, options.color_match) for region in regions)
+    read, luminance_only = photo.rgb, options.color in ("luminance", "both")
+    if luminance_only:
+        read = color.luminance(read)
+        regions = tuple(region.with_images(lambda source: color.luminance(source.image)) for region in regions)
+    return Inputs(original, photo, paintings, read, regions, keep, luminance_only)
 
 
-def palette(scene: Scene, options: StylizeOptions | FastOptions) -> Tensor:
-    """The photo in the paintings' colours and nothing else of theirs, `(3, h, w)`."""
-    colored = color.recolor(scene.photo.rgb, scene.parts, options.color_match)
-    return scene.photo.rgb.lerp(colored, min(options.strength, 1.0))
+def palette(inputs: Inputs, options: StylizeOptions | FastOptions) -> Tensor:
+    """The photo in the paintings' colours, without their strokes, `(3, h, w)`."""
+    colored = color.recolor(inputs.photo.rgb, inputs.regions, options.color_match)
+    return inputs.photo.rgb.lerp(colored, min(options.strength, 1.0))

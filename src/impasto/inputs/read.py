@@ -12,7 +12,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.errors import PictureError
-from impasto.files import Named
+from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
 from impasto.inputs import photos
 
@@ -93,7 +93,7 @@ def _read_style(style: PictureLike, pixels: float) -> Picture:
     return images.read(style, "the style")
 
 
-def files_in(folder: Named) -> list[Path]:
+def files_in(folder: StrPath) -> list[Path]:
     """The picture files in a folder and below, in order of their names.
 
     Raises:

@@ -1,12 +1,12 @@
-"""Style as nearest neighbours: every feature of the picture should look like *some* feature of the style's.
+"""Style as nearest neighbours: every feature of the picture should resemble *some* feature of the style's.
 
-Where a statistic forgets which features occurred and keeps their means, this keeps them all: at each position the
-picture's feature is compared, by the cosine of the angle between them, with the nearest of the style's (Kolkin
-et al., "Neural neighbor style transfer", arXiv 2203.13215). Unlike in the paper both sides are centred by the
-*style's* mean: the picture's own mean would tie all positions together, and leave its drift unpunished. So
-the term is a sum over positions, which is what makes it exact in tiles.
+A statistic keeps only a mean over the style's features; this keeps them all. At each position the picture's feature is
+compared with the nearest of the style's, by the cosine of the angle between them (Kolkin et al., "Neural neighbor
+style transfer", arXiv 2203.13215). We depart from the paper in that both sides are centred by the *style's* mean: with
+the picture's own mean a drift of it would cost nothing, and the loss would not be a sum over positions, which is what
+makes it exact in tiles.
 
-Shapes: features are `(n, m)`, channels by positions; weights, where given, `(m,)` and not negative.
+Shapes: features are `(n, m)`, channels by positions; a mask, where given, is `(m,)` and not negative.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ROWS, COLUMNS = 2048, 8192
 
 
 @dataclass(frozen=True, eq=False)
-class Bank:
-    """The style's features at a layer, to choose from.
+class FeatureBank:
+    """The style's features at a layer.
 
     Attributes:
         units: `(n, m)`, centred and of length 1.
-        centre: `(n, 1)`, the mean that was taken away.
-        least: below this length a centred feature counts as having no direction.
+        centre: `(n, 1)`, the mean that was subtracted.
+        least: centred features shorter than this have no direction.
     """
 
     units: Tensor
@@ -35,18 +35,18 @@ class Bank:
     least: Tensor
 
 
-def bank(features: Tensor, weights: Tensor | None = None) -> Bank:
+def feature_bank(features: Tensor, mask: Tensor | None = None) -> FeatureBank:
     """The features of a style, those that lie at least half within its mask."""
-    if weights is not None:
-        features = features[:, weights >= weights.max() / 2]
+    if mask is not None:
+        features = features[:, mask >= mask.max() / 2]
     centre = features.mean(1, keepdim=True)
     centred = features - centre
     lengths = centred.norm(dim=0)
     least = (1e-4 * lengths.square().mean().sqrt()).clamp_min(1e-12)
-    return Bank(centred.div_(lengths.clamp_min(least)), centre, least)
+    return FeatureBank(centred.div_(lengths.clamp_min(least)), centre, least)
 
 
-def distances(features: Tensor, bank: Bank) -> Tensor:
+def distances(features: Tensor, bank: FeatureBank) -> Tensor:
     """1 - cos of the angle between each feature and the nearest of the bank's, `(m,)` in [0, 2].
 
     The gradient is that of the neighbour chosen: where the choice does not change, neither does the formula.
@@ -59,9 +59,9 @@ def distances(features: Tensor, bank: Bank) -> Tensor:
 
 
 def nearest(units: Tensor, among: Tensor) -> Tensor:
-    """For each column of `units`, `(n, m)`, the number of the column of `among`, `(n, m')`, most similar to it.
+    """For each column of `units`, `(n, m)`, the index of the column of `among`, `(n, m')`, most similar to it.
 
-    Exact, in blocks; of several equally near, the first.
+    Exact, in blocks; of several equally near ones the first.
     """
     chosen = []
     for start in range(0, units.shape[1], ROWS):

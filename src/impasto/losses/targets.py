@@ -1,7 +1,4 @@
-"""What the terms of an objective aim at, measured on the photo and on the paintings.
-
-Terms are made with weight 1; `weighed` weighs them.
-"""
+"""The targets of loss terms, measured on the photo and on the paintings."""
 
 from __future__ import annotations
 
@@ -9,26 +6,22 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from impasto.images import regions
-from impasto.images.regions import Region, Source
+from impasto.images.regions import Region, StyleSource
 from impasto.losses import nearest
-from impasto.losses.nearest import Bank
-from impasto.losses.objective import Content, Nearest, Style, Term, flat, strips
-from impasto.losses.statistics import MOMENTS, STATISTICS, Distance, Phi, StatisticName, Sums
+from impasto.losses.nearest import FeatureBank
+from impasto.losses.statistics import MOMENTS, STATISTICS, Distance, Phi, Sums
+from impasto.losses.terms import ContentLoss, NearestNeighborLoss, StyleLoss, flat, row_chunks
+from impasto.settings.choices import ContentNorm, StyleName, StyleNorm
 from impasto.vgg.encoder import Encoder
 from impasto.vgg.tiling import Tile, divide, walk, whole
 
-#: What of a style is matched: the mean of a statistic, or the nearest of its features at each position.
-StyleName = Literal[StatisticName, "nearest"]
-ContentNorm = Literal["half", "course", "relative"]
-StyleNorm = Literal["gatys", "relative"]
-
-AnyTerm = TypeVar("AnyTerm", bound=Term)
+Weighted = TypeVar("Weighted", ContentLoss, StyleLoss | NearestNeighborLoss)
 
 #: Name -> what the sum of squared differences of one content layer is multiplied by, given how many numbers it has
 #: and the mean of their squares.
@@ -37,9 +30,9 @@ CONTENT_NORMS: dict[ContentNorm, Callable[[int, float], float]] = {
     "half": lambda count, energy: 1 / 2,
     # 1/(4 n_H n_W n_C) Σ (F - P)².
     "course": lambda count, energy: 1 / (4 * count),
-    # Σ (F - P)² / Σ P²: 1 is the loss of seeing nothing, at every layer and every size of picture. A soft
-    # painting excites the layer less than the photo does, and so must a picture in its style: what the photo
-    # has in excess cannot be kept, and the error is measured against what can.
+    # Σ (F - P)² / Σ P²: features that are all zero have a loss of 1, at every layer and every size of picture. A soft
+    # painting excites the layer less than the photo does, and so must a picture in its style: `energy` is the smaller
+    # one of the two, since the photo's excess cannot be kept.
     "relative": lambda count, energy: 1 / max(count * energy, 1e-12),
 }
 
@@ -49,17 +42,17 @@ STYLE_NORMS: dict[StyleNorm, Callable[[Distance, Tensor, int], float]] = {
     # both pictures that is Gatys's 1/(4N²M²) Σ (G - A)² (eq. 4), which is also the course's
     # 1/(2 n_H n_W n_C)² Σ (G_S - G_G)²; and it keeps its meaning where the sizes differ.
     "gatys": lambda distance, target, channels: 1 / (4 * channels**2),
-    # The distance over the target's own distance from nothing: about 1 at every layer for every style.
+    # The distance over that of features that are all zero: about 1 at every layer for every style.
     "relative": lambda distance, target, channels: 1 / max(distance(torch.zeros_like(target)).item(), 1e-12),
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
-    """A photo at one layer.
+class ContentFeatures:
+    """The photo's features at one layer.
 
     Attributes:
-        features: `(1, n, h, w)`; None where they are not kept.
+        features: `(1, n, h, w)`; None where they are not cached.
         count: how many numbers they are.
         energy: the mean of their squares.
     """
@@ -69,102 +62,106 @@ class Sight:
     energy: float
 
 
-def look_at(
-    encoder: Encoder, photo: Tensor, layers: Collection[str], tiles: Sequence[Tile] = (), keep: bool = True
-) -> dict[str, Sight]:
-    """What `layers` see of a photo, `(1, 3, h, w)`; in tiles, if there are any.
+def extract_features(
+    encoder: Encoder, photo: Tensor, layers: Collection[str], tiles: Sequence[Tile] = (), cache: bool = True
+) -> dict[str, ContentFeatures]:
+    """The features of a photo, `(1, 3, h, w)`, at `layers`; computed tile by tile, if there are any.
 
-    Features that are not to be kept, content terms compute anew whenever they need them.
+    Features that are not cached are computed again by every evaluation of the objective.
     """
     height, width = photo.shape[-2:]
-    sights: dict[str, Sight] = {}
+    tiles = tiles or [whole(height, width)]
+    found: dict[str, ContentFeatures] = {}
     with torch.no_grad():
-        for tile, layer, features in walk(encoder, photo, layers, tiles or [whole(height, width)]):
-            before = sights.get(layer, Sight(None, 0, 0.0))
+        for tile, layer, features in walk(encoder, photo, layers, tiles):
+            before = found.get(layer, ContentFeatures(None, 0, 0.0))
             count = before.count + features.numel()
             energy = (before.energy * before.count + features.square().sum().item()) / count
-            kept = features if keep and not tiles else before.features
-            if keep and tiles:
+            kept = features if cache and len(tiles) == 1 else before.features
+            if cache and len(tiles) > 1:
                 stride = encoder.stride(layer)
                 if kept is None:
                     kept = features.new_empty(*features.shape[:2], height // stride, width // stride)
                 tile.owned(kept, stride).copy_(features)
-            sights[layer] = Sight(kept, count, energy)
-    return sights
+            found[layer] = ContentFeatures(kept, count, energy)
+    return found
 
 
-def content_terms(
-    photo: Mapping[str, Sight], norm: ContentNorm, energy: Mapping[str, float] | None = None
-) -> tuple[Content, ...]:
-    """Content terms whose targets are what layers see of a photo, one for each.
+def content_losses(
+    photo: Mapping[str, ContentFeatures], norm: ContentNorm, style_energy: Mapping[str, float] | None = None
+) -> tuple[ContentLoss, ...]:
+    """One content loss of weight 1 for each layer of a photo.
 
-    `energy` is the mean square of the paintings' features at each layer, which tells `relative` what can be kept.
+    Args:
+        style_energy: layer -> the mean square of the paintings' features, which bounds the energy of `relative`.
     """
     return tuple(
-        Content(
+        ContentLoss(
             layer,
-            sight.features,
-            CONTENT_NORMS[norm](sight.count, min(sight.energy, energy[layer] if energy else math.inf)),
+            found.features,
+            CONTENT_NORMS[norm](found.count, min(found.energy, style_energy[layer] if style_energy else math.inf)),
         )
-        for layer, sight in photo.items()
+        for layer, found in photo.items()
     )
 
 
-def style_terms(
+def style_losses(
     encoder: Encoder,
     region: Region,
     layers: Collection[str],
+    size: tuple[int, int],
     norm: StyleNorm = "relative",
     statistic: StyleName = "gram",
     seed: int = 0,
     measured: Collection[str] = (),
     window: int = 1 << 30,
-) -> tuple[tuple[Style | Nearest, ...], dict[str, float]]:
-    """Style terms whose target are the sources of a region, one per layer; and the energy of these there.
+) -> tuple[tuple[StyleLoss | NearestNeighborLoss, ...], dict[str, float]]:
+    """Style losses whose target are the sources of a region, one per layer; and the sources' energy.
 
     Several sources are one distribution, of which each makes up its share: the mean of a statistic over them is
-    the weighted mean of theirs. For the nearest neighbours, which have no mean, the distances are averaged. A
-    term counts as much as its region covers, so that a pixel is pulled alike in large and in small ones.
+    the weighted mean of theirs. For nearest neighbours, which have no mean, the distances are averaged. A loss
+    is weighted by the area of its region, so that the gradient of a pixel does not depend on it.
 
     Args:
         region: at the size of one scale, on the encoder's device.
-        norm: how a term is scaled; the angles of `nearest` need none.
-        measured: layers at which the sources' mean square is returned.
-        window: pixels that may be evaluated at once; to look at a source takes half the memory.
+        size: of that scale, height and width.
+        norm: how a loss is scaled; the angles of `nearest` need no norm.
+        measured: layers at which the energy, the mean square of the sources' features, is returned.
+        window: pixels that may be evaluated at once; a forward pass over a source takes half the memory.
 
     Returns:
-        The terms, of weight 1, without layers at which the region or all of its sources vanish; and layer ->
-        mean square of the sources' features, infinite where all of them vanish.
+        The losses, of weight 1, without layers at which the region or all of its sources vanish; and layer ->
+        energy, infinite where all of the sources vanish.
     """
-    if encoder.padding == "circular":  # it is the picture that tiles, not what its style comes from
+    if encoder.padding == "circular":  # the picture is seamless, its paintings are not
         encoder = dataclasses.replace(encoder, padding="replicate")
-    looks = [_Look(encoder, source, window) for source in region.sources]
-    read = [
-        layer for layer in sorted(layers, key=encoder.depth) if regions.covers(region.where, encoder.stride(layer))
-    ]
-    weights = {layer: regions.positions(region.where, encoder.stride(layer)) for layer in read}
+    extractors = [_SourceFeatures(encoder, source, window) for source in region.sources]
+    read = [layer for layer in sorted(layers, key=encoder.depth) if regions.covers(region.mask, encoder.stride(layer))]
+    masks = {layer: regions.positions(region.mask, encoder.stride(layer)) for layer in read}
     squares: dict[Wanted, Phi] = {(layer, "moments"): MOMENTS for layer in measured}
+    losses: list[StyleLoss | NearestNeighborLoss] = []
     if statistic == "nearest":
-        fits = _mean_over(looks, squares)
-        found = [(look.banks(read), look.source.weight) for look in looks]
-        banks = {layer: tuple((bank[layer], share) for bank, share in found if layer in bank) for layer in read}
-        terms: list[Style | Nearest] = [
-            Nearest(layer, banks[layer], region.share, weights[layer], region.name) for layer in read if banks[layer]
-        ]
-        return tuple(terms), _energies(fits, measured)
-    # Of all statistics only the frequencies of 'gaussian' are drawn for features that were seen before.
-    known = _mean_over(looks, {(layer, "moments"): MOMENTS for layer in read}) if statistic == "gaussian" else {}
+        fits = _blended_sums(extractors, squares)
+        found = [(each.banks(read), each.source.weight) for each in extractors]
+        for layer in read:
+            banks = tuple((bank[layer], share) for bank, share in found if layer in bank)
+            mask, stride = masks[layer], encoder.stride(layer)
+            total = (size[0] // stride) * (size[1] // stride) if mask is None else mask.sum().item()
+            if banks:
+                losses.append(NearestNeighborLoss(layer, banks, region.share, total, mask, region.name))
+        return tuple(losses), _energies(fits, measured)
+    # Only the frequencies of 'gaussian' depend on the features they are for.
+    moments = {(layer, "moments"): MOMENTS for layer in read} if statistic == "gaussian" else {}
+    known = _blended_sums(extractors, moments)
     chosen = {layer: STATISTICS[statistic](known.get((layer, "moments")), seed) for layer in read}
-    fits = _mean_over(looks, squares | {(layer, "target"): chosen[layer].phi for layer in read})
-    targets = {layer: fits[layer, "target"] for layer in read if (layer, "target") in fits}
-    terms = []
+    fits = _blended_sums(extractors, squares | {(layer, "target"): chosen[layer].phi for layer in read})
     for layer in read:
-        if layer in targets:
-            target = targets[layer].mean
+        if (layer, "target") in fits:
+            target, phi = fits[layer, "target"].mean, chosen[layer].phi
             distance = chosen[layer].distance_to(target)
             scale = STYLE_NORMS[norm](distance, target, encoder.layers[encoder.depth(layer)].channels)
-            terms.append(Style(layer, chosen[layer].phi, distance, region.share * scale, weights[layer], region.name))
-    return tuple(terms), _energies(fits, measured)
+            losses.append(StyleLoss(layer, phi, distance, region.share * scale, masks[layer], region.name))
+    return tuple(losses), _energies(fits, measured)
 
 
 #: A layer, and a name for what is added up there.
@@ -172,7 +169,7 @@ Wanted = tuple[str, str]
 
 
 def _energies(fits: Mapping[Wanted, Sums], layers: Collection[str]) -> dict[str, float]:
-    """Layer -> the mean of the features' squares; without bound where none were seen."""
+    """Layer -> the mean of the features' squares; infinite where there are no features."""
     return {
         layer: fits[layer, "moments"].mean[1].mean().item() if (layer, "moments") in fits else math.inf
         for layer in layers
@@ -180,63 +177,63 @@ def _energies(fits: Mapping[Wanted, Sums], layers: Collection[str]) -> dict[str,
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """A source as the encoder sees it: tile by tile, and only at layers at which its mask does not vanish."""
+class _SourceFeatures:
+    """The features of a source, computed tile by tile, at layers at which its mask does not vanish."""
 
     encoder: Encoder
-    source: Source
+    source: StyleSource
     window: int
 
-    def features(self, layers: Collection[str]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-        """(layer, features `(n, m)`, weights `(m,)` or None) of each strip of each tile."""
-        seen = [layer for layer in layers if regions.covers(self.source.where, self.encoder.stride(layer))]
-        tiles = divide(self.encoder, seen, *self.source.size, 2 * self.window) or (whole(*self.source.size),)
-        where = {layer: regions.positions(self.source.where, self.encoder.stride(layer)) for layer in seen}
+    def chunks(self, layers: Collection[str]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+        """(layer, features `(n, m)`, mask `(m,)` or None) of some rows of each tile."""
+        read = [layer for layer in layers if regions.covers(self.source.mask, self.encoder.stride(layer))]
+        tiles = divide(self.encoder, read, *self.source.size, 2 * self.window)
+        masks = {layer: regions.positions(self.source.mask, self.encoder.stride(layer)) for layer in read}
         with torch.no_grad():
-            for tile, layer, features in walk(self.encoder, self.source.image[None], seen, tiles):
-                mask = where[layer]
-                weights = None if mask is None else tile.owned(mask, self.encoder.stride(layer))
-                for strip in strips(features, weights):
-                    yield layer, *flat(strip)
+            for tile, layer, features in walk(self.encoder, self.source.image[None], read, tiles):
+                mask = masks[layer]
+                owned = None if mask is None else tile.owned(mask, self.encoder.stride(layer))
+                for part in row_chunks(features, owned):
+                    yield layer, *flat(*part)
 
     def sums(self, phis: Mapping[Wanted, Phi]) -> dict[Wanted, Sums]:
-        """The sums of each phi over the source, all in one walk."""
+        """The sums of each phi over the source, in one pass."""
         sums: dict[Wanted, Sums] = {}
-        for layer, features, weights in self.features({layer for layer, _ in phis}):
+        for layer, features, mask in self.chunks({layer for layer, _ in phis}):
             for wanted in [wanted for wanted in phis if wanted[0] == layer]:
-                part = phis[wanted].sums(features, weights)
+                part = phis[wanted].reduce(features, mask)
                 sums[wanted] = sums[wanted] + part if wanted in sums else part
         return sums
 
-    def banks(self, layers: Collection[str]) -> dict[str, Bank]:
+    def banks(self, layers: Collection[str]) -> dict[str, FeatureBank]:
         """Layer -> all features of the source."""
         parts: dict[str, list[tuple[Tensor, Tensor | None]]] = {}
-        for layer, features, weights in self.features(layers):
-            parts.setdefault(layer, []).append((features, weights))
+        for layer, features, mask in self.chunks(layers):
+            parts.setdefault(layer, []).append((features, mask))
         return {
-            layer: nearest.bank(
-                torch.cat([features for features, _ in seen], 1),
-                None if seen[0][1] is None else torch.cat([weights for _, weights in seen if weights is not None]),
+            layer: nearest.feature_bank(
+                torch.cat([features for features, _ in found], 1),
+                None if found[0][1] is None else torch.cat([mask for _, mask in found if mask is not None]),
             )
-            for layer, seen in parts.items()
+            for layer, found in parts.items()
         }
 
 
-def _mean_over(looks: Sequence[_Look], phis: Mapping[Wanted, Phi]) -> dict[Wanted, Sums]:
+def _blended_sums(extractors: Sequence[_SourceFeatures], phis: Mapping[Wanted, Phi]) -> dict[Wanted, Sums]:
     """Sums whose mean is the weighted mean of the sources' means; without those that no source has."""
     blended: dict[Wanted, Sums] = {}
-    for look in looks if phis else ():
-        for wanted, sums in look.sums(phis).items():
-            weight = look.source.weight
-            part = Sums(weight * sums.mean, sums.mass.new_tensor(weight))
+    for each in extractors if phis else ():
+        for wanted, sums in each.sums(phis).items():
+            weight = each.source.weight
+            part = Sums(weight * sums.mean, sums.weight_sum.new_tensor(weight))
             blended[wanted] = blended[wanted] + part if wanted in blended else part
     return blended
 
 
-def weighed(terms: Sequence[AnyTerm], layers: Mapping[str, float], weight: float) -> tuple[AnyTerm, ...]:
-    """The same terms, their weights multiplied by `weight` and their layer's own."""
+def weighted(losses: Sequence[Weighted], layers: Mapping[str, float], weight: float) -> tuple[Weighted, ...]:
+    """The same losses, their weights multiplied by `weight` and their layer's own; without those that weigh nothing."""
     return tuple(
-        dataclasses.replace(term, weight=term.weight * weight * layers[term.layer])
-        for term in terms
-        if weight * layers[term.layer]
+        dataclasses.replace(loss, weight=loss.weight * weight * layers[loss.layer])
+        for loss in losses
+        if weight * layers[loss.layer]
     )

@@ -128,15 +128,13 @@ def _settings(cell: Sequence[tuple[str, Any]], styles: Any, options: StylizeOpti
             base, **{name: value for name, value in own.items() if value != getattr(default, name)}
         )
     fields = fields_of(StylizeOptions)
-    return styles, dataclasses.replace(
-        options, **{name: typed(fields[name], value) for name, value in changes.items()}
-    )
+    return styles, dataclasses.replace(options, **{name: typed(fields[name], value) for name, value in changes.items()})
 
 
 def _label(cell: Sequence[tuple[str, Any]]) -> str:
     fields = fields_of(StylizeOptions)
     texts = []
     for name, value in cell:
-        text = value if isinstance(value, str) or name not in fields else text_of(fields[name], value)
+        text = value if isinstance(value, str) or name not in fields else text_of(fields[name], value) or "default"
         texts.append(f"{name.replace('_', ' ')} {text if isinstance(text, str) else ' '.join(text)}")
     return " · ".join(texts)

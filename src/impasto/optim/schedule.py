@@ -1,4 +1,4 @@
-"""Coarse to fine: which sizes a picture goes through, and how long it stays at each."""
+"""Coarse to fine: which sizes a picture goes through, and how many evaluations each gets."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from impasto.images import fit
 
-#: Where coarse to fine starts, and the shortest side that a scale may have, in pixels.
+#: Long side of the coarsest scale, and the shortest side that a scale may have, in pixels.
 COARSEST = 128
 SHORTEST = 64
-#: Evaluations at the coarser of two scales, as a multiple of those at the finer one; and how many are enough to start
-#: from: with 400, the last scale ends no lower.
+#: Evaluations at the coarser of two scales, as a multiple of those at the finer one; and at most so many: with 400, the
+#: last scale's loss ends no lower.
 GROWTH = 2.0
 ENOUGH = 200
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One stop on the way: a size and how many times the objective is evaluated there."""
+    """A size, and how many times the objective is evaluated at it."""
 
     height: int
     width: int
@@ -48,11 +48,11 @@ def plan(height: int, width: int, iterations: int, scales: int | None = None) ->
         scales = 1 + math.ceil(math.log2(long_side / coarsest) - 1e-9)
     else:
         coarsest = max(coarsest, math.ceil(long_side / 2 ** (scales - 1)))
-    stops = []
+    found = []
     for index in range(scales):
         steps_left = scales - 1 - index
         side = long_side * (coarsest / long_side) ** (steps_left / max(scales - 1, 1))
         size = (height, width) if steps_left == 0 else fit((height, width), round(side))
         count = max(iterations, min(round(iterations * GROWTH**steps_left), ENOUGH))
-        stops.append(Scale(*size, count))
-    return tuple(stops)
+        found.append(Scale(*size, count))
+    return tuple(found)

@@ -1,47 +1,64 @@
-"""Minimising an objective over the pixels: L-BFGS and Adam, as iterators of points.
+"""Minimising an objective over the pixels: L-BFGS and Adam, as iterators.
 
-Both keep every pixel inside [0, 1], so that the picture one looks at is the picture that was judged, and both
-guard themselves: a value or gradient that is not finite is never stepped on. All that they remember is in a `State`,
-which may be put away, and from which they go on later as though they had never stopped.
+Both keep every pixel inside [0, 1], so that the picture shown is the picture that was evaluated, and both guard
+themselves: a value or gradient that is not finite is never stepped on. All that they remember is in a `State`, which
+can be saved, and from which they resume as though they had never stopped.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
 
-from impasto.losses.objective import Evaluation
+from impasto.optim.canvas import Canvas
+from impasto.settings.choices import Optimizer
 
-Method = Literal["lbfgs", "adam"]
-ValueAndGrad = Callable[[Tensor], Evaluation]
-Pair = tuple[Tensor, Tensor, float]
+Gradient_co = TypeVar("Gradient_co", covariant=True)
+Pair = tuple[Canvas, Canvas, float]
 
-#: Numbers that are multiplied and added up in single precision at once.
-PART = 1 << 15
-#: How often in a row a step is made smaller before the search is given up.
-PATIENCE = 10
+#: How many times in a row a step is made smaller before the search ends.
+MAX_BACKTRACKS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
-    """A picture reached, and what the objective says of it.
+class Evaluation(Generic[Gradient_co]):
+    """The objective at one picture.
 
     Attributes:
-        image: `(1, 3, h, w)` in [0, 1].
-        evaluation: the objective there, without its gradient; always finite, but for the very first point.
-        evaluations: how many times the objective was evaluated so far.
-        note: why the search ended here, if it did before its time; empty otherwise.
+        loss: the value that is minimised, the sum of `terms`.
+        terms: each term's weighted value, by name: `content relu4_2`, `style relu1_1`, `total variation`.
+        gradient: d loss / d picture, in the picture's shape.
     """
 
-    image: Tensor
-    evaluation: Evaluation
+    loss: float
+    terms: Mapping[str, float]
+    gradient: Gradient_co
+
+
+ValueAndGrad = Callable[[Canvas], Evaluation[Canvas]]
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """A picture that an optimiser arrived at.
+
+    Attributes:
+        canvas: `(1, c, h, w)` in [0, 1].
+        loss, terms: the objective there.
+        evaluations: how many times the objective was evaluated so far.
+        is_finite: whether loss and gradient are; only the very first may not be.
+        note: why the search ended here, if it did so by itself; empty otherwise.
+    """
+
+    canvas: Canvas
+    loss: float
+    terms: Mapping[str, float]
     evaluations: int
+    is_finite: bool
     note: str = ""
 
 
@@ -50,51 +67,50 @@ class State:
     """Where an optimiser stands: what it starts from, and keeps up to date in place.
 
     Attributes:
-        image: `(1, 3, h, w)` in [0, 1].
-        evaluation: the objective there, for L-BFGS with its gradient; None before the first.
+        canvas: `(1, c, h, w)` in [0, 1].
+        loss, terms: the objective there; `loss` is None before the first evaluation.
+        gradient: of the objective there, for L-BFGS.
+        is_finite: whether loss and gradient are finite.
         evaluations: how many times the objective was evaluated.
-        pairs: of L-BFGS, oldest first: steps, the changes of the gradient over them, 1 / the product of both.
+        pairs: of L-BFGS, oldest first: steps s, changes of the gradient y over them, 1 / (s · y).
         moments: of Adam: decaying means of the gradient and of its square.
-        age: for how many steps Adam has had them.
-        falls: how often Adam took a step back; each one halves its rate.
-        settled: whether all of these belong together; not so for a moment after an evaluation.
+        step: for how many steps Adam has had these moments.
+        resets: how often Adam took a step back; each one halves its rate.
+        consistent: whether all of these belong to the same picture; not so for a moment after an evaluation.
     """
 
-    image: Tensor
-    evaluation: Evaluation | None = None
+    canvas: Canvas
+    loss: float | None = None
+    terms: Mapping[str, float] = field(default_factory=dict)
+    gradient: Canvas | None = None
+    is_finite: bool = True
     evaluations: int = 0
     pairs: list[Pair] = field(default_factory=list)
-    moments: tuple[Tensor, Tensor] | None = None
-    age: int = 0
-    falls: int = 0
-    settled: bool = True
+    moments: tuple[Canvas, Canvas] | None = None
+    step: int = 0
+    resets: int = 0
+    consistent: bool = True
+
+    def iterate(self, note: str = "") -> Iterate:
+        """The picture, for who watches."""
+        assert self.loss is not None
+        if not self.is_finite:
+            note = note or "the start's loss is not finite"
+        return Iterate(self.canvas, self.loss, self.terms, self.evaluations, self.is_finite, note)
 
 
-#: Method -> how many pictures it holds while the objective is evaluated, with the gradient; and how many more for
-#: each step that it remembers: for plans of memory.
-HELD: dict[Method, tuple[int, int]] = {"lbfgs": (4, 2), "adam": (4, 0)}
+#: Optimiser -> how many images it holds while the objective is evaluated, its result included; and how many more for
+#: each step of its history: for memory plans.
+IMAGES_HELD: dict[Optimizer, tuple[int, int]] = {"lbfgs": (4, 2), "adam": (4, 0)}
 
 
-def is_finite(evaluation: Evaluation) -> bool:
-    """Whether value and gradient are all finite numbers."""
+def is_finite(evaluation: Evaluation[Canvas]) -> bool:
+    """Whether value and gradient are finite in single precision."""
     # A sum is finite only if its parts are; infinities of both signs make it NaN.
-    return bool(torch.isfinite(evaluation.gradient.sum() + evaluation.loss))
+    return abs(evaluation.gradient.sum() + evaluation.loss) < torch.finfo(torch.float32).max
 
 
-def _bare(evaluation: Evaluation) -> Evaluation:
-    """Without the gradient, which is as large as the picture: one number that says whether it was finite."""
-    known = is_finite(evaluation)
-    return dataclasses.replace(evaluation, gradient=torch.zeros(0) if known else torch.full((1,), torch.nan))
-
-
-def _point(state: State, note: str = "") -> Point:
-    assert state.evaluation is not None
-    if not is_finite(state.evaluation):
-        note = note or "the start's loss is not finite"
-    return Point(state.image, _bare(state.evaluation), state.evaluations, note)
-
-
-def lbfgs(objective: ValueAndGrad, state: State, history: int = 10, first_step: float = 0.02) -> Iterator[Point]:
+def lbfgs(objective: ValueAndGrad, state: State, history: int = 10, first_step: float = 0.02) -> Iterator[Iterate]:
     """L-BFGS with a backtracking line search and bounds (Nocedal & Wright, "Numerical Optimization", alg. 7.4).
 
     Torch's own, at a step of 1 and without a search, jumps to thousands of times the loss now and then, and on
@@ -104,157 +120,142 @@ def lbfgs(objective: ValueAndGrad, state: State, history: int = 10, first_step: 
     is moved (two-metric projection, Bertsekas 1982).
 
     Args:
-        objective: image -> value and gradient.
-        state: where to start, or to go on.
+        objective: canvas -> value and gradient.
+        state: where to start, or to resume.
         history: pairs of steps and gradient changes kept, each as large as the picture.
         first_step: root mean square change of the pixels in the first step.
 
     Yields:
         The start and then every picture that improved on the one before. It ends by itself only where no
-        step lowers the loss any more; the last point's `note` says so.
+        step lowers the loss any more; the last iterate's `note` says so.
     """
-    if state.evaluation is None or state.evaluation.gradient.shape != state.image.shape:
-        state.evaluation, state.evaluations = objective(state.image), state.evaluations + 1
-    yield _point(state)
+    if state.loss is None or state.gradient is None:
+        found = objective(state.canvas)
+        state.loss, state.terms, state.gradient = found.loss, found.terms, found.gradient
+        state.is_finite, state.evaluations = is_finite(found), state.evaluations + 1
+    yield state.iterate()
     pairs = deque(state.pairs, maxlen=history)
     count = state.evaluations
-    while is_finite(state.evaluation):
-        x, here = state.image, state.evaluation
-        direction = _direction(x, here.gradient, pairs)
-        if _dot(here.gradient, direction) >= 0:
+    while state.is_finite:
+        x, loss, gradient = state.canvas, state.loss, state.gradient
+        assert gradient is not None
+        direction = _direction(x, gradient, pairs)
+        if gradient.dot(direction) >= 0:
             pairs.clear()
-            direction = _direction(x, here.gradient, pairs)
-        step = 1.0 if pairs else first_step / max((_dot(direction, direction) / direction.numel()) ** 0.5, 1e-30)
-        for _ in range(PATIENCE):
-            candidate = x.add(direction, alpha=step).clamp_(0, 1)
-            there = objective(candidate)
+            direction = _direction(x, gradient, pairs)
+        size = direction.shape.numel()
+        length = 1.0 if pairs else first_step / max((direction.dot(direction) / size) ** 0.5, 1e-30)
+        for _ in range(MAX_BACKTRACKS):
+            trial = x.stepped(direction, length)
+            found = objective(trial)
             count += 1
-            moved = candidate - x
-            promised = _dot(here.gradient, moved)
-            if is_finite(there) and there.loss <= here.loss + 1e-4 * promised and promised < 0:
+            s = trial.minus(x)
+            expected_decrease = gradient.dot(s)
+            sufficient = found.loss <= loss + 1e-4 * expected_decrease
+            if expected_decrease < 0 and sufficient and is_finite(found):
                 break
-            step *= _shrink(here.loss, promised, there.loss)
-            del candidate, moved, there
+            length *= _backtrack(loss, expected_decrease, found.loss)
+            del trial, s, found
         else:
             if not pairs:
                 state.evaluations = count
-                yield _point(state, "no step lowers the loss any more")
+                yield state.iterate("no step lowers the loss any more")
                 return
-            pairs.clear()  # perhaps the history misleads: once more from the gradient alone
+            pairs.clear()  # the history may mislead: once more from the gradient alone
             continue
         del direction
-        change = there.gradient - here.gradient
-        curvature = _dot(moved, change)
-        if curvature > 1e-8 * (_dot(moved, moved) * _dot(change, change)) ** 0.5:
-            pairs.append((moved, change, 1 / curvature))
-        state.settled = False
-        state.image, state.evaluation, state.evaluations, state.pairs = candidate, there, count, list(pairs)
-        state.settled = True
-        del x, here, candidate, there, moved, change  # the state has them, as far as they are needed
-        yield _point(state)
+        y = found.gradient.minus(gradient)
+        curvature = s.dot(y)
+        if curvature > 1e-8 * (s.dot(s) * y.dot(y)) ** 0.5:
+            pairs.append((s, y, 1 / curvature))
+        state.consistent = False
+        state.canvas, state.loss, state.terms, state.gradient = trial, found.loss, found.terms, found.gradient
+        state.evaluations, state.pairs = count, list(pairs)
+        state.consistent = True
+        del x, gradient, trial, found, s, y  # the state has them, as far as they are needed
+        yield state.iterate()
 
 
-def _dot(a: Tensor, b: Tensor) -> float:
-    """Σ a b, without a tensor of the products."""
-    return dot(a, b) if isinstance(a, Tensor) else a.dot(b).item()
-
-
-def dot(a: Tensor, b: Tensor) -> float:
-    """Σ a b of two tensors.
-
-    On processors part by part, and the parts in double precision: in one go, single precision loses four digits of a
-    large picture, and what is left depends on how many threads and workers share it.
-    """
-    one, two = a.flatten(), b.flatten()
-    if one.device.type != "cpu":
-        return float(one.dot(two).item())
-    return sum(float(x.dot(y)) for x, y in zip(one.split(PART), two.split(PART), strict=True))
-
-
-def _shrink(here: float, slope: float, there: float) -> float:
+def _backtrack(loss: float, expected_decrease: float, trial_loss: float) -> float:
     """How much of a failed step to try next: the minimum of the parabola through both ends, in [0.1, 0.5]."""
-    rise = there - here - slope
-    return min(max(-slope / (2 * rise), 0.1), 0.5) if 0 < rise < float("inf") else 0.1
+    rise = trial_loss - loss - expected_decrease
+    return min(max(-expected_decrease / (2 * rise), 0.1), 0.5) if 0 < rise < float("inf") else 0.1
 
 
-def _direction(x: Tensor, gradient: Tensor, pairs: deque[Pair]) -> Tensor:
+def _direction(x: Canvas, gradient: Canvas, pairs: deque[Pair]) -> Canvas:
     """-H * gradient, H the inverse Hessian that the pairs imply; zero where a bound holds a pixel."""
-    held = (gradient > 0).logical_and_(x <= 0)
-    held |= (gradient < 0).logical_and_(x >= 1)
-    direction = gradient.masked_fill(held, 0).neg_()
-    along: list[float] = []
-    for moved, change, rho in reversed(pairs):
-        alpha = rho * _dot(moved, direction)
-        direction.sub_(change, alpha=alpha)
-        along.append(alpha)
+    direction = x.descent_direction(gradient)
+    alphas: list[float] = []
+    for s, y, rho in reversed(pairs):
+        alpha = rho * s.dot(direction)
+        direction.add_scaled_(y, -alpha)
+        alphas.append(alpha)
     if pairs:
-        _, change, rho = pairs[-1]
-        direction.div_(rho * _dot(change, change))
-    for (moved, change, rho), alpha in zip(pairs, reversed(along), strict=True):
-        direction.add_(moved, alpha=alpha - rho * _dot(change, direction))
-    return direction.masked_fill_(held, 0)
+        _, y, rho = pairs[-1]
+        direction.divide_(rho * y.dot(y))
+    for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
+        direction.add_scaled_(s, alpha - rho * y.dot(direction))
+    direction.hold_(x, gradient)
+    return direction
 
 
-def adam(objective: ValueAndGrad, state: State, rate: float = 0.02) -> Iterator[Point]:
+def adam(objective: ValueAndGrad, state: State, rate: float = 0.02) -> Iterator[Iterate]:
     """Adam (Kingma & Ba, arXiv 1412.6980; β = 0.9, 0.999), every step clipped to [0, 1].
 
-    On a value or gradient that is not finite it takes the step back, forgets its moments and halves the rate; after
-    `PATIENCE` such falls it ends, saying so.
+    On a value or gradient that is not finite it takes the step back, resets its moments and halves the rate; after
+    `MAX_BACKTRACKS` such resets it ends, saying so.
 
     Args:
-        objective: image -> value and gradient.
-        state: where to start, or to go on.
+        objective: canvas -> value and gradient.
+        state: where to start, or to resume.
         rate: about the change of a pixel in one step.
 
     Yields:
         The start and then every step, better or not.
     """
-    if state.evaluation is None or state.moments is None:
+    if state.loss is None or state.moments is None:
         state.pairs = []
-        _arrive(state, state.image, objective(state.image), state.evaluations + 1)
-    yield _point(state)
+        _accept(state, state.canvas, objective(state.canvas), state.evaluations + 1)
+    yield state.iterate()
     count = state.evaluations
     while state.moments is not None:
-        first, second = state.moments
-        step = second.div(1 - 0.999**state.age).sqrt_().add_(1e-30).reciprocal_().mul_(first)
-        del first, second
-        step.mul_(-rate / 2**state.falls / (1 - 0.9**state.age))
-        candidate = step.add_(state.image).clamp_(0, 1)
-        del step
-        there = objective(candidate)
+        length = -rate / 2**state.resets / (1 - 0.9**state.step)
+        trial = state.canvas.adam_stepped(*state.moments, length, 1 - 0.999**state.step)
+        found = objective(trial)
         count += 1
-        if is_finite(there):
-            _arrive(state, candidate, there, count)
-            del candidate, there
-            yield _point(state)
+        if is_finite(found):
+            _accept(state, trial, found, count)
+            del trial, found
+            yield state.iterate()
             continue
-        del candidate, there
-        state.settled = False
-        state.moments, state.age, state.falls = None, 0, state.falls + 1
-        if state.falls < PATIENCE:
-            _arrive(state, state.image, objective(state.image), count + 1)
+        del trial, found
+        state.consistent = False
+        state.moments, state.step, state.resets = None, 0, state.resets + 1
+        if state.resets < MAX_BACKTRACKS:
+            _accept(state, state.canvas, objective(state.canvas), count + 1)
             count += 1
         if state.moments is None:
-            state.evaluations, state.settled = count, True
-            yield _point(state, "the loss kept leaving the finite numbers")
+            state.evaluations, state.consistent = count, True
+            yield state.iterate("the loss was not finite again and again")
 
 
-def _arrive(state: State, image: Tensor, evaluation: Evaluation, evaluations: int) -> None:
-    """Adam has come to this picture: its gradient goes into the moments, and is given up."""
-    state.settled = False
-    gradient = evaluation.gradient
-    if state.evaluation is None or is_finite(evaluation):
-        state.image, state.evaluation, state.evaluations = image, _bare(evaluation), evaluations
-    if is_finite(evaluation):
-        first, second = state.moments or (gradient.clone().zero_(), gradient.clone().zero_())
-        first.lerp_(gradient, 0.1)
-        second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        state.moments, state.age = (first, second), state.age + 1
-    state.settled = True
+def _accept(state: State, canvas: Canvas, found: Evaluation[Canvas], evaluations: int) -> None:
+    """Adam's next iterate: the gradient goes into the moments, and is released."""
+    state.consistent = False
+    finite = is_finite(found)
+    if state.loss is None or finite:
+        state.canvas, state.loss, state.terms, state.gradient = canvas, found.loss, found.terms, None
+        state.evaluations, state.is_finite = evaluations, finite
+    if finite:
+        first, second = state.moments or (found.gradient.zeros(), found.gradient.zeros())
+        first.average_(found.gradient, 0.1)
+        second.average_square_(found.gradient, 0.001)
+        state.moments, state.step = (first, second), state.step + 1
+    state.consistent = True
 
 
 #: Name -> the optimiser, given the objective, the state, the history of L-BFGS and the rate of Adam.
-METHODS: dict[Method, Callable[[ValueAndGrad, State, int, float], Iterator[Point]]] = {
+SOLVERS: dict[Optimizer, Callable[[ValueAndGrad, State, int, float], Iterator[Iterate]]] = {
     "lbfgs": lambda objective, state, history, rate: lbfgs(objective, state, history),
     "adam": lambda objective, state, history, rate: adam(objective, state, rate),
 }

@@ -1,40 +1,65 @@
 """How an option is declared, checked, read from text and written back.
 
-The command line, forms, presets and the settings stored in pictures are all made from dataclass fields: a
-field's metadata holds its help text, its group and what it accepts. Importing this module imports no torch.
+The command line, forms, presets and the settings stored in pictures are all made from dataclass fields: a field's
+type says what it holds, its metadata the help text, the group and how it is parsed. Imports no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
 
 #: The groups of options, in the order in which they are shown.
 GROUPS = ("Picture", "Sound", "Video", "Style", "Regions", "Time", "Objective", "Network", "Optimiser", "Machine")
 _SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
-#: Type of a field -> what makes one of text.
-_READ: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": lambda text: _SWITCH[text.lower()]}
+#: Type of a field -> what reads one from text.
+_READ: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: lambda text: _SWITCH[text.lower()]}
+
+Field = dataclasses.Field[Any]
 
 
-def option(default: Any, group: str, about: str, **extra: Any) -> Any:
+def option(default: Any, group: str, about: str, **metadata: Any) -> Any:
     """A dataclass field with what a person, a form or a parser needs to know about it.
 
     Args:
         default: the value where none is given.
         group: the heading it stands under, one of `GROUPS`.
         about: the help text, a sentence or two.
-        extra: `choices`; `parse`, which makes the value of text or of other types; `form`, which makes text of the
-            value again; `many`, for options that may be repeated; `least` or `above`, bounds of a number;
-            `metavar`; `also`, further flags; `given`, for what belongs to the pictures of a run and not to a preset.
+        metadata: `parse` makes the value from text or other types, `format` is its inverse; `repeatable` options may
+            be given several times; `least` (inclusive) and `above` (exclusive) bound a number; `none` is the word for
+            None, where that is not the default; `aliases` are further flags; `metavar`; `per_run` options belong to
+            the pictures of one run, not to a preset; `result_neutral` options say where and how fast, not what: a run
+            may be resumed with another value.
     """
-    metadata = {"group": group, "help": about, **extra}
+    metadata = {"group": group, "help": about, **metadata}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def is_optional(field: Field) -> bool:
+    """Whether None is a value of the field: its type is `… | None`."""
+    return isinstance(field.type, UnionType) and NoneType in get_args(field.type)
+
+
+def value_type(field: Field) -> Any:
+    """The type of a field's values other than None: `int | None` -> `int`."""
+    if not is_optional(field):
+        return field.type
+    (kind,) = (part for part in get_args(field.type) if part is not NoneType)
+    return kind
+
+
+def choices_of(field: Field) -> tuple[str, ...]:
+    """The named choices of a field whose type is a `Literal`; empty for any other."""
+    kind = value_type(field)
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def check(options: Any) -> None:
@@ -47,8 +72,8 @@ def check(options: Any) -> None:
         object.__setattr__(options, field.name, _checked(field, getattr(options, field.name)))
 
 
-def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
-    name, metadata, kind = field.name, field.metadata, str(field.type)
+def _checked(field: Field, value: Any) -> Any:
+    name, metadata, kind = field.name, field.metadata, value_type(field)
     if "parse" in metadata:
         try:
             value = metadata["parse"](value)
@@ -56,14 +81,13 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
             raise ValueError(f"{name}: {error}") from None
         except TypeError:
             raise ValueError(f"{name} is {value!r}, of which nothing can be made") from None
-    if value is None and kind.endswith(" | None"):
+    if value is None and is_optional(field):
         return None
-    if choices := metadata.get("choices"):
+    if choices := choices_of(field):
         if value not in choices:
             raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
         return value
-    kind = kind.removesuffix(" | None")
-    if kind == "float":
+    if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{name} is {value!r}; needed is a number")
         if not math.isfinite(value):
@@ -73,13 +97,13 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
             raise ValueError(f"{name} is {value:g}; it must be above {metadata['above']}")
         if "least" in metadata and value < metadata["least"]:
             raise ValueError(f"{name} is {value:g}; it must be at least {metadata['least']}")
-    elif kind == "int":
+    elif kind is int:
         least = metadata.get("least")
         if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
             bound = "" if least is None else f" of at least {least}"
             raise ValueError(f"{name} is {value!r}; needed is a whole number{bound}")
-    elif kind in ("bool", "str") and not isinstance(value, {"bool": bool, "str": str}[kind]):
-        raise ValueError(f"{name} is {value!r}; needed is {'true or false' if kind == 'bool' else 'text'}")
+    elif kind in (bool, str) and not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r}; needed is {'true or false' if kind is bool else 'text'}")
     return value
 
 
@@ -97,6 +121,16 @@ def parse_size(given: Any) -> int | None:
     if size < 1 or isinstance(given, (bool, float)):
         raise ValueError(f"{given!r}; needed is a whole number of pixels, at least 1, or 'original'")
     return size
+
+
+def parse_scales(given: Any) -> int | None:
+    """`3` -> 3, `auto` -> None."""
+    if given is None or given == "auto":
+        return None
+    try:
+        return int(given) if isinstance(given, str) else given
+    except ValueError:
+        raise ValueError(f"{given!r}; needed is a whole number, at least 1, or 'auto'") from None
 
 
 def parse_extent(given: Any) -> tuple[int, int]:
@@ -224,7 +258,7 @@ def format_bytes(amount: int) -> str:
     return f"{amount}B"
 
 
-# -- keys, defaults, and the way back to text --------------------------------------------------------------
+# -- keys, defaults, and text ------------------------------------------------------------------------------
 
 
 def unknown(what: str, key: str, known: Collection[str]) -> ValueError:
@@ -235,44 +269,48 @@ def unknown(what: str, key: str, known: Collection[str]) -> ValueError:
     )
 
 
-def fields_of(kind: Any) -> dict[str, dataclasses.Field[Any]]:
+def fields_of(kind: Any) -> dict[str, Field]:
     """Name -> field of a dataclass of options, group by group."""
     fields = sorted(dataclasses.fields(kind), key=lambda field: GROUPS.index(field.metadata["group"]))
     return {field.name: field for field in fields}
 
 
-def default_of(field: dataclasses.Field[Any]) -> Any:
+def default_of(field: Field) -> Any:
     """The default of a field, made afresh where it is a mapping."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
 
 
-def typed(field: dataclasses.Field[Any], value: Any) -> Any:
+def typed(field: Field, value: Any) -> Any:
     """A value given as text as the number, or the switch, that its field holds; all others as they are.
 
     Raises:
         ValueError: text that is none; the field is named.
     """
-    kind = str(field.type).removesuffix(" | None")
+    kind = value_type(field)
     if not isinstance(value, str) or "parse" in field.metadata or kind not in _READ:
         return value
     try:
         return _READ[kind](value)
     except (ValueError, KeyError):
-        needed = "on or off" if kind == "bool" else "a number"
+        needed = "on or off" if kind is bool else "a number"
         raise ValueError(f"{field.name} is {value!r}; needed is {needed}") from None
 
 
-def text_of(field: dataclasses.Field[Any], value: Any) -> str | list[str]:
-    """A field's value as the command line takes it: one text, or for what may be repeated a list."""
-    if value is None:  # of all options, only the size has a default that is not None and may be set to it
-        return "original"
-    text: str | list[str] = field.metadata.get("form", str)(value)
+def text_of(field: Field, value: Any) -> str | list[str] | None:
+    """A field's value as the command line takes it: one text, or for repeatable options a list.
+
+    None where no text stands for the value: an optional field that is not set and knows no word for it.
+    """
+    if value is None:
+        word: str | None = field.metadata.get("none")
+        return word
+    text: str | list[str] = field.metadata.get("format", str)(value)
     return text
 
 
-def flag_of(field: dataclasses.Field[Any]) -> str:
+def flag_of(field: Field) -> str:
     """`style_scale` -> `--style-scale`."""
     return "--" + field.name.replace("_", "-")
 
@@ -289,6 +327,29 @@ def to_arguments(options: Any) -> list[str]:
             arguments.append(flag if value else flag.replace("--", "--no-", 1))
             continue
         text = text_of(field, value)
+        if text is None:
+            raise ValueError(f"{field.name} is not set, for which the command line has no word")
         for part in [text] if isinstance(text, str) else text:
             arguments += [flag, part]
     return arguments
+
+
+# -- what a run is resumed with ----------------------------------------------------------------------------
+
+
+def result_settings(options: Any) -> dict[str, Any]:
+    """The options that decide what a result looks like, as JSON stores them: all but the `result_neutral` ones.
+
+    Of mappings from styles to masks only the keys: what the masks show is hashed with the inputs.
+    """
+    values: dict[str, Any] = {}
+    for name, field in fields_of(options).items():
+        if not field.metadata.get("result_neutral"):
+            value = getattr(options, name)
+            values[name] = sorted(value) if field.metadata.get("repeatable") else value
+    return dict(json.loads(json.dumps(values, default=repr)))
+
+
+def first_difference(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str | None:
+    """The first key, in the order of `current`, at which stored settings are not the current ones."""
+    return next((name for name in {**current, **stored} if stored.get(name) != current.get(name)), None)

@@ -3,13 +3,29 @@
 Importing this module imports no torch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
+from impasto.settings.choices import (
+    BorderPadding,
+    ColorMatch,
+    ColorMode,
+    ContentNorm,
+    Device,
+    Init,
+    NetworkKind,
+    Optimizer,
+    Pooling,
+    Precision,
+    Preprocessing,
+    SoundEncoderName,
+    SoundInit,
+    SoundStatistic,
+    StyleName,
+    StyleNorm,
+)
 from impasto.settings.fields import (
     check,
     format_bytes,
@@ -23,21 +39,9 @@ from impasto.settings.fields import (
     parse_layers,
     parse_masks,
     parse_numbers,
+    parse_scales,
     parse_size,
 )
-
-if TYPE_CHECKING:
-    from impasto.fast.networks import Kind
-    from impasto.losses.statistics import StatisticName
-    from impasto.losses.targets import ContentNorm, StyleName, StyleNorm
-    from impasto.optim.solvers import Method
-    from impasto.vgg.encoder import Padding, Pooling
-
-Init = Literal["content", "noise", "mixed", "style", "fast"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
-ColorMode = Literal["style", "luminance", "match", "both", "palette"]
-ColorMatch = Literal["covariance", "histogram"]
-Precision = Literal["auto", "float32", "bfloat16"]
 
 #: The layers that Gatys et al. 2016 read, for VGG-16 and VGG-19 alike.
 CONTENT_LAYERS = {"relu4_2": 1.0}
@@ -52,7 +56,7 @@ class Options:
 
     operation: ClassVar[str]
 
-    device: Device = option("auto", "Machine", "Where to compute.", choices=get_args(Device))
+    device: Device = option("auto", "Machine", "Where to compute.", result_neutral=True)
 
     def __post_init__(self) -> None:
         check(self)
@@ -67,14 +71,15 @@ class PictureOptions(Options):
         "Machine",
         "Memory to take at most, such as 4GB; large pictures are computed in parts. By default most of what is free.",
         parse=parse_bytes,
-        form=format_bytes,
+        format=format_bytes,
         metavar="AMOUNT",
         least=1,
+        result_neutral=True,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescentOptions(PictureOptions):
+class OptimizationOptions(PictureOptions):
     """What every operation that optimises lets one decide."""
 
     iterations: int = option(50, "Time", "Evaluations at the last scale; smaller scales get more.", least=1)
@@ -84,23 +89,27 @@ class DescentOptions(PictureOptions):
         "Seconds to take at most; the iterations are shared out to fit.",
         metavar="SECONDS",
         above=0,
+        result_neutral=True,
     )
 
-    optimizer: Method = option("lbfgs", "Optimiser", "Method.", choices=("lbfgs", "adam"))
+    optimizer: Optimizer = option("lbfgs", "Optimiser", "Method.")
     history: int = option(10, "Optimiser", "Steps that L-BFGS remembers, each as large as the picture.", least=1)
     rate: float = option(0.02, "Optimiser", "Adam's step, as a part of the range from black to white.", above=0)
     seed: int = option(0, "Optimiser", "Seed of all randomness: the same seed makes the same file.", least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeeingOptions(DescentOptions):
+class VGGOptions(OptimizationOptions):
     """What every operation that optimises a picture lets one decide."""
 
     scales: int | None = option(
         None,
         "Time",
-        "Sizes to go through, coarse to fine; 1 is the last only. By default from about 128 px.",
+        "Sizes to go through, coarse to fine; 1 is the last only. auto, the default: from about 128 px.",
+        parse=parse_scales,
+        none="auto",
         least=1,
+        metavar="N|auto",
     )
 
     total_variation: float = option(0.0, "Objective", "Weight of the total variation: smoothness.", least=0)
@@ -108,18 +117,16 @@ class SeeingOptions(DescentOptions):
     weights: str = option(
         "vgg19", "Network", "Weights: a name of 'impasto weights list', or a file.", metavar="NAME|FILE"
     )
-    preprocessing: str | None = option(
+    preprocessing: Preprocessing | None = option(
         None,
         "Network",
         "For a file of weights: the pixels it was trained on.",
-        choices=("caffe-bgr", "caffe-rgb", "torchvision"),
     )
-    pooling: Pooling = option("max", "Network", "Pooling of the network.", choices=("max", "average"))
-    padding: Padding = option(
+    pooling: Pooling = option("max", "Network", "Pooling of the network.")
+    padding: BorderPadding = option(
         "replicate",
         "Network",
         "What the network sees beyond the border: its last pixels again, or zeros, which paint a frame.",
-        choices=("replicate", "zeros"),
     )
 
 
@@ -132,16 +139,16 @@ class PaintingOptions(PictureOptions):
         "Style",
         "Shares of several styles, in their order: 0.7,0.3. Equal by default.",
         parse=parse_numbers,
-        form=format_numbers,
+        format=format_numbers,
         metavar="A,B,…",
-        given=True,
+        per_run=True,
     )
     style_scale: tuple[float, ...] = option(
         (1.0,),
         "Style",
         "Brush size: 2 for strokes twice as large, or several to blend, 0.5,1,2.",
         parse=parse_numbers,
-        form=format_numbers,
+        format=format_numbers,
         metavar="X[,Y…]",
     )
     style_mask: Mapping[str, Any] = option(
@@ -150,10 +157,10 @@ class PaintingOptions(PictureOptions):
         "Read a style only where a mask is white: STYLE=FILE, the style by number or name. May be repeated. "
         "What is transparent in a painting is never read.",
         parse=parse_masks,
-        form=format_masks,
-        many=True,
+        format=format_masks,
+        repeatable=True,
         metavar="STYLE=FILE",
-        given=True,
+        per_run=True,
     )
 
     def __post_init__(self) -> None:
@@ -165,7 +172,7 @@ class PaintingOptions(PictureOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyledOptions(PaintingOptions, SeeingOptions):
+class StyleLossOptions(PaintingOptions, VGGOptions):
     """What every operation that optimises towards a style lets one decide."""
 
     statistic: StyleName = option(
@@ -173,24 +180,22 @@ class StyledOptions(PaintingOptions, SeeingOptions):
         "Style",
         "What of the style's features is matched: the mean of a statistic over all positions, or at each "
         "position the nearest of the style's features.",
-        choices=("gram", "mean", "moments", "gaussian", "covariance", "wasserstein", "nearest"),
     )
     style_layers: Mapping[str, float] | None = option(
         None,
         "Objective",
         "Style layers, as name or name=weight. By default relu1_1 to relu5_1, for 'nearest' without the first.",
         parse=parse_layers,
-        form=format_layers,
+        format=format_layers,
     )
     style_norm: StyleNorm = option(
         "relative",
         "Objective",
         "Scale of each style loss: gatys (1/(4N²)), relative (to the target).",
-        choices=("gatys", "relative"),
     )
 
     @property
-    def layers_of_style(self) -> Mapping[str, float]:
+    def resolved_style_layers(self) -> Mapping[str, float]:
         """The style layers and their weights, the default's where none were given."""
         if self.style_layers is not None:
             return self.style_layers
@@ -201,19 +206,19 @@ class StyledOptions(PaintingOptions, SeeingOptions):
 class PhotoOptions(PictureOptions):
     """How a photo is repainted, whichever way."""
 
-    size: int | None = option(512, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
+    size: int | None = option(
+        512, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size, none="original"
+    )
     color: ColorMode = option(
         "style",
         "Picture",
         "Whose colours: the style's; or the photo's, by repainting its luminance only (luminance), by "
         "recolouring the style first (match), or both; palette transfers nothing but the style's colours.",
-        choices=get_args(ColorMode),
     )
     color_match: ColorMatch = option(
         "covariance",
         "Picture",
         "How colours are matched: mean and covariance, or the histogram of each channel.",
-        choices=get_args(ColorMatch),
     )
     content_mask: Mapping[str, Any] = option(
         {},
@@ -222,10 +227,10 @@ class PhotoOptions(PictureOptions):
         "untouched. May be repeated. FILE may be 'alpha', the photo's own. Styles without a mask share "
         "what no mask covers.",
         parse=parse_masks,
-        form=format_masks,
-        many=True,
+        format=format_masks,
+        repeatable=True,
         metavar="STYLE=FILE",
-        given=True,
+        per_run=True,
     )
 
 
@@ -247,7 +252,7 @@ class FastOptions(PhotoOptions, PaintingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StylizeOptions(PhotoOptions, StyledOptions):
+class StylizeOptions(PhotoOptions, StyleLossOptions):
     """How to repaint a photo. The defaults are ours; `preset` gives those of the papers."""
 
     operation: ClassVar[str] = "stylize"
@@ -264,7 +269,7 @@ class StylizeOptions(PhotoOptions, StyledOptions):
         "Picture",
         "Start from: content, noise, mixed (the photo under noise), style; or from a draft at full size, unless "
         "--scales says otherwise: fast (what 'impasto fast' makes of it), or a picture's FILE.",
-        also=("--start",),
+        aliases=("--start",),
     )
     match_colors: bool = option(
         True, "Picture", "Start with the photo's colours matched to the style's (for content and mixed)."
@@ -273,22 +278,21 @@ class StylizeOptions(PhotoOptions, StyledOptions):
     content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.", least=0)
     style_weight: float = option(20.0, "Objective", "Weight of the style at strength 1, beta.", least=0)
     content_layers: Mapping[str, float] = option(
-        CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", parse=parse_layers, form=format_layers
+        CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", parse=parse_layers, format=format_layers
     )
     content_norm: ContentNorm = option(
         "relative",
         "Objective",
         "Scale of the content loss: half (Gatys's 1/2 Σ), course (1/(4HWC) Σ), relative (to the target).",
-        choices=("half", "course", "relative"),
     )
 
     @property
-    def weight_of_style(self) -> float:
+    def effective_style_weight(self) -> float:
         """beta, the dial included."""
         return self.style_weight * self.strength * self.strength * self.strength
 
     @property
-    def stylize_options(self) -> StylizeOptions:
+    def stylize_options(self) -> "StylizeOptions":
         """Those of a single picture, where there is more to decide."""
         return StylizeOptions(**{field.name: getattr(self, field.name) for field in fields(StylizeOptions)})
 
@@ -300,10 +304,10 @@ class StylizeOptions(PhotoOptions, StyledOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not math.isfinite(self.weight_of_style):
+        if not math.isfinite(self.effective_style_weight):
             raise ValueError(f"strength is {self.strength:g}; style_weight times its cube is not a finite number")
         if not self.content_weight * sum(self.content_layers.values()) and not (
-            self.weight_of_style * sum(self.layers_of_style.values())
+            self.effective_style_weight * sum(self.resolved_style_layers.values())
         ):
             raise ValueError("both content and style weigh nothing: there is nothing to optimise")
 
@@ -314,9 +318,7 @@ class BatchOptions(StylizeOptions):
 
     operation: ClassVar[str] = "batch"
 
-    fast: bool = option(
-        False, "Picture", "One pass of a network per picture: a hundred times as fast, fewer strokes."
-    )
+    fast: bool = option(False, "Picture", "One pass of a network per picture: a hundred times as fast, fewer strokes.")
     model: str | None = option(
         None,
         "Network",
@@ -324,9 +326,15 @@ class BatchOptions(StylizeOptions):
         metavar="FILE",
     )
     workers: int | None = option(
-        None, "Machine", "Pictures to paint at a time. By default as many as there are cores and memory.", least=1
+        None,
+        "Machine",
+        "Pictures to paint at a time. By default as many as there are cores and memory.",
+        least=1,
+        result_neutral=True,
     )
-    threads: int | None = option(None, "Machine", "Threads that paint one picture, 1 by default.", least=1)
+    threads: int | None = option(
+        None, "Machine", "Threads that paint one picture, 1 by default.", least=1, result_neutral=True
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -341,7 +349,7 @@ class BatchOptions(StylizeOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextureOptions(StyledOptions):
+class TextureOptions(StyleLossOptions):
     """How to make a texture of a painting (Gatys, Ecker & Bethge, NeurIPS 2015, arXiv 1505.07376)."""
 
     operation: ClassVar[str] = "texture"
@@ -351,32 +359,42 @@ class TextureOptions(StyledOptions):
         "Picture",
         "Width and height of the texture in pixels; one number for a square.",
         parse=parse_extent,
-        form=format_extent,
+        format=format_extent,
         metavar="WxH",
     )
     seamless: bool = option(False, "Picture", "Make it tile: its borders continue on the opposite side.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not sum(self.layers_of_style.values()):
+        if not sum(self.resolved_style_layers.values()):
             raise ValueError("all style layers weigh 0: there is nothing to optimise")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructOptions(StyledOptions):
+class ReconstructOptions(StyleLossOptions):
     """How to reconstruct a picture from what layers know of it (figure 1 of Gatys et al. 2016)."""
 
     operation: ClassVar[str] = "reconstruct"
 
-    size: int | None = option(256, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
+    size: int | None = option(
+        256, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size, none="original"
+    )
     iterations: int = option(200, "Time", "Evaluations at the last scale; smaller scales get more.", least=1)
-    scales: int | None = option(1, "Time", "Sizes to go through, coarse to fine; 1 is the last only.", least=1)
+    scales: int | None = option(
+        1,
+        "Time",
+        "Sizes to go through, coarse to fine; 1 is the last only, auto from about 128 px.",
+        parse=parse_scales,
+        none="auto",
+        least=1,
+        metavar="N|auto",
+    )
     content_layer: Mapping[str, float] | None = option(
         None,
         "Objective",
         "Match the activations of this layer, or of several. By default relu4_2, unless there are style layers.",
         parse=parse_layers,
-        form=format_layers,
+        format=format_layers,
         metavar="LAYER",
     )
     style_layers: Mapping[str, float] | None = option(
@@ -384,25 +402,25 @@ class ReconstructOptions(StyledOptions):
         "Objective",
         "Match the statistics of these layers: what is left of the picture when positions are forgotten.",
         parse=parse_layers,
-        form=format_layers,
+        format=format_layers,
         metavar="LAYERS",
     )
 
     @property
-    def layers_of_content(self) -> Mapping[str, float]:
+    def resolved_content_layers(self) -> Mapping[str, float]:
         """The content layers, the default's where no layers at all were given."""
         if self.content_layer is not None:
             return self.content_layer
         return {} if self.style_layers else CONTENT_LAYERS
 
     @property
-    def layers_of_style(self) -> Mapping[str, float]:
+    def resolved_style_layers(self) -> Mapping[str, float]:
         """The style layers, none by default."""
         return self.style_layers or {}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not sum(self.layers_of_content.values()) + sum(self.layers_of_style.values()):
+        if not sum(self.resolved_content_layers.values()) + sum(self.resolved_style_layers.values()):
             raise ValueError("all layers weigh 0: there is nothing to reconstruct from")
 
 
@@ -412,17 +430,23 @@ class TrainOptions(Options):
 
     operation: ClassVar[str] = "train"
 
-    network: Kind = option(
+    network: NetworkKind = option(
         "compact",
         "Network",
         "compact learns all of its million parameters, which wants a GPU; vgg sees through VGG-19 and learns only "
         "the way back, which two CPU cores do in two hours.",
-        choices=("compact", "vgg"),
     )
-    steps: int = option(40_000, "Time", "Steps of the optimiser.", least=1)
+    steps: int = option(40_000, "Time", "Steps of the optimiser.", least=1, result_neutral=True)
     batch: int = option(8, "Time", "Crops per step.", least=1)
     crop: int = option(256, "Time", "Side of the crops in pixels, a multiple of 8.", least=32)
-    sample_every: int = option(500, "Time", "Paint a sheet of held-out pictures every N steps.", least=1, metavar="N")
+    sample_every: int = option(
+        500,
+        "Time",
+        "Paint a contact sheet of held-out pictures every N steps.",
+        least=1,
+        metavar="N",
+        result_neutral=True,
+    )
 
     content_weight: float = option(1.0, "Objective", "Weight of the content.", least=0)
     style_weight: float = option(5.0, "Objective", "Weight of the Gram matrices.", least=0)
@@ -443,7 +467,7 @@ class TrainOptions(Options):
         "auto",
         "Machine",
         "What convolutions compute in: auto is bfloat16 where the processor multiplies it, else float32.",
-        choices=get_args(Precision),
+        result_neutral=True,
     )
 
     def __post_init__(self) -> None:
@@ -458,7 +482,9 @@ class VideoOptions(StylizeOptions):
 
     operation: ClassVar[str] = "video"
 
-    size: int | None = option(384, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size)
+    size: int | None = option(
+        384, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size, none="original"
+    )
     fast: bool = option(False, "Video", "One pass of a network per frame: a hundred times as fast, fewer strokes.")
     later: int = option(20, "Video", "Evaluations of every frame after the first of a scene.", least=1)
     temporal_weight: float = option(
@@ -489,12 +515,14 @@ class VideoOptions(StylizeOptions):
         "Video",
         "Take the optical flow from FOLDER, as forward_1_2.flo and backward_2_1.flo, instead of computing it.",
         metavar="FOLDER",
-        given=True,
+        per_run=True,
     )
     frame_rate: float | None = option(
-        None, "Video", "Frames a second, of a folder of pictures; 25 by default.", above=0, given=True
+        None, "Video", "Frames a second, of a folder of pictures; 25 by default.", above=0, per_run=True
     )
-    crf: int = option(18, "Video", "The encoder's quality: 0 is the best, 51 the smallest file.", least=0)
+    crf: int = option(
+        18, "Video", "The encoder's quality: 0 is the best, 51 the smallest file.", least=0, result_neutral=True
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -509,22 +537,20 @@ class VideoOptions(StylizeOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoundOptions(DescentOptions):
+class SoundOptions(OptimizationOptions):
     """What every operation on sounds lets one decide."""
 
     iterations: int = option(250, "Time", "Evaluations.", least=1)
-    statistic: StatisticName = option(
+    statistic: SoundStatistic = option(
         "gram",
         "Style",
         "What of the features over time is matched.",
-        choices=("gram", "mean", "moments", "covariance"),
     )
-    encoder: str = option(
+    encoder: SoundEncoderName = option(
         "stacked",
         "Network",
         "What hears: stacked (random filters of four lengths, up to 3 seconds, which keep rhythm), wide (one layer "
         "of many, as Ulyanov and Lebedev have it).",
-        choices=("stacked", "wide"),
     )
     sample_rate: int = option(
         22050, "Sound", "Samples a second of the result; what is given is brought there.", least=4000, metavar="HZ"
@@ -541,18 +567,18 @@ class AudioOptions(SoundOptions):
     strength: float = option(
         1.0, "Sound", "How much style: 0 keeps the sound, 1 is a balance. The weight grows with its cube.", least=0
     )
-    init: str = option("content", "Sound", "Start from: content, or noise.", choices=("content", "noise"))
+    init: SoundInit = option("content", "Sound", "Start from: content, or noise.")
     content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.", least=0)
     style_weight: float = option(4.0, "Objective", "Weight of the style at strength 1, beta.", least=0)
 
     @property
-    def weight_of_style(self) -> float:
+    def effective_style_weight(self) -> float:
         """beta, the dial included."""
         return self.style_weight * self.strength * self.strength * self.strength
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.content_weight and not self.weight_of_style:
+        if not self.content_weight and not self.effective_style_weight:
             raise ValueError("both content and style weigh nothing: there is nothing to optimise")
 
 

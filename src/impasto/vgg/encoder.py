@@ -1,4 +1,4 @@
-"""The networks that see: VGG-16 and VGG-19 (Simonyan & Zisserman, arXiv 1409.1556) as one table of layers.
+"""VGG-16 and VGG-19 (Simonyan & Zisserman, arXiv 1409.1556) as one table of layers, forward and backward.
 
 An `Encoder` maps a picture to named activations. Names are the field's own: `conv4_2` is the fourth block's
 second convolution, `relu4_2` the same after its ReLU, `pool4` the pooling that ends the block.
@@ -10,20 +10,19 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.settings.choices import Padding, Pooling
 from impasto.vgg import native
-from impasto.vgg.native import Place, fresh
-from impasto.vgg.workspace import Room
+from impasto.vgg.native import Allocate, empty_nhwc
+from impasto.vgg.workspace import Workspace
 
-Pooling = Literal["max", "average"]
-Padding = Literal["replicate", "zeros", "circular"]
-#: A layer's name, its activations, and the gradient by them, to which it adds.
-Pull = Callable[[str, Tensor, Tensor], None]
+#: Called with a layer's name, its activations, and the gradient by them, to which it adds in place.
+AccumulateGrad = Callable[[str, Tensor, Tensor], None]
 
 #: Architecture -> one (convolutions, channels) pair per block; every block ends in a 2x2 pooling.
 ARCHITECTURES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -107,7 +106,7 @@ class Encoder:
         mean: `(3,)`, RGB in [0, 1], subtracted from the picture before the first convolution pads with zeros.
         pooling: `max` as trained, or `average`, which Gatys et al. found to look slightly better.
         padding: what a convolution sees beyond the picture: `zeros` as trained, or its own last row again
-            (`replicate`), without which every border of the picture is seen, and painted, as a frame; or the
+            (`replicate`), without which the border of the picture is painted as a frame; or the
             opposite border (`circular`), as though the picture were tiled: of sizes that are multiples of the
             deepest layer's stride, else pooling drops the last pixels and the tiling has a step there.
     """
@@ -138,77 +137,91 @@ class Encoder:
         """
         return dict(self.walk(image, taps))
 
-    def walk(self, image: Tensor, taps: Collection[str], room: Room | None = None) -> Iterator[tuple[str, Tensor]]:
-        """The activations at `taps`, as `__call__` gives them, each as soon as it is there, shallow first.
+    def walk(
+        self, image: Tensor, taps: Collection[str], workspace: Workspace | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """The activations at `taps`, as `__call__` gives them, each as soon as it is computed, shallow first.
 
-        In a `room`, each is there only until the next is asked for.
+        In a `workspace` each is valid only until the next one is computed.
         """
         rows = self._rows(taps)
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
         x = image - self.mean.view(1, 3, 1, 1)
-        if room is not None:
-            room.begin(("forward", image.shape, frozenset(taps)))
+        if workspace is not None:
+            workspace.begin(("forward", image.shape, frozenset(taps)))
         for layer in rows:
-            x = self._step(layer, x, taps, fresh if room is None else room.pass_on)
+            x = self._forward(layer, x, taps, empty_nhwc if workspace is None else workspace.scratch)
             if layer.name in taps:
                 yield layer.name, x
 
-    def gradient(self, image: Tensor, taps: Collection[str], pull: Pull, room: Room | None = None) -> Tensor:
-        """The gradient by the image of what depends on the activations at `taps`: down the network and back.
+    def backward(
+        self,
+        image: Tensor,
+        taps: Collection[str],
+        accumulate: AccumulateGrad,
+        workspace: Workspace | None = None,
+    ) -> Tensor:
+        """The vector-Jacobian product of the activations at `taps`: one forward and one backward pass.
 
-        What autograd would do, less what nobody asks for: a convolution needs nothing of what it read, a ReLU no more
-        than what it gave, and every gradient takes the place of the one before it, or is added to where it lies.
+        Autograd's result with less memory: a convolution retains nothing of its input, a ReLU only its output, and
+        gradients are computed in place or in the `workspace`.
 
         Args:
             image: `(1, 3, h, w)`, sRGB in [0, 1].
             taps: names of layers.
-            pull: called for each of them, deepest first, with its name, its activations, and the gradient by these
-                that has come from deeper ones; adds its own, in place.
-            room: memory for what is computed on the way.
+            accumulate: called for each of them, deepest first, with its name, its activations, and the gradient that
+                deeper layers passed on; adds d loss / d activations to it, in place.
+            workspace: memory for activations and gradients, reused by the next pass of the same size.
 
         Returns:
-            `(1, 3, h, w)`.
+            d loss / d image, `(1, 3, h, w)`.
         """
-        rows, room = self._rows(taps), room or Room()
+        rows, workspace = self._rows(taps), workspace or Workspace()
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
-        room.begin(("back", image.shape, frozenset(taps)))
+        workspace.begin(("backward", image.shape, frozenset(taps)))
         start = x = image - self.mean.view(1, 3, 1, 1)
         # The first activations are the largest of all, and the cheapest to compute again.
-        again = 1 if len(rows) > 2 and rows[2].kind == "conv" and rows[0].name not in taps else -1
-        kept: list[Any] = []
-        marks = []  # how far the room was filled before each layer
+        recomputed = 1 if len(rows) > 2 and rows[2].kind == "conv" and rows[0].name not in taps else -1
+        outputs: list[Tensor | None] = []
+        marks = []  # how far the workspace was filled before each layer
         for row, layer in enumerate(rows):
-            marks.append(room.kept)
-            lasts = layer.name in taps or (layer.kind == "conv" and row + 1 != again)
-            x = self._step(layer, x, taps, room.keep if lasts else room.pass_on)
-            needed = layer.name in taps or layer.kind == "relu"
-            kept.append(x if needed and row != again else None)
-        gradient, mask = torch.zeros_like(x), None
+            marks.append(workspace.retained)
+            is_retained = layer.name in taps or (layer.kind == "conv" and row + 1 != recomputed)
+            x = self._forward(layer, x, taps, workspace.retain if is_retained else workspace.scratch)
+            is_read = layer.name in taps or layer.kind == "relu"
+            outputs.append(x if is_read and row != recomputed else None)
+        gradient, relu_mask = torch.zeros_like(x), None
         for row, layer in reversed(list(enumerate(rows))):
-            output = kept.pop()
-            if row == again:
-                output = self._step(layer, self._step(rows[0], start, taps, room.pass_on), taps, fresh)
+            output = outputs.pop()
+            if row == recomputed:
+                first = self._forward(rows[0], start, taps, workspace.scratch)
+                output = self._forward(layer, first, taps, empty_nhwc)
             if layer.name in taps:
-                pull(layer.name, output, gradient)
+                assert output is not None
+                accumulate(layer.name, output, gradient)
             if layer.kind == "pool":
-                gradient = pool_back(gradient, kept[-1], self.pooling, room.pass_on)
+                pooled = outputs[-1]
+                assert pooled is not None
+                gradient = pool_backward(gradient, pooled, self.pooling, workspace.scratch)
             elif layer.kind == "conv":
-                place = room.pass_on if row else fresh  # the last is for who asked
-                gradient = convolve_back(gradient, self.kernels[layer.name], self.padding, mask, place)
-                mask = None
+                allocate = workspace.scratch if row else empty_nhwc  # the last one is the caller's
+                kernel = self.kernels[layer.name]
+                gradient = convolve_backward(gradient, kernel, self.padding, relu_mask, allocate)
+                relu_mask = None
             elif rows[row - 1].name in taps:
-                gradient = rectify_back(gradient, output)
-            else:  # the convolution does so while it reads
-                mask = output
-            room.kept = marks[row]
+                assert output is not None
+                gradient = relu_backward(gradient, output)
+            else:  # fused into the convolution's backward pass
+                relu_mask = output
+            workspace.retained = marks[row]
         return gradient
 
-    def _step(self, layer: Layer, x: Tensor, taps: Collection[str], place: Place) -> Tensor:
-        """What a layer makes of `x`; a convolution at which nobody looks rectifies at once."""
+    def _forward(self, layer: Layer, x: Tensor, taps: Collection[str], allocate: Allocate) -> Tensor:
+        """One layer's output; the ReLU is fused into a convolution that is not tapped itself."""
         if layer.kind == "conv":
-            return convolve(x, self.kernels[layer.name], self.padding, layer.name not in taps, place)
+            return convolve(x, self.kernels[layer.name], self.padding, layer.name not in taps, allocate)
         if layer.kind == "pool":
-            return pool(x, self.pooling, place)
+            return pool(x, self.pooling, allocate)
         return x.relu() if layer.name.replace("relu", "conv") in taps else x
 
     def depth(self, tap: str) -> int:
@@ -225,6 +238,11 @@ class Encoder:
             + ", ".join(layer.name for layer in self.layers if layer.kind != "conv")
             + " (and conv… for what comes before each ReLU)"
         )
+
+    def check_layers(self, names: Iterable[str]) -> None:
+        """Raise a ValueError if one of `names` is no layer of this network."""
+        for name in names:
+            self.depth(name)
 
     def stride(self, tap: str) -> int:
         """Input pixels per position of this layer."""
@@ -257,20 +275,21 @@ class Encoder:
         return dataclasses.replace(
             self,
             kernels={
-                name: Kernel(*(tensor.to(device, dtype) for tensor in kernel))
-                for name, kernel in self.kernels.items()
+                name: Kernel(*(tensor.to(device, dtype) for tensor in kernel)) for name, kernel in self.kernels.items()
             },
             mean=self.mean.to(device, dtype),
         )
 
 
-def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool = False, place: Place = fresh) -> Tensor:
+def convolve(
+    x: Tensor, kernel: Kernel, padding: Padding, rectify: bool = False, allocate: Allocate = empty_nhwc
+) -> Tensor:
     """A 3x3 convolution that keeps the size of `x`, `(1, n, h, w)`, then a ReLU if `rectify`.
 
-    Here and below, `place` is where the result goes, if it can be told where: on CPUs.
+    Here and below, `allocate` gives the memory of the result where the C kernels compute it.
     """
-    if native.suits(x, kernel.weight):
-        return native.convolve(x, kernel.adjoint, kernel.bias, padding, rectify, place=place)
+    if native.supports(x, kernel.weight):
+        return native.convolve(x, kernel.adjoint, kernel.bias, padding, rectify, allocate=allocate)
     if padding == "zeros":
         y = F.conv2d(x, kernel.weight, kernel.bias, padding=1)
     else:
@@ -278,45 +297,49 @@ def convolve(x: Tensor, kernel: Kernel, padding: Padding, rectify: bool = False,
     return y.relu_() if rectify else y
 
 
-def convolve_back(
-    gradient: Tensor, kernel: Kernel, padding: Padding, mask: Tensor | None = None, place: Place = fresh
+def convolve_backward(
+    gradient: Tensor,
+    kernel: Kernel,
+    padding: Padding,
+    relu_mask: Tensor | None = None,
+    allocate: Allocate = empty_nhwc,
 ) -> Tensor:
-    """The gradient of what `convolve` read, given that of what it gave: a convolution with the adjoint kernel.
+    """The gradient by the input of `convolve`, given that by its output: a convolution with the adjoint kernel.
 
-    Where it rectified, `mask` is what it gave; the gradient is overwritten then.
+    With a fused ReLU, `relu_mask` is its output, and `gradient` is overwritten.
     """
-    if native.suits(gradient):
+    if native.supports(gradient):
         wrap: Padding = "circular" if padding == "circular" else "zeros"
-        back = native.convolve(gradient, kernel.weight, None, wrap, mask=mask, place=place)
+        back = native.convolve(gradient, kernel.weight, None, wrap, mask=relu_mask, allocate=allocate)
     else:
-        if mask is not None:
-            gradient, mask = rectify_back(gradient, mask), None
+        if relu_mask is not None:
+            gradient, relu_mask = relu_backward(gradient, relu_mask), None
         if padding == "circular":
             back = F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), kernel.adjoint)
         else:
             back = F.conv2d(gradient, kernel.adjoint, padding=1)
-    return fold(back, gradient, kernel.adjoint, mask) if padding == "replicate" else back
+    return fold_border(back, gradient, kernel.adjoint, relu_mask) if padding == "replicate" else back
 
 
-def fold(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | None) -> Tensor:
-    """The backward pass of a border that was replicated, given that of one of zeros.
+def fold_border(back: Tensor, gradient: Tensor, adjoint: Tensor, relu_mask: Tensor | None) -> Tensor:
+    """The backward pass with replicate padding, given `back`, that with zero padding, which is overwritten.
 
-    What the copies beyond the border received belongs to the pixels they were copied from. It comes from the
-    outermost row or column of the gradient alone, through one row or column of the kernel.
+    The gradients of the copies beyond the border belong to the pixels that were copied. They come from the outermost
+    row or column of the output's gradient alone, through one row or column of the kernel.
     """
 
-    def received(side: tuple[int | slice, ...], part: Tensor) -> Tensor:
-        """What the strip at this side gives through `part`, `(in, out, 3)`: `(length + 2, in)`."""
-        strip = gradient[0][(..., *side)].T
-        strip = strip if mask is None else strip * (mask[0][(..., *side)].T > 0)
-        found = strip.new_zeros(len(strip) + 2, len(part))
-        for tap in range(3):  # products with the kernel as it lies in memory: nothing is copied
-            found[2 - tap : 2 - tap + len(strip)].addmm_(strip, part[..., tap].T)
+    def beyond(side: tuple[int | slice, ...], part: Tensor) -> Tensor:
+        """Gradients of the copies along one side, through `part` of the kernel, `(in, out, 3)`: `(length + 2, in)`."""
+        edge = gradient[0][(..., *side)].T
+        edge = edge if relu_mask is None else edge * (relu_mask[0][(..., *side)].T > 0)
+        found = edge.new_zeros(len(edge) + 2, len(part))
+        for tap in range(3):  # views of the kernel: nothing is copied
+            found[2 - tap : 2 - tap + len(edge)].addmm_(edge, part[..., tap].T)
         return found
 
     every = slice(None)
-    top, bottom = received((0, every), adjoint[:, :, 2]), received((-1, every), adjoint[:, :, 0])
-    left, right = received((every, 0), adjoint[..., 2]), received((every, -1), adjoint[..., 0])
+    top, bottom = beyond((0, every), adjoint[:, :, 2]), beyond((-1, every), adjoint[:, :, 0])
+    left, right = beyond((every, 0), adjoint[..., 2]), beyond((every, -1), adjoint[..., 0])
     pixels = back[0].permute(1, 2, 0)
     pixels[0] += top[1:-1]
     pixels[-1] += bottom[1:-1]
@@ -328,24 +351,24 @@ def fold(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | None) -
     return back
 
 
-def rectify_back(gradient: Tensor, rectified: Tensor) -> Tensor:
-    """The gradient of what a ReLU read, in place of that of what it gave."""
-    torch.ops.aten.threshold_backward.grad_input(gradient, rectified, 0, grad_input=gradient)
+def relu_backward(gradient: Tensor, output: Tensor) -> Tensor:
+    """The gradient by a ReLU's input, in place of that by its `output`."""
+    torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=gradient)
     return gradient
 
 
-def pool(x: Tensor, pooling: Pooling, place: Place = fresh) -> Tensor:
+def pool(x: Tensor, pooling: Pooling, allocate: Allocate = empty_nhwc) -> Tensor:
     """The maximum or mean of every 2x2 square."""
-    if native.suits(x):
-        return native.pool(x, pooling == "average", place)
+    if native.supports(x):
+        return native.pool(x, pooling == "average", allocate)
     return F.max_pool2d(x, 2) if pooling == "max" else F.avg_pool2d(x, 2)
 
 
-def pool_back(gradient: Tensor, x: Tensor, pooling: Pooling, place: Place = fresh) -> Tensor:
-    """The gradient of what was pooled, `x`. Where the maxima were is found again: kept, it would take as much memory
-    as two more layers."""
-    if native.suits(x):
-        return native.pool_back(gradient, x, pooling == "average", place)
+def pool_backward(gradient: Tensor, x: Tensor, pooling: Pooling, allocate: Allocate = empty_nhwc) -> Tensor:
+    """The gradient by the input `x` of `pool`. Its maxima are found again: stored, their positions would take as much
+    memory as two more layers."""
+    if native.supports(x):
+        return native.pool_backward(gradient, x, pooling == "average", allocate)
     square, none, one = (2, 2), (0, 0), (1, 1)
     ops = torch.ops.aten
     back: Tensor

@@ -17,51 +17,51 @@ import torch
 from torch import Tensor
 
 from impasto.vgg.encoder import Encoder
-from impasto.vgg.workspace import Room
+from impasto.vgg.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Span:
-    """One side of a tile, in pixels: what it owns, and what it sees."""
+    """One side of a tile, in pixels: what it owns, and what its window covers."""
 
     start: int
     stop: int
-    seen_from: int
-    seen_to: int
+    window_start: int
+    window_stop: int
 
     @property
-    def seen(self) -> int:
+    def window_length(self) -> int:
         """The length of the window."""
-        return self.seen_to - self.seen_from
+        return self.window_stop - self.window_start
 
-    def since(self, start: int) -> Span:
-        """The same, counted from there."""
-        return Span(self.start - start, self.stop - start, self.seen_from - start, self.seen_to - start)
+    def relative_to(self, start: int) -> Span:
+        """The same span, counted from `start`."""
+        return Span(self.start - start, self.stop - start, self.window_start - start, self.window_stop - start)
 
     def window(self, stride: int) -> slice:
-        """The seen positions of a layer, counted in the whole picture."""
-        return slice(self.seen_from // stride, self.seen_to // stride)
+        """The window's positions at a layer of this stride, in the coordinates of the whole picture."""
+        return slice(self.window_start // stride, self.window_stop // stride)
 
     def owned(self, stride: int) -> slice:
-        """The owned positions of a layer, counted in the whole picture."""
+        """The owned positions at a layer of this stride, in the coordinates of the whole picture."""
         return slice(self.start // stride, self.stop // stride)
 
     def inside(self, stride: int) -> slice:
-        """The owned positions of a layer, counted in the window."""
-        return slice((self.start - self.seen_from) // stride, (self.stop - self.seen_from) // stride)
+        """The owned positions at a layer of this stride, in the coordinates of the window."""
+        return slice((self.start - self.window_start) // stride, (self.stop - self.window_start) // stride)
 
     def indices(self, side: int, device: torch.device) -> Tensor:
-        """The seen pixels of a picture that is `side` long and goes on from the beginning."""
-        return torch.arange(self.seen_from, self.seen_to, device=device) % side
+        """The window's pixels in a picture that is `side` long and periodic."""
+        return torch.arange(self.window_start, self.window_stop, device=device) % side
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a picture, and the window through which it is seen.
+    """A part of a picture, and the window that its activations are computed from.
 
     Attributes:
         rows, columns: see `Span`.
-        wraps: whether the picture goes on at the opposite border.
+        wraps: whether the picture is periodic.
     """
 
     rows: Span
@@ -70,22 +70,22 @@ class Tile:
 
     @property
     def pixels(self) -> int:
-        """Of the window."""
-        return self.rows.seen * self.columns.seen
+        """Pixels of the window."""
+        return self.rows.window_length * self.columns.window_length
 
-    def since(self, row: int) -> Tile:
-        """The same, its rows counted from there."""
-        return Tile(self.rows.since(row), self.columns, self.wraps)
+    def relative_to(self, row: int) -> Tile:
+        """The same tile, its rows counted from `row`."""
+        return Tile(self.rows.relative_to(row), self.columns, self.wraps)
 
     def window(self, picture: Tensor, stride: int = 1) -> Tensor:
-        """What is seen of a picture `(…, h, w)`, or of a layer of it that does not go on at the opposite border."""
+        """The window of a picture `(…, h, w)`, or of a layer of this stride of one that is not periodic."""
         if not self.wraps:
             return picture[..., self.rows.window(stride), self.columns.window(stride)]
         rows = self.rows.indices(picture.shape[-2], picture.device)
         return picture[..., rows, :][..., self.columns.indices(picture.shape[-1], picture.device)]
 
     def add(self, whole: Tensor, part: Tensor) -> None:
-        """Add to `whole`, `(1, c, h, w)`, what belongs to the window, as its shape."""
+        """Add `part`, of the window's size, to the window of `whole`, `(1, c, h, w)`."""
         if not self.wraps:
             self.window(whole).add_(part)
             return
@@ -94,12 +94,17 @@ class Tile:
         whole.index_add_(-2, self.rows.indices(whole.shape[-2], whole.device), rows)
 
     def inside(self, features: Tensor, stride: int) -> Tensor:
-        """The owned ones of the window's features, `(1, n, h', w')`."""
+        """The owned positions of the window's features, `(1, n, h', w')`."""
         return features[..., self.rows.inside(stride), self.columns.inside(stride)]
 
+    def owned_slices(self, stride: int) -> tuple[slice, slice]:
+        """Rows and columns of the owned positions at a layer of this stride."""
+        return self.rows.owned(stride), self.columns.owned(stride)
+
     def owned(self, whole: Tensor, stride: int) -> Tensor:
-        """The owned ones of the whole picture's positions, `(…, h', w')`."""
-        return whole[..., self.rows.owned(stride), self.columns.owned(stride)]
+        """The owned positions of the whole picture's, `(…, h', w')`."""
+        rows, columns = self.owned_slices(stride)
+        return whole[..., rows, columns]
 
 
 def whole(height: int, width: int) -> Tile:
@@ -108,7 +113,8 @@ def whole(height: int, width: int) -> Tile:
 
 
 def halo(encoder: Encoder, taps: Collection[str]) -> int:
-    """How far a window must reach beyond its tile, in pixels."""
+    """The receptive-field radius of the deepest tap, in pixels, rounded up to its stride: how far a window extends
+    beyond its tile."""
     layers = [encoder.layers[encoder.depth(tap)] for tap in taps]
     stride = encoder.least_size(taps)
     reach = max(((layer.field - layer.stride) / 2 for layer in layers), default=0)
@@ -116,25 +122,25 @@ def halo(encoder: Encoder, taps: Collection[str]) -> int:
 
 
 def divide(encoder: Encoder, taps: Collection[str], height: int, width: int, most: int) -> tuple[Tile, ...]:
-    """Tiles that together own a picture, whose windows see what `taps` need of it; none where one would do.
+    """Tiles that together own a picture, their windows large enough for `taps`; a single one where it fits.
 
-    Of all grids whose windows hold at most so many pixels, the one that sees the fewest pixels twice; of windows that
-    cannot be so small, since even one position has its surroundings, the smallest.
+    Of all grids whose windows hold at most `most` pixels, the one whose windows overlap least; where no window can be
+    so small, because even one position has its receptive field, the one with the smallest windows.
 
     Args:
         height, width: of the picture, in pixels.
         most: pixels of a window.
 
     Raises:
-        ValueError: a picture that goes on at the opposite border (`circular` padding) and whose sides are no
-            multiples of the deepest layer's stride: pooling's squares could not coincide.
+        ValueError: a periodic picture (`circular` padding) whose sides are not multiples of the deepest layer's
+            stride: the pooling grids could not coincide.
     """
     if height * width <= most:
-        return ()
+        return (whole(height, width),)
     stride, wraps = encoder.least_size(taps), encoder.padding == "circular"
     if wraps and (height % stride or width % stride):
         raise ValueError(
-            f"the picture is {width}×{height} px and tiles; to be computed in parts both sides must be multiples "
+            f"the picture is {width}×{height} px and seamless; to be computed in tiles both sides must be multiples "
             f"of {stride}, such as {round(width / stride) * stride}×{round(height / stride) * stride}"
         )
     return grid(height, width, most, stride, halo(encoder, taps), wraps)
@@ -145,26 +151,26 @@ def grid(
     width: int,
     most: int,
     stride: int,
-    reach: int,
+    radius: int,
     wraps: bool = False,
-    band: tuple[int, int] | None = None,
+    rows: tuple[int, int] | None = None,
 ) -> tuple[Tile, ...]:
-    """The tiles of `divide`: of sides that are multiples of `stride`, each of which sees `reach` pixels beyond.
+    """The tiles of `divide`: their sides are multiples of `stride`, their windows extend `radius` pixels further.
 
-    Of a `band` of rows, from one multiple of `stride` up to another or to the end, if one is given.
+    With `rows`, tiles of these rows only, from one multiple of `stride` to another or to the end.
     """
-    start, stop = band or (0, height)
-    rows = [_spans(start, stop, height, count, reach, stride, wraps) for count in _counts((stop - start) // stride)]
-    columns = [_spans(0, width, width, count, reach, stride, wraps) for count in _counts(width // stride)]
-    choices = itertools.product(_measured(rows), _measured(columns))
-    # By how far the windows are too large, then by how many pixels they see in all.
+    start, stop = rows or (0, height)
+    by_rows = [_spans(start, stop, height, count, radius, stride, wraps) for count in _counts((stop - start) // stride)]
+    by_columns = [_spans(0, width, width, count, radius, stride, wraps) for count in _counts(width // stride)]
+    choices = itertools.product(_measured(by_rows), _measured(by_columns))
+    # By how far the windows are too large, then by how many pixels they have in all.
     best = min(choices, key=lambda choice: (max(0, choice[0][0] * choice[1][0] - most), choice[0][1] * choice[1][1]))
     return tuple(Tile(row, column, wraps) for row in best[0][2] for column in best[1][2])
 
 
-def bands(height: int, count: int, stride: int, reach: int) -> list[Span]:
-    """The rows of a picture in so many parts, multiples of `stride`, each of which sees `reach` pixels beyond."""
-    return _spans(0, height, height, count, reach, stride, False)
+def row_spans(height: int, count: int, stride: int, radius: int) -> list[Span]:
+    """The rows of a picture in `count` parts, multiples of `stride`, with windows that extend `radius` further."""
+    return _spans(0, height, height, count, radius, stride, False)
 
 
 def _counts(squares: int) -> list[int]:
@@ -173,30 +179,31 @@ def _counts(squares: int) -> list[int]:
 
 
 def _measured(divisions: list[list[Span]]) -> list[tuple[int, int, list[Span]]]:
-    """Each division of a side with the largest of its windows, and all of them together."""
-    return [(max(span.seen for span in spans), sum(span.seen for span in spans), spans) for spans in divisions]
+    """Each division of a side with the length of its largest window, and of all windows together."""
+    lengths = [[span.window_length for span in spans] for spans in divisions]
+    return [(max(each), sum(each), spans) for each, spans in zip(lengths, divisions, strict=True)]
 
 
-def _spans(start: int, stop: int, side: int, count: int, halo: int, stride: int, wraps: bool) -> list[Span]:
+def _spans(start: int, stop: int, side: int, count: int, radius: int, stride: int, wraps: bool) -> list[Span]:
     """A side's part from `start` to `stop`, divided."""
     squares = max(1, (stop - start) // stride)  # what is left over beyond them belongs to the last tile
     starts = [start + round(index * squares / count) * stride for index in range(count)]
     stops = [*starts[1:], stop]
     if wraps:
-        return [Span(first, last, first - halo, last + halo) for first, last in zip(starts, stops, strict=True)]
+        return [Span(first, last, first - radius, last + radius) for first, last in zip(starts, stops, strict=True)]
     return [
-        Span(first, last, max(0, first - halo), min(side, last + halo))
+        Span(first, last, max(0, first - radius), min(side, last + radius))
         for first, last in zip(starts, stops, strict=True)
     ]
 
 
 def walk(
-    encoder: Encoder, image: Tensor, taps: Collection[str], parts: Collection[Tile], room: Room | None = None
+    encoder: Encoder, image: Tensor, taps: Collection[str], tiles: Collection[Tile], workspace: Workspace | None = None
 ) -> Iterator[tuple[Tile, str, Tensor]]:
-    """The features at `taps` that each tile owns: tile after tile, each one's layers as they come.
+    """(tile, layer, the features that the tile owns) at `taps`, tile after tile, each as soon as it is computed.
 
-    In a `room`, each is there only until the next is asked for.
+    In a `workspace` features are valid only until the next ones are computed.
     """
-    for tile in parts:
-        for layer, features in encoder.walk(tile.window(image), taps, room):
+    for tile in tiles:
+        for layer, features in encoder.walk(tile.window(image), taps, workspace):
             yield tile, layer, tile.inside(features, encoder.stride(layer))

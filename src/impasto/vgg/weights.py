@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from impasto.errors import WeightsError
+from impasto.settings.choices import Padding, Pooling
 from impasto.vgg.downloads import Progress, download
-from impasto.vgg.encoder import Encoder, Padding, Pooling, kernel, layers
+from impasto.vgg.encoder import Encoder, kernel, layers
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Memory for evaluations: taken from the system anew for every layer, it costs up to a fifth of a picture's time."""
+"""A preallocated workspace for activations and gradients.
+
+Allocating every layer anew costs up to a fifth of an evaluation's time, in page faults.
+"""
 
 from __future__ import annotations
 
@@ -7,74 +10,75 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from impasto.vgg import native
+from impasto.vgg.native import empty_nhwc
 
 
-class Room:
-    """Memory for the activations and gradients of a network, layer after layer.
+class Workspace:
+    """Memory for the activations and gradients of one pass through a network, layer after layer.
 
-    What is kept lies at its beginning, in the order in which it came, and goes in the opposite order. What is needed
-    only until the next but one is made lies behind that and at the room's end, in turns. How large a room must be
-    turns out when something goes through for the first time: then there is none, and all is taken from the system.
+    Retained tensors lie at the beginning of the buffer, as on a stack. Scratch tensors, needed only until the next
+    but one is computed, alternate between the place behind the retained ones and the buffer's end. How large a buffer
+    a pass needs is measured when it first runs; that time every tensor is allocated on its own.
 
     Attributes:
-        kept: how many numbers are kept: to be set back when the last of them are not needed any more.
+        retained: how many numbers are retained; set it back to release the last ones.
     """
 
     def __init__(self) -> None:
-        self._memory = torch.empty(0)
+        self._buffer = torch.empty(0)
         self._needs: dict[Hashable, int] = {}
         self.begin(None)
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
-        return self._memory.numel()
+        """How many numbers the buffer holds."""
+        return self._buffer.numel()
 
-    def begin(self, what: Hashable) -> None:
-        """Begin anew: nothing is kept.
+    def begin(self, key: Hashable) -> None:
+        """Begin a pass: nothing is retained.
 
         Args:
-            what: goes through, and at which size: tells apart what needs rooms of different sizes.
+            key: tells apart passes that need buffers of different sizes.
         """
-        self.kept = self._behind = self._end = 0
-        self._at_end, self._what = False, what
-        largest = max(self._needs.values(), default=0) if what in self._needs else 0
+        self.retained = self._behind = self._end = 0
+        self._at_end, self._key = False, key
+        largest = max(self._needs.values(), default=0) if key in self._needs else 0
         if self.size < largest or not largest:
-            self._memory = torch.empty(0)  # first give back
-            self._memory = torch.empty(largest)
+            self.free()  # before the new buffer is allocated
+            self._buffer = torch.empty(largest)
 
-    def clear(self) -> None:
-        """Give the memory back, and take it again when it is needed."""
-        self._memory = torch.empty(0)
+    def free(self) -> None:
+        """Give the memory back; it is allocated again when it is needed."""
+        self._buffer = torch.empty(0)
 
-    def keep(self, channels: int, height: int, width: int) -> Tensor:
-        """A place, see `native.Place`, that lasts until `kept` is set back."""
-        start = self.kept
-        self.kept = self._behind = start + _rounded(channels * height * width)
+    def retain(self, channels: int, height: int, width: int) -> Tensor:
+        """A tensor, see `native.Allocate`, that stays valid until `retained` is set back."""
+        start = self.retained
+        self.retained = self._behind = start + _rounded(channels * height * width)
         self._at_end = False
         return self._at(start, channels, height, width)
 
-    def pass_on(self, channels: int, height: int, width: int) -> Tensor:
-        """A place that lasts until the next but one of its kind; the first after `keep`, while more is kept, too."""
+    def scratch(self, channels: int, height: int, width: int) -> Tensor:
+        """A tensor that stays valid until the next but one `scratch`; the first after `retain` also while more is
+        retained."""
         size = _rounded(channels * height * width)
         self._at_end = not self._at_end
         if self._at_end:
             self._end = size
             start = max(self.size - size, 0)
         else:
-            start = self.kept
+            start = self.retained
             self._behind = start + size
         return self._at(start, channels, height, width)
 
     def _at(self, start: int, channels: int, height: int, width: int) -> Tensor:
-        self._needs[self._what] = max(self._needs.get(self._what, 0), self._behind + self._end)
+        self._needs[self._key] = max(self._needs.get(self._key, 0), self._behind + self._end)
         if self._behind + self._end > self.size:
-            return native.fresh(channels, height, width)
-        place = self._memory[start : start + channels * height * width]
-        return place.view(1, height, width, channels).permute(0, 3, 1, 2)
+            return empty_nhwc(channels, height, width)
+        part = self._buffer[start : start + channels * height * width]
+        return part.view(1, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _rounded(count: int) -> int:
-    """Up to a multiple of a line of the cache."""
+    """Up to a multiple of a cache line."""
     return -(-count // 16) * 16

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.errors import PictureError
-from impasto.files import Named, check_writable, draft_of
+from impasto.files import StrPath, atomic_write, check_writable
 from impasto.inputs.read import SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Frame:
     duration: int
 
 
-def open_clip(path: Named, rate: Fraction | None = None) -> Clip:
+def open_clip(path: StrPath, rate: Fraction | None = None) -> Clip:
     """What a file, or a folder of pictures, says of itself.
 
     Args:
@@ -110,9 +110,7 @@ def open_clip(path: Named, rate: Fraction | None = None) -> Clip:
 def _clip_of(path: Path, container: Any, stream: Any, first: Any) -> Clip:
     context, turned = stream.codec_context, _quarter_turns(first) % 2
     rate = Fraction(stream.average_rate or stream.guessed_rate or RATE)
-    seconds = (
-        stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
-    )
+    seconds = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     return Clip(
         path,
@@ -225,7 +223,7 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
             images.write(path / f"{number:06}.png", images.read(file))
         return
     try:
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             (_write_gif if path.suffix.lower() == ".gif" else _write)(draft, list(pictures), clip, crf)
     except av.error.FFmpegError as error:
         raise PictureError(f"cannot write {path}: {error.strerror}") from None

@@ -13,6 +13,7 @@ from typing import Any
 from impasto import images
 from impasto.errors import CheckpointError
 from impasto.images import Picture
+from impasto.settings.fields import first_difference
 from impasto.settings.options import VideoOptions
 from impasto.video import clips
 from impasto.video.clips import Clip
@@ -32,12 +33,10 @@ class Work:
         self.done: list[tuple[int, int, bool]] = []
         known, stored = json.loads(json.dumps(settings)), folder / "settings.json"
         if resume and stored.exists():
-            before = json.loads(stored.read_text())
-            changed = [name for name in known if before.get(name) != known[name]]
-            if changed:
+            if name := first_difference(json.loads(stored.read_text()), known):
                 raise CheckpointError(
-                    f"{folder} is of a run with other settings ({', '.join(changed)}); give the same, or begin anew "
-                    "without --resume"
+                    f"{folder} is from a run with another {name}; give the same, or leave --resume away to start from "
+                    "the beginning"
                 )
             self._find()
             return

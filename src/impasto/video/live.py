@@ -20,9 +20,9 @@ from torch import Tensor
 from impasto import images
 from impasto.devices import choose_device
 from impasto.errors import PictureError
-from impasto.fast.stylizer import Painter, loaded, styles_for
+from impasto.fast.stylizer import FramePainter, load_model, styles_for
 from impasto.images import Picture, PictureLike
-from impasto.inputs.prepare import arrange
+from impasto.inputs.prepare import prepare_inputs
 from impasto.inputs.read import Memo
 from impasto.settings.options import FastOptions
 from impasto.video import clips, flow
@@ -155,7 +155,7 @@ def live(
     options = options or FastOptions(size=320)
     latest = Latest(frames_of(source) if isinstance(source, str) else source)
     started, painted = time.monotonic(), 0
-    painter: Painter | None = None
+    painter: FramePainter | None = None
     before: tuple[Tensor, Tensor] | None = None
     device, memo, paces = choose_device(options.device), Memo(), [time.monotonic()]
     try:
@@ -164,9 +164,9 @@ def live(
             size = images.fit((frame.shape[1], frame.shape[2]), options.size or max(frame.shape[1:]))
             photo = images.resize(frame, *size)
             if painter is None or before is None or before[0].shape != photo.shape:
-                given = styles_for(loaded(options, device, memo), styles, options)
-                scene = arrange(Picture(photo), given, options, device, {})
-                painter, before = Painter(scene, options, device, memo), None
+                given = styles_for(load_model(options, device, memo), styles, options)
+                scene = prepare_inputs(Picture(photo), given, options, device, {})
+                painter, before = FramePainter(scene, options, device, memo), None
             canvas = painter.paint(photo).cpu()
             if before is not None:
                 back, forth = flow.between(photo, before[0]), flow.between(before[0], photo)

@@ -10,7 +10,6 @@ Finished frames lie in a folder beside the clip until it is written: a run that 
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import time
@@ -25,9 +24,10 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.files import Named
+from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
-from impasto.losses.objective import Anchor
+from impasto.losses.terms import TemporalLoss
+from impasto.settings.fields import result_settings
 from impasto.settings.options import VideoOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
@@ -37,8 +37,6 @@ from impasto.video.frames import Painter, painter_of
 
 #: How much of the neighbour, where it can be followed, a frame of a later pass starts from (section 4.3).
 BLEND = 0.5
-#: Options that say where and how it is written, not what is painted.
-FREE = ("memory", "device", "crf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +79,9 @@ class Past:
 
 
 def iterate(
-    clip: Named | Clip,
+    clip: StrPath | Clip,
     styles: PictureLike | Sequence[PictureLike],
-    output: Named,
+    output: StrPath,
     options: VideoOptions | None = None,
     resume: bool = False,
 ) -> Iterator[Shot]:
@@ -101,7 +99,7 @@ def iterate(
 
 
 def prepared(
-    clip: Named | Clip,
+    clip: StrPath | Clip,
     styles: PictureLike | Sequence[PictureLike],
     output: Path,
     options: VideoOptions,
@@ -118,17 +116,13 @@ def prepared(
         height, width = images.fit(clip.size, options.size)
         size = max(2, height // 2 * 2), max(2, width // 2 * 2)
     given = [style if isinstance(style, (str, os.PathLike)) else "picture" for style in _listed(styles)]
-    settings = {name: _plain(value) for name, value in dataclasses.asdict(options).items() if name not in FREE}
+    settings = result_settings(options)
     settings |= {"clip": clip.path.name, "styles": [str(style) for style in given], "size": size}
     return clip, size, Work(work_of(output), settings, resume)
 
 
 def _listed(styles: PictureLike | Sequence[PictureLike]) -> Sequence[Any]:
     return styles if isinstance(styles, (list, tuple)) else [styles]
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float, str, list, tuple)) else repr(value)
 
 
 def _iterate(
@@ -248,15 +242,15 @@ def _again(
             painter.begin(images.read(first.source(scenes.index(begun) + 1)).rgb)
         neighbour = number - 1 if onward else number + 1
         photo, own = (images.read(path).rgb for path in (first.source(number), before.path(number)))
-        anchor, share = Anchor(own[None], torch.zeros(own.shape[1:]), 0.0), 0.0
+        temporal, share = TemporalLoss(own[None], torch.zeros(own.shape[1:]), 0.0, own), 0.0
         if 1 <= neighbour <= count and scenes[neighbour - 1] == scenes[number - 1]:
             past = Past(neighbour, *(images.read(p).rgb for p in (first.source(neighbour), work.path(neighbour))))
             back, trust = _follow(photo, past, number, options)
             kept = held([(past, back, trust)], options.temporal_weight)
             assert kept is not None
             start = own.lerp(kept.image[0], BLEND * trust)
-            anchor, share = Anchor(kept.image, trust, options.temporal_weight, start[None]), trust.mean().item()
-        _, picture = painter(photo, anchor)
+            temporal, share = TemporalLoss(kept.image, trust, options.temporal_weight, start), trust.mean().item()
+        _, picture = painter(photo, temporal)
         work.add(number, picture, first.done[number - 1])
         scene = scenes[number - 1]
         yield Shot(number, count, turn, options.passes, scene, picture, share, *clock.tick(count))
@@ -273,7 +267,7 @@ def _follow(photo: Tensor, earlier: Past, number: int, options: VideoOptions) ->
     return back, flow.trust(back, forth)
 
 
-def held(followed: Sequence[tuple[Past, Field, Tensor]], weight: float) -> Anchor | None:
+def held(followed: Sequence[tuple[Past, Field, Tensor]], weight: float) -> TemporalLoss | None:
     """What a frame is kept near: earlier frames, moved to where things are now, where they can be followed.
 
     The farther ones count only where nearer ones do not (eq. 9). Of squared errors from several, the sum is the
@@ -288,4 +282,5 @@ def held(followed: Sequence[tuple[Past, Field, Tensor]], weight: float) -> Ancho
         trust += share
     nearest, back, _ = followed[-1]
     image += (1 - trust) * flow.warp(nearest.canvas, back)  # somewhere to start from, where nothing is trusted
-    return Anchor(image[None].clamp(0, 1), trust, weight)
+    image = image.clamp(0, 1)
+    return TemporalLoss(image[None], trust, weight, image)

@@ -188,9 +188,7 @@ class _StoppedError(Exception):
     """Nobody wants to know any more."""
 
 
-def answer(
-    studio: Studio, asked: Asked, visitor: Visitor, stop: threading.Event
-) -> Iterator[tuple[str, float] | Path]:
+def answer(studio: Studio, asked: Asked, visitor: Visitor, stop: threading.Event) -> Iterator[tuple[str, float] | Path]:
     """How far the answer to a question is, and at the end the path of the report; nothing if it is stopped.
 
     Raises:
@@ -208,9 +206,7 @@ def answer(
         yield from _answer(explain, asked, visitor, stop)
 
 
-def _answer(
-    explain: Any, asked: Asked, visitor: Visitor, stop: threading.Event
-) -> Iterator[tuple[str, float] | Path]:
+def _answer(explain: Any, asked: Asked, visitor: Visitor, stop: threading.Event) -> Iterator[tuple[str, float] | Path]:
     told: queue.Queue[tuple[str, float] | Path | BaseException | None] = queue.Queue()
 
     def tell(done: int, total: int, what: str) -> None:

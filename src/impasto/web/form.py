@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from impasto.settings.fields import GROUPS, default_of, fields_of, text_of, typed
+from impasto.settings.fields import GROUPS, choices_of, default_of, fields_of, text_of, typed, value_type
 from impasto.settings.options import StylizeOptions
 from impasto.web.jobs import MOST, check_most
 
@@ -36,15 +36,15 @@ def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.compon
 
 
 def _component(field: dataclasses.Field[Any], choices: Callable[[], list[str]] | None) -> gr.components.Component:
-    metadata, kind = field.metadata, str(field.type).removesuffix(" | None")
+    metadata, kind = field.metadata, value_type(field)
     shown: dict[str, Any] = {"label": label_of(field), "info": metadata["help"], "value": shown_of(field)}
-    if choices or "choices" in metadata:
-        return gr.Dropdown(choices=choices() if choices else list(metadata["choices"]), **shown)
-    if kind == "bool":
+    if choices or choices_of(field):
+        return gr.Dropdown(choices=choices() if choices else list(choices_of(field)), **shown)
+    if kind is bool:
         return gr.Checkbox(**shown)
-    if str(field.type) in ("int", "float") and "parse" not in metadata:
+    if field.type in (int, float) and "parse" not in metadata:
         least = metadata.get("least", metadata.get("above"))
-        precision = {"precision": 0} if kind == "int" else {}
+        precision = {"precision": 0} if kind is int else {}
         return gr.Number(minimum=least, maximum=MOST.get(field.name), **precision, **shown)
     # A field for numbers cannot be empty: where none may be given, it is one for text.
     hint = "automatic" if default_of(field) is None else ""

@@ -21,7 +21,8 @@ from impasto import fast, images, record
 from impasto.errors import ImpastoError
 from impasto.inputs.read import Memo
 from impasto.optim.steps import Step
-from impasto.settings.options import FastOptions, Init, StylizeOptions
+from impasto.settings.choices import Init
+from impasto.settings.options import FastOptions, StylizeOptions
 from impasto.vgg import weights
 from impasto.web.visitors import LEAVING, Visitor
 

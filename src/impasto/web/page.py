@@ -356,15 +356,12 @@ def _progress(now: Progress) -> str:
     step = now.step
     if now.done:
         height, width = step.size
-        return status_of(
-            f"{width}×{height} px in {_duration(step.seconds)}{', ' + now.note if now.note else ''}", 1.0
-        )
+        return status_of(f"{width}×{height} px in {_duration(step.seconds)}{', ' + now.note if now.note else ''}", 1.0)
     if now.sketch:
         return status_of("A sketch of what it will look like; the strokes come now…")
     share = step.seconds / max(step.seconds + step.eta, 1e-9)
     return status_of(
-        f"Size {step.scale} of {step.scales}, {step.iteration} of {step.iterations} · "
-        f"about {_duration(step.eta)} left",
+        f"Size {step.scale} of {step.scales}, {step.iteration} of {step.iterations} · about {_duration(step.eta)} left",
         share,
     )
 

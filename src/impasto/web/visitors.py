@@ -183,9 +183,7 @@ class Guard:
         size = int(length) if length.isdigit() else 0
         if sum(visitor.uploads.values()) + size > self.visitors.quota:
             limit = f"{self.visitors.quota / 1e6:.0f} MB of pictures"
-            return await _refuse(
-                send, 413, f"you have uploaded {limit}, which is all there is room for; reload later"
-            )
+            return await _refuse(send, 413, f"you have uploaded {limit}, which is all there is room for; reload later")
         answer = bytearray()
 
         async def listening(message: Message) -> None:
@@ -257,11 +255,7 @@ def _files(body: bytes, headers: dict[bytes, bytes]) -> Iterator[str]:
             if isinstance(value.get("path"), str):
                 yield value["path"]
             url = value.get("url")
-            if (
-                isinstance(url, str)
-                and (found := _FILE.search(url)) is None
-                and not url.startswith(("data:", "blob:"))
-            ):
+            if isinstance(url, str) and (found := _FILE.search(url)) is None and not url.startswith(("data:", "blob:")):
                 yield url
             elif isinstance(url, str) and found is not None and "path" not in value:
                 yield found[1]

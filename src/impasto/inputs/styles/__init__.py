@@ -24,9 +24,7 @@ STYLES: dict[str, Callable[[Canvas], Array]] = {
 }
 
 
-def paint(
-    name: str, height: int, width: int, seed: int = 0
-) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
+def paint(name: str, height: int, width: int, seed: int = 0) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
     """Paint a built-in style.
 
     The same seed gives the same picture at every size: strokes grow with the shorter side.

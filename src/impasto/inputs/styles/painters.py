@@ -132,9 +132,7 @@ def stained_glass(canvas: Canvas) -> Array:
     along = np.abs(radius / 0.16 - np.round(radius / 0.16)) * 0.16
     panes = canvas.cells(1, 0.085, 0.5)
     in_rose = radius < 0.48
-    lead = np.where(
-        in_rose, np.minimum(np.minimum(across, along), panes.border * 0.085 + 0.006), panes.border * 0.085
-    )
+    lead = np.where(in_rose, np.minimum(np.minimum(across, along), panes.border * 0.085 + 0.006), panes.border * 0.085)
     key = np.where(in_rose, 0.37 * np.round(turn) % 1 + 0.21 * ring, 0)
     tone = np.where(in_rose, (key + 0.3 * panes.random[0]) % 1.0, panes.random[0])
     glass = palette(GLASS, tone)

@@ -1,4 +1,4 @@
-"""What a VGG does, for CPUs, in C: convolutions by Winograd's F(4×4, 3×3), a quarter of the multiplications; pooling.
+"""A VGG's layers in C for CPUs: convolutions by Winograd's F(4×4, 3×3), with a quarter of the multiplications; pooling.
 
 The library is built when impasto is installed, if there is a C compiler; without it PyTorch convolves, and pictures
 are the same but for rounding. Threads are those of PyTorch's own pool, where it has one that can be shared: two pools
@@ -14,15 +14,18 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-#: How instruction sets are called, by their level.
+from impasto.settings.choices import Padding
+
+#: Instruction sets, by their level in the C code.
 LEVELS = ("plain C", "AVX2", "AVX-512")
-PADDINGS = ("zeros", "replicate", "circular")
+#: In the order of the C code's enumeration.
+PADDINGS: tuple[Padding, ...] = ("zeros", "replicate", "circular")
 #: Channels below which, on either side, a convolution is one product with a small matrix.
 THIN = 16
 #: Kernels up to this many transformed numbers are kept; larger ones are transformed anew for every use, for pictures
@@ -30,12 +33,12 @@ THIN = 16
 KEPT, FEW = 36 * 256 * 256, 200
 #: Tiles that are worked on at once, and the bytes of them that a core's cache should hold.
 BLOCKS, CACHE = (24, 48, 96), 3 << 20
-#: Memory for what is computed, given its channels, height and width: `(1, channels, height, width)`, channels last.
-Place = Callable[[int, int, int], Tensor]
+#: Allocates a result of these channels, height and width: `(1, channels, height, width)`, channels last.
+Allocate = Callable[[int, int, int], Tensor]
 
 
-def fresh(channels: int, height: int, width: int) -> Tensor:
-    """Memory that nobody has."""
+def empty_nhwc(channels: int, height: int, width: int) -> Tensor:
+    """A new tensor, `(1, channels, height, width)`, channels last, its values undefined."""
     return torch.empty((1, channels, height, width), memory_format=torch.channels_last)
 
 
@@ -79,8 +82,8 @@ def _pool() -> ctypes.c_void_p | None:
     return None
 
 
-def suits(x: Tensor, *weights: Tensor) -> bool:
-    """Whether a picture, `(1, n, h, w)`, is for us: nobody wants gradients of what it and the weights give."""
+def supports(x: Tensor, *weights: Tensor) -> bool:
+    """Whether the C kernels apply: one picture `(1, n, h, w)` in float32 on the CPU, without autograd."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
@@ -136,10 +139,10 @@ def convolve(
     x: Tensor,
     adjoint: Tensor,
     bias: Tensor | None,
-    padding: Literal["zeros", "replicate", "circular"],
+    padding: Padding,
     rectify: bool = False,
     mask: Tensor | None = None,
-    place: Place = fresh,
+    allocate: Allocate = empty_nhwc,
 ) -> Tensor:
     """A 3x3 convolution that keeps the size of `x`, `(1, inputs, h, w)`.
 
@@ -148,7 +151,7 @@ def convolve(
         bias: `(outputs,)` or None.
         rectify: whether a ReLU follows.
         mask: of the shape of `x`, which counts only where this is positive: the backward pass of a ReLU before it.
-        place: where the result goes.
+        allocate: gives the memory of the result.
 
     Returns:
         `(1, outputs, h, w)`, channels last.
@@ -157,7 +160,7 @@ def convolve(
     outputs, threads = adjoint.shape[1], torch.get_num_threads()
     x = x.contiguous(memory_format=torch.channels_last)
     mask = None if mask is None else mask.contiguous(memory_format=torch.channels_last)
-    y = place(outputs, height, width)
+    y = allocate(outputs, height, width)
     tiles = -(-height // 4) * -(-width // 4)
     given = [None if tensor is None else tensor.data_ptr() for tensor in (x, mask, adjoint, bias, y)]
     shape = (height, width, inputs, outputs, PADDINGS.index(padding), rectify)
@@ -178,21 +181,21 @@ def convolve(
     return y
 
 
-def pool(x: Tensor, average: bool, place: Place = fresh) -> Tensor:
+def pool(x: Tensor, average: bool, allocate: Allocate = empty_nhwc) -> Tensor:
     """The maximum or mean of every 2x2 square of `x`, `(1, n, h, w)`: `(1, n, h // 2, w // 2)`, channels last."""
     _, channels, height, width = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
-    y = place(channels, height // 2, width // 2)
+    y = allocate(channels, height // 2, width // 2)
     shape = (height, width, channels, average)
     library().impasto_pool(x.data_ptr(), y.data_ptr(), *shape, level(), torch.get_num_threads(), _pool())
     return y
 
 
-def pool_back(gradient: Tensor, x: Tensor, average: bool, place: Place = fresh) -> Tensor:
+def pool_backward(gradient: Tensor, x: Tensor, average: bool, allocate: Allocate = empty_nhwc) -> Tensor:
     """The gradient of the `x` that was pooled, given that of what `pool` gave; the first of equal maxima gets all."""
     _, channels, height, width = x.shape
     gradient, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (gradient, x))
-    y = place(channels, height, width)
+    y = allocate(channels, height, width)
     given, shape = (tensor.data_ptr() for tensor in (gradient, x, y)), (height, width, channels, average)
     library().impasto_pool_back(*given, *shape, level(), torch.get_num_threads(), _pool())
     return y

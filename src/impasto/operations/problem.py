@@ -1,0 +1,230 @@
+"""What `stylize`, `texture` and `reconstruct` optimise, and a cluster shards: one `PictureProblem` for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from impasto import images
+from impasto.images import Picture
+from impasto.images.regions import Region
+from impasto.inputs.read import Memo, remembered
+from impasto.losses.objective import Objective, View
+from impasto.losses.targets import ContentFeatures, content_losses, extract_features, style_losses, weighted
+from impasto.losses.terms import ContentLoss, LossTerm, NearestNeighborLoss, StyleLoss, TemporalLoss, TotalVariation
+from impasto.optim import memory
+from impasto.optim.memory import FLOAT, IMAGE, Plan
+from impasto.optim.schedule import Scale
+from impasto.settings.choices import ContentNorm
+from impasto.settings.options import StyleLossOptions
+from impasto.vgg.encoder import Encoder
+from impasto.vgg.tiling import divide
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, eq=False)
+class ContentTarget:
+    """What the content loss compares with.
+
+    Attributes:
+        photo: `(3, h, w)`, what the network reads of the photo, at the final size.
+        layers: layer -> its weight; none where the content weighs nothing.
+        weight: of all layers together.
+        norm: the scale of each loss.
+        bounded_by_style: whether the energy of the paintings' features bounds that of `relative` losses.
+    """
+
+    photo: Tensor
+    layers: Mapping[str, float]
+    weight: float = 1.0
+    norm: ContentNorm = "relative"
+    bounded_by_style: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PictureProblem:
+    """A picture to be optimised towards content and styles; see `optim.problem.Problem`.
+
+    Attributes:
+        encoder: up to the deepest layer that is read, on the device to compute on.
+        options: the style loss, the network, the optimiser and the machine.
+        size: of the result, height and width.
+        scales: the sizes to go through.
+        finish: makes the result from an image `(3, h, w)` of any scale.
+        regions: where each style goes, at the final size.
+        style_layers: layer -> its weight; none where the style weighs nothing.
+        style_weight: of all layers together.
+        content: None for a texture.
+        keep: `(h, w)`, 1 where the photo stays as it is.
+        luminance_only: whether losses compare the mean of the three channels.
+        temporal: holds the last scale near an image.
+        wraps: whether the result is seamless.
+        keeps_details: whether scales pass on the upsampled residual from the start.
+        input_hashes: name -> hash of each input, for checkpoints.
+        memo: values that runs share, under the `photo_key` and the `style_key`; None to keep nothing.
+    """
+
+    encoder: Encoder
+    options: StyleLossOptions
+    size: tuple[int, int]
+    scales: Sequence[Scale]
+    finish: Callable[[Tensor], Picture]
+    regions: Sequence[Region]
+    style_layers: Mapping[str, float]
+    style_weight: float = 1.0
+    content: ContentTarget | None = None
+    keep: Tensor | None = None
+    luminance_only: bool = False
+    temporal: TemporalLoss | None = None
+    wraps: bool = False
+    keeps_details: bool = False
+    input_hashes: Mapping[str, str] = field(default_factory=dict)
+    memo: Memo | None = None
+    photo_key: Hashable = None
+    style_key: Hashable = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where to compute."""
+        return self.encoder.mean.device
+
+    @property
+    def content_layers(self) -> Mapping[str, float]:
+        """Layer -> its weight; none for a texture."""
+        return {} if self.content is None else self.content.layers
+
+    @property
+    def taps(self) -> frozenset[str]:
+        """The layers that are read."""
+        return frozenset({*self.content_layers, *self.style_layers})
+
+    def plan(self, scale: Scale) -> Plan:
+        """How a scale is computed in the memory there is.
+
+        Raises:
+            BudgetError: it does not fit.
+        """
+        return memory.plan(
+            self.encoder,
+            (scale.height, scale.width),
+            (self.content_layers, self.style_layers),
+            self.options.optimizer,
+            self.options.history,
+            memory.budget(self.options.memory, self.device),
+            self.auxiliary_bytes_per_pixel,
+            scale.evaluations,
+        )
+
+    @property
+    def auxiliary_bytes_per_pixel(self) -> float:
+        """Of masks at every layer, views of the canvas, and the paintings' features that nearest neighbours need."""
+        masks = sum(region.mask is not None for region in self.regions) + (self.keep is not None)
+        views = self.luminance_only + (self.keep is not None)
+        banks = 0.0
+        if self.options.statistic == "nearest":
+            pixels = self.size[0] * self.size[1]
+            sources = [source for region in self.regions for source in region.sources]
+            areas = [math.prod(source.size_for(pixels, by)) for source in sources for by in self.options.style_scale]
+            banks = memory.features_per_pixel(self.encoder, self.style_layers) * sum(areas) / pixels
+        return masks * 2.5 * FLOAT + views * 2 * IMAGE + banks
+
+    def objective(self, scale: Scale, plan: Plan) -> Objective:
+        """What is minimised at a scale, computed as planned."""
+        size, photo = (scale.height, scale.width), self.photo_at(scale)
+        tiles = divide(self.encoder, self.taps, *size, plan.window)
+        styles, energy = self.style_losses(scale, plan.window)
+        features: Mapping[str, ContentFeatures] = {}
+        if photo is not None:
+            features = self._remembered(
+                ("photo", size, plan.window, plan.caches_content_features, self.photo_key),
+                lambda: extract_features(self.encoder, photo, self.content_layers, tiles, plan.caches_content_features),
+            )
+        return Objective(
+            self.encoder,
+            self.losses(features, styles, energy),
+            self.total_variation,
+            self.view(photo, size),
+            tiles,
+            photo,
+            self.temporal if size == self.size else None,
+        )
+
+    @property
+    def total_variation(self) -> TotalVariation | None:
+        """The loss of that name; None where it weighs nothing."""
+        weight = self.options.total_variation
+        return TotalVariation(weight, self.encoder.padding == "circular") if weight else None
+
+    def photo_at(self, scale: Scale) -> Tensor | None:
+        """What the network reads of the photo at a scale, `(1, 3, h, w)`; None for a texture."""
+        if self.content is None:
+            return None
+        return images.resize(self.content.photo, scale.height, scale.width).to(self.device)[None]
+
+    def view(self, photo: Tensor | None, size: tuple[int, int]) -> View:
+        """From the canvas of a scale to the image that losses compare, given the photo at that scale."""
+        keep = None if self.keep is None else images.resize(self.keep[None], *size)[0].to(self.device)
+        return View(self.luminance_only, photo, keep)
+
+    def style_losses(
+        self, scale: Scale, window: int
+    ) -> tuple[list[StyleLoss | NearestNeighborLoss], Mapping[str, float] | None]:
+        """Style losses of weight 1, and the energy of the paintings' features at the content layers."""
+        options, size = self.options, (scale.height, scale.width)
+        measured = self.content_layers if self.content is not None and self.content.bounded_by_style else {}
+
+        def of_region(
+            region: Region,
+        ) -> tuple[Sequence[StyleLoss | NearestNeighborLoss], dict[str, float]]:
+            return style_losses(
+                self.encoder,
+                region.at(size, options.style_scale, self.device),
+                self.style_layers,
+                size,
+                options.style_norm,
+                options.statistic,
+                options.seed,
+                measured,
+                window,
+            )
+
+        found = self._remembered(
+            ("styles", size, window, self.style_key), lambda: [of_region(each) for each in self.regions]
+        )
+        losses = [loss for each, _ in found for loss in each]
+        if not measured:
+            return losses, None
+        shares = [region.share for region in self.regions]
+        cover = max(sum(shares), 1e-12)
+        energy = {
+            layer: sum(share * energies[layer] for share, (_, energies) in zip(shares, found, strict=True)) / cover
+            for layer in self.content_layers
+        }
+        return losses, energy
+
+    def _remembered(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        return make() if self.memo is None else remembered(self.memo, key, make)
+
+    def losses(
+        self,
+        features: Mapping[str, ContentFeatures],
+        styles: Sequence[StyleLoss | NearestNeighborLoss],
+        energy: Mapping[str, float] | None,
+    ) -> tuple[LossTerm, ...]:
+        """All terms, weighted: content losses for the photo's features, and the style losses."""
+        content: tuple[ContentLoss, ...] = ()
+        if self.content is not None:
+            of_weight_1 = content_losses(features, self.content.norm, energy)
+            content = weighted(of_weight_1, self.content.layers, self.content.weight)
+        return (*content, *weighted(styles, self.style_layers, self.style_weight))
+
+
+def nonzero(layers: Mapping[str, float], weight: float = 1.0) -> dict[str, float]:
+    """The layers that weigh something: others are not computed."""
+    return {layer: own for layer, own in layers.items() if own * weight}
