@@ -1,36 +1,44 @@
-"""What can go wrong that is not an argument's fault (those are plain `ValueError`s)."""
+"""What can go wrong that is not an argument's fault; wrong arguments are plain `ValueError`s."""
 
 
 class ImpastoError(Exception):
     """Base of impasto's own errors: their text says what was given, what is needed and what to do."""
 
 
-class PictureError(ImpastoError):
-    """A picture file that cannot be read or written."""
+class FileError(ImpastoError):
+    """A file or folder that cannot be read or written; one subclass for each kind of file."""
 
 
-class WeightsError(ImpastoError):
-    """Weights that are missing, damaged, of the wrong kind, or could not be fetched."""
+class PictureError(FileError):
+    """A picture."""
 
 
-class PresetError(ImpastoError):
-    """A preset file that cannot be read, or does not fit."""
+class ClipError(FileError):
+    """A clip, a camera or optical flow."""
+
+
+class SoundError(FileError):
+    """A sound; also one that is silent or too short."""
+
+
+class WeightsError(FileError):
+    """Weights of VGG, or a trained model; also weights that could not be downloaded."""
+
+
+class PresetError(FileError):
+    """A preset, or settings that do not fit."""
+
+
+class CheckpointError(FileError):
+    """A checkpoint; also one that was made with other settings."""
 
 
 class BudgetError(ImpastoError):
-    """A picture that cannot be computed in the memory there is, however it is divided."""
-
-
-class CheckpointError(ImpastoError):
-    """A checkpoint that is damaged, or was made with other settings."""
+    """A picture that cannot be computed in the available memory, however it is divided."""
 
 
 class ExtraError(ImpastoError):
-    """An extra that is not installed; says which command installs it."""
-
-
-class SoundError(ImpastoError):
-    """A sound that cannot be read, or with which nothing can be done."""
+    """An optional dependency that is not installed; says which command installs it."""
 
 
 class ClusterError(ImpastoError):

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from pathlib import Path
 
 import psutil
 
-from impasto.errors import PictureError
+from impasto.errors import FileError
 
 #: A file or folder, as callers name it.
 StrPath = str | os.PathLike[str]
 
 
-def check_writable(path: Path) -> None:
-    """Raise a PictureError if no file of this name can be written: ask before the long work."""
+def check_writable(path: Path, error: type[FileError] = FileError) -> None:
+    """Raise an `error` if no file of this name can be written; call it before long work."""
     folder = path.absolute().parent
     try:
         if path.is_dir():
-            raise PictureError(f"cannot write {path}: it is a folder")
+            raise error(f"cannot write {path}: it is a folder")
         if not folder.is_dir():
-            raise PictureError(f"cannot write {path}: there is no folder {folder}")
+            raise error(f"cannot write {path}: there is no folder {folder}")
         if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
-            raise PictureError(f"cannot write {path}: no permission")
-    except (OSError, ValueError) as error:  # a name that is too long, or that holds a zero byte
-        raise PictureError(f"cannot write {os.fspath(path)!r}: {_reason(error)}") from None
+            raise error(f"cannot write {path}: no permission")
+    except (OSError, ValueError) as cause:  # a name that is too long, or that holds a zero byte
+        raise error(f"cannot write {os.fspath(path)!r}: {_reason(cause)}") from cause
 
 
-def check_space(path: Path, count: int) -> None:
-    """Raise a PictureError if the disk has no room for a file of so many bytes."""
+def check_space(path: Path, count: int, error: type[FileError] = FileError) -> None:
+    """Raise an `error` if the disk has no space for a file of so many bytes."""
     folder = path.absolute().parent
     free = shutil.disk_usage(folder).free
     if free < count:
-        raise PictureError(
+        raise error(
             f"cannot write {path}: {folder} has {free / 1e6:.1f} MB left, and it may take {count / 1e6:.1f} MB; "
             "make room, or write elsewhere"
         )
@@ -50,14 +50,14 @@ def unused(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """A name beside `path`, with its suffix, to write to: the file takes its place when the block ends well.
+def atomic_write(path: Path, error: type[FileError] = FileError) -> Iterator[Path]:
+    """A temporary name beside `path`, with its suffix, to write to: renamed when the block ends without error.
 
-    Until then, and where the block fails, a file that was there before is left as it was. Drafts of `path` that
-    processes left behind which were killed are cleared away.
+    Until then, and where the block fails, an existing file stays as it was. Temporary files that killed processes left
+    behind are removed.
 
     Raises:
-        PictureError: what the system had against it, the disk full say.
+        error: the file cannot be written, because the disk is full say.
     """
     mark = f".impasto-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
     draft = path.with_name(f"{mark}{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
@@ -69,8 +69,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with open(draft, "rb") as file:
             os.fsync(file.fileno())
         os.replace(draft, path)
-    except OSError as error:
-        raise PictureError(f"cannot write {path}: {_reason(error)}") from None
+    except OSError as cause:
+        raise error(f"cannot write {path}: {_reason(cause)}") from cause
     finally:
         draft.unlink(missing_ok=True)
 

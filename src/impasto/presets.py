@@ -130,7 +130,7 @@ def load(path: StrPath) -> tuple[str, dict[str, Any]]:
             values = {name: value for name, value in values.items() if not fields[name].metadata.get("per_run")}
         kind(**values)
     except ValueError as error:
-        raise PresetError(f"{path}: {error}") from None
+        raise PresetError(f"{path}: {error}") from error
     return operation, values
 
 
@@ -138,9 +138,9 @@ def _from_toml(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PresetError(f"{path} is not TOML: {error}") from None
+        raise PresetError(f"{path} is not TOML: {error}") from error
     except OSError as error:
-        raise PresetError(f"cannot read {path}: {error.strerror or error}") from None
+        raise PresetError(f"cannot read {path}: {error.strerror or error}") from error
     return str(values.pop("operation", "stylize")), values
 
 
@@ -164,14 +164,13 @@ def save(path: StrPath, options: Options) -> None:
     """Write a preset file: whole, or not at all.
 
     Raises:
-        PresetError: a name that does not end in .toml.
-        PictureError: a place that cannot be written to.
+        PresetError: a name that does not end in .toml, or a place that cannot be written to.
     """
     path = Path(path)
     if path.suffix.lower() != ".toml":
         raise PresetError(f"cannot save a preset as {path.name!r}: its name must end in .toml")
-    check_writable(path)
-    with atomic_write(path) as draft:
+    check_writable(path, PresetError)
+    with atomic_write(path, PresetError) as draft:
         draft.write_text(to_toml(options), encoding="utf-8")
 
 

@@ -46,4 +46,4 @@ def command(stored: dict[str, Any], output: str) -> str:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
             f"the picture's settings are of impasto {stored.get('impasto')}, not of this version ({error})"
-        ) from None
+        ) from error

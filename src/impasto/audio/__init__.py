@@ -1,11 +1,8 @@
 """Sound: style transfer and textures, by the statistics and the optimiser of pictures. Needs the extra `audio`."""
 
-from impasto.errors import ExtraError
+from impasto.extras import require_extra
 
-try:
-    import soundfile  # noqa: F401
-except ModuleNotFoundError:
-    raise ExtraError("sounds need soundfile, which is not installed: pip install 'impasto[audio]'") from None
+require_extra("audio", "sound")
 
 from impasto.audio.sounds import Sound, read, write
 from impasto.audio.transfer import iterate, iterate_texture, stylize, texture

@@ -90,7 +90,7 @@ def _from_file(path: Path) -> Sound:
             return Sound(torch.from_numpy(np.ascontiguousarray(samples.T)), file.samplerate)
     except (soundfile.SoundFileError, RuntimeError, MemoryError) as error:
         reason = str(error).rpartition(": ")[2]
-        raise SoundError(f"cannot read {path}: not a sound that is known here, or damaged ({reason})") from None
+        raise SoundError(f"cannot read {path}: not a sound that is known here, or damaged ({reason})") from error
 
 
 def check_output(path: Path, bits: int = 16) -> None:
@@ -105,7 +105,7 @@ def check_output(path: Path, bits: int = 16) -> None:
     _, depths = FORMATS[path.suffix.lower()]
     if 0 not in depths and bits not in depths:
         raise ValueError(f"bits is {bits}; {path.suffix} holds {', '.join(map(str, depths))}")
-    check_writable(path)
+    check_writable(path, SoundError)
 
 
 def write(path: StrPath, sound: Sound, bits: int = 16, comment: str = "") -> None:
@@ -120,7 +120,7 @@ def write(path: StrPath, sound: Sound, bits: int = 16, comment: str = "") -> Non
     samples = sound.samples.clamp(-1, 1).T.contiguous().cpu().numpy()
     channels = samples.shape[1]
     with (
-        atomic_write(path) as draft,
+        atomic_write(path, SoundError) as draft,
         soundfile.SoundFile(draft, "w", sound.rate, channels, depths.get(0) or depths[bits], format=kind) as file,
     ):
         if comment:

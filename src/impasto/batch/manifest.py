@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from impasto.errors import PictureError
+from impasto.errors import FileError
 from impasto.files import StrPath
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Manifest:
             if text and not text.endswith("\n"):
                 self._file.write("\n")
         except OSError as error:
-            raise PictureError(f"cannot write to {folder}: {error.strerror or error}") from None
+            raise FileError(f"cannot write to {folder}: {error.strerror or error}") from error
         for line in text.splitlines():
             try:
                 self._note(json.loads(line))
@@ -70,14 +70,14 @@ class Manifest:
         """Write an entry, to the disk.
 
         Raises:
-            PictureError: it cannot be.
+            FileError: it cannot be.
         """
         try:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise PictureError(f"cannot write {self._path}: {error.strerror or error}") from None
+            raise FileError(f"cannot write {self._path}: {error.strerror or error}") from error
         self._note(entry)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -96,6 +97,7 @@ def _begin(threads: int, device: str | None) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
+    logging.getLogger("pyvips").setLevel(logging.ERROR)  # libvips warns of harmless flaws in files
     allocator.tame()
     use_threads(threads)
 

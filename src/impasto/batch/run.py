@@ -19,7 +19,7 @@ from impasto.batch.items import Item
 from impasto.batch.manifest import Manifest
 from impasto.batch.pools import Pool, Processes
 from impasto.batch.worker import Job, Made, paint
-from impasto.errors import ImpastoError, PictureError
+from impasto.errors import FileError, ImpastoError
 from impasto.fast import stylizer
 from impasto.files import StrPath, atomic_write, check_space
 from impasto.optim import memory
@@ -77,7 +77,7 @@ def run(
 
     Raises:
         ValueError: options that fit no batch.
-        PictureError: the folder cannot be written to, or the disk is full.
+        FileError: the folder cannot be written to, or the disk is full.
     """
     options, folder = options or BatchOptions(), Path(folder)
     _check(todo, folder, options, bits)
@@ -90,7 +90,7 @@ def _check(todo: Sequence[Item], folder: Path, options: BatchOptions, bits: int)
     suffix = Path(todo[0].name).suffix
     images.check_output(Path.cwd() / f"made{suffix}", bits=bits)
     if folder.exists() and not folder.is_dir():
-        raise PictureError(f"{folder} is a file; needed is a folder to write to")
+        raise FileError(f"{folder} is a file; needed is a folder to write to")
     for item in todo:
         if Path(item.photo).is_file() and folder.absolute() in Path(item.photo).absolute().parents:
             raise ValueError(f"{item.photo} lies in {folder}, where results go; write to another folder")
@@ -213,7 +213,7 @@ class _Batch:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise PictureError(f"cannot write {path}: {error.strerror or error}") from None
+            raise FileError(f"cannot write {path}: {error.strerror or error}") from error
         check_space(path, len(made.file))
         with atomic_write(path) as draft:
             draft.write_bytes(made.file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +11,7 @@ from rich.progress import track
 from rich.table import Table
 
 from impasto.cli.display import err, out, set_up_logging
-
-#: Extra -> the packages that it brings.
-EXTRAS = {
-    "web": ("gradio",),
-    "video": ("av", "cv2"),
-    "audio": ("soundfile",),
-    "export": ("onnx", "onnxscript", "onnxruntime"),
-    "explain": ("sklearn", "jinja2"),
-    "cluster": ("ray",),
-}
+from impasto.extras import EXTRAS, is_installed
 
 
 def register(app: typer.Typer) -> None:
@@ -88,6 +78,6 @@ def _show_installation() -> None:
     here = [name for name, source in weights.CATALOGUE.items() if weights.locate(source)]
     table.add_row("weights", ", ".join(here) or "none")
     table.add_row("cache", str(weights.cache_folder()))
-    there = [extra for extra, needed in EXTRAS.items() if all(find_spec(name) for name in needed)]
+    there = [extra for extra in EXTRAS if is_installed(extra)]
     table.add_row("extras", ", ".join(there) or "none")
     out.print(table)

@@ -200,7 +200,7 @@ def _window() -> Callable[[Picture], bool]:
 
         root = tkinter.Tk()
     except Exception as error:  # ImportError, or tkinter.TclError, which there is only with Tk
-        raise ValueError(f"there is no window to show it in ({error}); record with -o FILE --no-window") from None
+        raise ValueError(f"there is no window to show it in ({error}); record with -o FILE --no-window") from error
     from PIL import ImageTk
 
     root.title("impasto")

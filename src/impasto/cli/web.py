@@ -54,12 +54,8 @@ def web(
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and password):
         raise ValueError("--auth is given as NAME:PASSWORD")
-    try:
-        from impasto.web import Limits, serve
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"the app needs {error.name}, which is not installed: pip install 'impasto[web]' brings it"
-        ) from None
+    from impasto.web import Limits, serve
+
     limits = Limits(
         running=concurrency,
         waiting=waiting,
@@ -87,4 +83,4 @@ def _amount(option: str, text: str | None) -> int | None:
     try:
         return parse_bytes(text)
     except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
+        raise ValueError(f"{option}: {error}") from error

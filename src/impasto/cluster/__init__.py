@@ -1,11 +1,9 @@
 """Many machines, through Ray. Needs the extra `cluster`."""
 
-from importlib.util import find_spec
+from impasto.errors import ClusterError
+from impasto.extras import require_extra
 
-from impasto.errors import ClusterError, ExtraError
-
-if find_spec("ray") is None:
-    raise ExtraError("a cluster needs Ray, which is not installed: pip install 'impasto[cluster]'")
+require_extra("cluster", "a cluster")
 
 from impasto.cluster.connection import Workers, connect, disconnect
 from impasto.cluster.sharded import iterate, stylize

@@ -60,7 +60,7 @@ def connect(address: str = "auto") -> None:
         ray.init(found, **quiet)
     except Exception as error:  # of many kinds, Ray's own among them
         reason = " ".join(str(error).split())
-        raise ClusterError(f"there is no Ray cluster at {found} that takes us in ({reason}); {advice}") from None
+        raise ClusterError(f"there is no Ray cluster at {found} that takes us in ({reason}); {advice}") from error
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.errors import ExtraError
 from impasto.explain import figures, units
 from impasto.explain.report import Report, Section, Table, Tell, quiet
 from impasto.explain.units import Place
+from impasto.extras import require_extra
 from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
 from impasto.inputs.read import files_in, read_styles
@@ -99,10 +99,8 @@ def _pairs(encoder: Encoder, layer: str, picture: Picture, seen: Tensor, gram: T
 
 def _distances(folder: StrPath) -> Section:
     """Every two paintings' distance, and a map on which near styles lie near."""
-    try:
-        from sklearn.manifold import smacof
-    except ModuleNotFoundError:
-        raise ExtraError("a map of styles needs scikit-learn: pip install 'impasto[explain]'") from None
+    require_extra("explain", "a map of styles")
+    from sklearn.manifold import smacof
 
     encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
     files, grams, small = files_in(folder), [], []

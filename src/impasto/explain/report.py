@@ -13,7 +13,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from impasto._version import __version__
-from impasto.errors import PictureError
+from impasto.errors import FileError
 from impasto.files import StrPath, atomic_write
 
 #: Told how far an explanation is: (done, in all, what is being done).
@@ -95,13 +95,13 @@ class Report:
         """Write `report.html` and the files beside it, each whole or not at all; gives the report's path.
 
         Raises:
-            PictureError: nothing can be written there.
+            FileError: nothing can be written there.
         """
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise PictureError(f"cannot write to {folder}: {error.strerror}") from None
+            raise FileError(f"cannot write to {folder}: {error.strerror}") from error
         shown = []
         for section in self.sections:
             pictures = []

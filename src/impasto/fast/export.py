@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto import images
-from impasto.errors import ExtraError
+from impasto.errors import WeightsError
+from impasto.extras import require_extra
 from impasto.fast.models import Model
 from impasto.files import atomic_write, check_writable
 from impasto.inputs import photos
@@ -59,16 +60,14 @@ def export(model: Model, path: Path) -> float:
     Raises:
         ExtraError: the extra is not installed.
         ValueError: a name that does not end in .onnx; or what the graph gives is not what the model does.
-        PictureError: nothing can be written there.
+        WeightsError: nothing can be written there.
     """
     if path.suffix.lower() != ".onnx":
         raise ValueError(f"cannot export to {path.name!r}: its suffix must be .onnx")
-    check_writable(path)
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 (what torch exports with)
-    except ImportError:
-        raise ExtraError("to export, install the extra: pip install 'impasto[export]'") from None
+    check_writable(path, WeightsError)
+    require_extra("export", "an ONNX graph")
+    import onnxruntime
+
     graph = Graph(model).eval()
     names = ["photo"] if model.code is not None else ["photo", "painting"]
 
@@ -77,7 +76,7 @@ def export(model: Model, path: Path) -> float:
         return tuple(picture.resized(*size).rgb[None] for picture, size, _ in zip(given, trial, names, strict=False))
 
     dims = [{2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC} for _ in names]
-    with atomic_write(path) as draft, torch.no_grad():
+    with atomic_write(path, WeightsError) as draft, torch.no_grad():
         before = logging.root.manager.disable
         logging.disable(logging.WARNING)  # the exporter thinks aloud
         try:

@@ -45,7 +45,7 @@ def save(path: StrPath, model: Model) -> None:
     """Write a model: whole, or not at all.
 
     Raises:
-        PictureError: nothing can be written there.
+        WeightsError: nothing can be written there.
     """
     tensors = {f"network.{name}": tensor for name, tensor in model.network.state_dict().items()}
     if model.code is not None:
@@ -58,7 +58,7 @@ def save(path: StrPath, model: Model) -> None:
         for name, tensor in tensors.items()
     }
     header = {"impasto": FORMAT, "kind": model.network.kind, "card": json.dumps(dict(model.card))}
-    with atomic_write(Path(path)) as draft:
+    with atomic_write(Path(path), WeightsError) as draft:
         safetensors.torch.save_file(stored, draft, header)
 
 
@@ -82,7 +82,7 @@ def load(path: StrPath | None = None, device: torch.device | None = None) -> Mod
         return Model(made.eval().requires_grad_(False), _code(tensors, device), json.loads(header["card"]))
     except (safetensors.SafetensorError, RuntimeError, KeyError, json.JSONDecodeError, OSError) as error:
         reason = str(error).partition("\n")[0]
-        raise WeightsError(f"cannot read the model {path}: damaged, or no safetensors file ({reason})") from None
+        raise WeightsError(f"cannot read the model {path}: damaged, or no safetensors file ({reason})") from error
 
 
 def empty(kind: NetworkKind, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:

@@ -282,7 +282,7 @@ class Run:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with atomic_write(path) as draft:
+        with atomic_write(path, CheckpointError) as draft:
             torch.save(state, draft)
 
     def load(self, path: Path) -> None:
@@ -303,7 +303,7 @@ class Run:
             raise
         except Exception as error:  # whatever a damaged file makes a reader raise
             reason = str(error).partition("\n")[0]
-            raise CheckpointError(f"cannot read {os.fspath(path)}: damaged ({reason})") from None
+            raise CheckpointError(f"cannot read {os.fspath(path)}: damaged ({reason})") from error
 
 
 def mixed_codes(code: Code, share: Tensor) -> Code:

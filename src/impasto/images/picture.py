@@ -16,8 +16,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("VIPS_WARNING", "0")  # what libvips has to say of a file's flaws is not for the terminal
-
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -195,7 +193,7 @@ def _from_pil(image: PIL.Image.Image, what: str) -> Picture:
         memory = BytesIO()
         image.save(memory, "TIFF", icc_profile=profile)
     except (OSError, ValueError, SyntaxError) as error:
-        raise PictureError(f"cannot read {what}: {error}") from None
+        raise PictureError(f"cannot read {what}: {error}") from error
     return _decode(pyvips.Image.new_from_buffer(memory.getvalue(), ""), what)
 
 
@@ -232,8 +230,8 @@ def size_of(path: StrPath) -> tuple[int, int]:
     try:
         with warnings.catch_warnings(action="ignore"), PIL.Image.open(path) as rare:
             return rare.height, rare.width
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
-        raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from None
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from error
 
 
 def _open(given: StrPath | pyvips.Source) -> Any:
@@ -249,10 +247,10 @@ def _from_rare_file(given: Path | BytesIO, what: str, reason: str) -> Picture:
         with warnings.catch_warnings(action="ignore"), PIL.Image.open(given) as image:
             _check_pixels(*image.size, what)
             return _from_pil(image, what)
-    except PIL.UnidentifiedImageError:
-        raise PictureError(f"cannot read {what}: not a picture, or damaged ({reason})") from None
+    except PIL.UnidentifiedImageError as error:
+        raise PictureError(f"cannot read {what}: not a picture, or damaged ({reason})") from error
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise PictureError(f"cannot read {what}: {error}") from None
+        raise PictureError(f"cannot read {what}: {error}") from error
 
 
 def _check_pixels(width: int, height: int, what: str) -> None:
@@ -285,7 +283,7 @@ def _decode(image: Any, what: str) -> Picture:
                 opacity = opacity.astype(np.float64) / _full(opacity) * _full(array)
             array = np.dstack([array, opacity.astype(array.dtype)])
     except pyvips.Error as error:
-        raise PictureError(f"cannot read {what}: the file is damaged ({_reason(error)})") from None
+        raise PictureError(f"cannot read {what}: the file is damaged ({_reason(error)})") from error
     return _from_array(array, what)
 
 
@@ -331,14 +329,14 @@ def check_output(path: StrPath, size: tuple[int, int] | None = None, bits: int =
         raise ValueError(f"{suffix} holds 8 bits per channel; for 16 write .png or .tif")
     if size is not None and max(size) > longest:
         raise ValueError(f"the picture is {size[1]}×{size[0]} px; {suffix} holds at most {longest}; write .png")
-    check_writable(path)
+    check_writable(path, PictureError)
     return path
 
 
 def check_space(path: StrPath, size: tuple[int, int], bits: int = 8) -> None:
     """Raise a PictureError if there is no room on the disk for a picture of this size and depth."""
     lossy = "Q" in FORMATS[Path(path).suffix.lower()][0]
-    files.check_space(Path(path), size[0] * size[1] * 3 * bits // 8 // (4 if lossy else 1))
+    files.check_space(Path(path), size[0] * size[1] * 3 * bits // 8 // (4 if lossy else 1), PictureError)
 
 
 def write(
@@ -375,10 +373,10 @@ def write(
             exif[_DESCRIPTION] = text
             image.set_type(pyvips.GValue.blob_type, "exif-data", exif.tobytes())
     try:
-        with atomic_write(path) as draft:
+        with atomic_write(path, PictureError) as draft:
             image.write_to_file(str(draft), profile="srgb", **options)
     except pyvips.Error as error:
-        raise PictureError(f"cannot write {path}: {_reason(error)}") from None
+        raise PictureError(f"cannot write {path}: {_reason(error)}") from error
 
 
 def _to_integers(picture: Picture, bits: int) -> np.ndarray[Any, Any]:
@@ -410,7 +408,7 @@ def read_settings(path: StrPath) -> dict[str, Any] | None:
                 texts.append(exif.get(_DESCRIPTION, ""))
     except (pyvips.Error, OSError, ValueError, SyntaxError) as error:
         reason = _reason(error) if isinstance(error, pyvips.Error) else error
-        raise PictureError(f"cannot read {os.fspath(path)}: {reason}") from None
+        raise PictureError(f"cannot read {os.fspath(path)}: {reason}") from error
     for text in texts:
         try:
             settings = json.loads(text)

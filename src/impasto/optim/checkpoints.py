@@ -100,7 +100,7 @@ class CheckpointWriter:
         inputs: name -> hash of each input.
 
     Raises:
-        FileError: the file cannot be written.
+        CheckpointError: the file cannot be written.
     """
 
     def __init__(self, where: Checkpoints | None, options: Options, inputs: Mapping[str, str]) -> None:
@@ -108,7 +108,7 @@ class CheckpointWriter:
         self._cost = 0.0  # seconds to write one
         if where is not None:
             self._settings = settings_of(options, inputs)
-            check_writable(where.path)
+            check_writable(where.path, CheckpointError)
 
     def resume(self, device: torch.device) -> Checkpoint | None:
         """The checkpoint to resume from, its images on this device; None for a run from the beginning.
@@ -168,7 +168,7 @@ def save(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Non
     """Write a checkpoint; the one before stays until the new one is complete.
 
     Raises:
-        FileError: it cannot be written, because the disk is full say.
+        CheckpointError: it cannot be written, because the disk is full say.
     """
     state = checkpoint.state
     if state.loss is None or not state.is_finite:
@@ -196,7 +196,7 @@ def save(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Non
         "curve": checkpoint.curve,
     }
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    with atomic_write(path) as draft, zipfile.ZipFile(draft, "w") as file:
+    with atomic_write(path, CheckpointError) as draft, zipfile.ZipFile(draft, "w") as file:
 
         def add(name: str, array: np.ndarray[Any, Any]) -> None:
             with file.open(f"{name}.npy", "w", force_zip64=True) as entry:

@@ -78,9 +78,9 @@ def _checked(field: Field, value: Any) -> Any:
         try:
             value = metadata["parse"](value)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        except TypeError:
-            raise ValueError(f"{name} is {value!r}, of which nothing can be made") from None
+            raise ValueError(f"{name}: {error}") from error
+        except TypeError as error:
+            raise ValueError(f"{name} is {value!r}, of which nothing can be made") from error
     if value is None and is_optional(field):
         return None
     if choices := choices_of(field):
@@ -129,8 +129,8 @@ def parse_scales(given: Any) -> int | None:
         return None
     try:
         return int(given) if isinstance(given, str) else given
-    except ValueError:
-        raise ValueError(f"{given!r}; needed is a whole number, at least 1, or 'auto'") from None
+    except ValueError as error:
+        raise ValueError(f"{given!r}; needed is a whole number, at least 1, or 'auto'") from error
 
 
 def parse_extent(given: Any) -> tuple[int, int]:
@@ -139,8 +139,8 @@ def parse_extent(given: Any) -> tuple[int, int]:
     parts = [parts] if isinstance(parts, int) else list(parts)
     try:
         width, height = (int(part) for part in (parts * 2 if len(parts) == 1 else parts))
-    except (ValueError, TypeError):
-        raise ValueError(f"{given!r}; needed is WIDTHxHEIGHT in pixels, say 1024x512") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{given!r}; needed is WIDTHxHEIGHT in pixels, say 1024x512") from error
     if width < 1 or height < 1:
         raise ValueError(f"{given!r}; width and height must be at least 1")
     return width, height
@@ -165,8 +165,8 @@ def parse_layers(given: Any) -> dict[str, float] | None:
     for name, weight in pairs:
         try:
             layers[name] = float(weight)
-        except (ValueError, TypeError):
-            raise ValueError(f"the weight of layer {name!r} is {weight!r}; needed is a number") from None
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"the weight of layer {name!r} is {weight!r}; needed is a number") from error
         if not (math.isfinite(layers[name]) and layers[name] >= 0):
             raise ValueError(f"the weight of layer {name!r} is {weight}; it must not be negative")
     return layers
@@ -183,8 +183,8 @@ def parse_numbers(given: Any) -> tuple[float, ...]:
     parts = [parts] if isinstance(parts, (int, float)) else list(parts)
     try:
         numbers = tuple(float(part) for part in parts)
-    except (ValueError, TypeError):
-        raise ValueError(f"{given!r}; needed are numbers with commas between them") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{given!r}; needed are numbers with commas between them") from error
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise ValueError(f"{given!r}; none may be negative or infinite")
     return numbers
@@ -293,9 +293,9 @@ def typed(field: Field, value: Any) -> Any:
         return value
     try:
         return _READ[kind](value)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError) as error:
         needed = "on or off" if kind is bool else "a number"
-        raise ValueError(f"{field.name} is {value!r}; needed is {needed}") from None
+        raise ValueError(f"{field.name} is {value!r}; needed is {needed}") from error
 
 
 def text_of(field: Field, value: Any) -> str | list[str] | None:

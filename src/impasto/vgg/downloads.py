@@ -37,7 +37,7 @@ def download(url: str, part: Path, progress: Progress) -> None:
             if failures == len(PAUSES):
                 raise WeightsError(
                     f"cannot fetch {url}: {_reason(error)}; what came so far is kept, try again later"
-                ) from None
+                ) from error
             time.sleep(PAUSES[failures])
             failures += 1
 

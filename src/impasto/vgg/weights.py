@@ -199,9 +199,9 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} holds more than tensors, or is damaged; nothing of it was executed ({_first_line(error)})"
-        ) from None
+        ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"cannot read weights from {path}: {_first_line(error)}") from None
+        raise WeightsError(f"cannot read weights from {path}: {_first_line(error)}") from error
     if not isinstance(tensors, dict):
         raise WeightsError(f"{path} holds a {type(tensors).__name__}; needed is a state dict of tensors")
     return tensors
@@ -230,7 +230,7 @@ def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, 
             elif (match := _ROW.fullmatch(key)) and tensor.ndim == 4:
                 rows.append((int(match[1]), key[: -len("weight")]))
     except KeyError as error:
-        raise WeightsError(f"{path} is incomplete: it lacks {error}") from None
+        raise WeightsError(f"{path} is incomplete: it lacks {error}") from error
     for architecture in ("vgg16", "vgg19"):
         convolutions = [layer for layer in layers(architecture) if layer.kind == "conv"]
         if rows and len(rows) == len(convolutions):
@@ -315,15 +315,15 @@ def fetch(source: Source, progress: Progress = lambda done, total: None) -> Path
         download(source.url, part, progress)
         try:
             verify(source, part)
-        except WeightsError:
+        except WeightsError as error:
             digest, size = sha256(part), part.stat().st_size
             part.unlink()
             raise WeightsError(
                 f"{source.url} sent something else: {size:,} bytes with SHA-256 {digest[:16]}…, expected "
                 f"{source.size:,} with {source.sha256[:16]}…; it was discarded. Try again, or fetch the "
                 "file elsewhere and give its path to --weights"
-            ) from None
+            ) from error
         os.replace(part, path)
     except OSError as error:
-        raise WeightsError(f"cannot store {path}: {error.strerror or error}") from None
+        raise WeightsError(f"cannot store {path}: {error.strerror or error}") from error
     return path

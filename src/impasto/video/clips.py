@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.errors import PictureError
+from impasto.errors import ClipError
 from impasto.files import StrPath, atomic_write, check_writable
 from impasto.inputs.read import SUFFIXES
 
@@ -87,24 +87,24 @@ def open_clip(path: StrPath, rate: Fraction | None = None) -> Clip:
         rate: frames a second of a folder of pictures.
 
     Raises:
-        PictureError: no such file, no moving pictures in it, or a damaged file.
+        ClipError: no such file, no moving pictures in it, or a damaged file.
     """
     path = Path(path)
     if path.is_dir():
         return _open_folder(path, rate or RATE)
     if not path.is_file():
-        raise PictureError(f"no such file: {path}")
+        raise ClipError(f"no such file: {path}")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise PictureError(f"{path} has no moving pictures in it, only sound")
+                raise ClipError(f"{path} has no moving pictures in it, only sound")
             stream = container.streams.video[0]
             first = next(container.decode(stream), None)
             if first is None:
-                raise PictureError(f"{path} has no frame that can be read")
+                raise ClipError(f"{path} has no frame that can be read")
             return _clip_of(path, container, stream, first)
     except av.error.FFmpegError as error:
-        raise PictureError(f"cannot read {path}: not a clip, or damaged ({error.strerror})") from None
+        raise ClipError(f"cannot read {path}: not a clip, or damaged ({error.strerror})") from error
 
 
 def _clip_of(path: Path, container: Any, stream: Any, first: Any) -> Clip:
@@ -133,11 +133,11 @@ def pictures_in(folder: Path) -> list[Path]:
     """A folder's pictures in the order of their numbers.
 
     Raises:
-        PictureError: there are none.
+        ClipError: there are none.
     """
     files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
     if not files:
-        raise PictureError(f"no pictures in {folder}")
+        raise ClipError(f"no pictures in {folder}")
     return sorted(files, key=lambda path: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", path.name)])
 
 
@@ -194,7 +194,7 @@ def check_output(path: Path) -> None:
 
     Raises:
         ValueError: a suffix that names no format that we write.
-        PictureError: no such folder, or no permission.
+        ClipError: no such folder, or no permission.
     """
     if path.suffix and path.suffix.lower() not in FORMATS:
         raise ValueError(
@@ -202,7 +202,7 @@ def check_output(path: Path) -> None:
             "pictures"
         )
     if path.suffix:
-        check_writable(path)
+        check_writable(path, ClipError)
 
 
 def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf: int = 18) -> None:
@@ -215,7 +215,7 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
         crf: the encoder's quality, 0 the best.
 
     Raises:
-        PictureError: nothing can be written there, the disk full say.
+        ClipError: nothing can be written there, the disk full say.
     """
     if not path.suffix:
         path.mkdir(parents=True, exist_ok=True)
@@ -223,10 +223,10 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
             images.write(path / f"{number:06}.png", images.read(file))
         return
     try:
-        with atomic_write(path) as draft:
+        with atomic_write(path, ClipError) as draft:
             (_write_gif if path.suffix.lower() == ".gif" else _write)(draft, list(pictures), clip, crf)
     except av.error.FFmpegError as error:
-        raise PictureError(f"cannot write {path}: {error.strerror}") from None
+        raise ClipError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _write(path: Path, pictures: list[tuple[Path, int, int]], clip: Clip, crf: int) -> None:

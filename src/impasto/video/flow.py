@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.errors import PictureError
+from impasto.errors import ClipError
 
 Field = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -31,13 +31,13 @@ def read(path: Path, height: int, width: int) -> Field:
     """A field from a Middlebury .flo file, brought to this size.
 
     Raises:
-        PictureError: no such file, or not one of these.
+        ClipError: no such file, or not one of these.
     """
     if not path.is_file():
-        raise PictureError(f"no such file: {path} (optical flow)")
+        raise ClipError(f"no such file: {path} (optical flow)")
     found = cv2.readOpticalFlow(str(path))
     if found is None or found.ndim != 3:
-        raise PictureError(f"cannot read {path}: it is no .flo file")
+        raise ClipError(f"cannot read {path}: it is no .flo file")
     if found.shape[:2] == (height, width):
         return np.asarray(found, np.float32)
     scale = np.array([width / found.shape[1], height / found.shape[0]], np.float32)

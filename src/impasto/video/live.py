@@ -19,7 +19,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.devices import choose_device
-from impasto.errors import PictureError
+from impasto.errors import ClipError
 from impasto.fast.stylizer import FramePainter, load_model, styles_for
 from impasto.images import Picture, PictureLike
 from impasto.inputs.prepare import prepare_inputs
@@ -83,11 +83,11 @@ class Latest:
         """The newest frame that nobody took yet; None when there are no more.
 
         Raises:
-            PictureError: none came for so many seconds, or what reading failed with.
+            ClipError: none came for so many seconds, or what reading failed with.
         """
         with self._change:
             if not self._change.wait_for(lambda: self._frame is not None or self._over, patience):
-                raise PictureError(f"no frame came for {patience:.0f} seconds")
+                raise ClipError(f"no frame came for {patience:.0f} seconds")
             frame, self._frame = self._frame, None
             if frame is None and self._failure is not None:
                 raise self._failure
@@ -102,12 +102,12 @@ def frames_of(source: str) -> Iterator[Tensor]:
     """The frames of a camera, by its number, or of a file or address, at the pace at which they are meant to be seen.
 
     Raises:
-        PictureError: there is no such camera, or nothing that can be read.
+        ClipError: there is no such camera, or nothing that can be read.
     """
     if source.isdecimal():
         return _camera(int(source))
     if "://" not in source and not Path(source).exists():
-        raise PictureError(f"no such file: {source}; a camera is given by its number, 0 say")
+        raise ClipError(f"no such file: {source}; a camera is given by its number, 0 say")
     return _stream(source)
 
 
@@ -117,7 +117,7 @@ def _camera(number: int) -> Iterator[Tensor]:
         while True:
             there, frame = camera.read()
             if not there:
-                raise PictureError(f"camera {number} gives no frames: is it there, and free?")
+                raise ClipError(f"camera {number} gives no frames: is it there, and free?")
             yield torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])).permute(2, 0, 1).float() / 255
     finally:
         camera.release()
@@ -136,7 +136,7 @@ def _stream(source: str) -> Iterator[Tensor]:
                 rgb: Any = frame.to_ndarray(format="rgb24")
                 yield torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
     except av.error.FFmpegError as error:
-        raise PictureError(f"cannot read {source}: {error.strerror}") from None
+        raise ClipError(f"cannot read {source}: {error.strerror}") from error
 
 
 def live(
@@ -149,7 +149,7 @@ def live(
         options: of the fast way; `size` is the long side of what is painted.
 
     Raises:
-        PictureError: nothing comes from the source.
+        ClipError: nothing comes from the source.
         ValueError: options that do not fit.
     """
     options = options or FastOptions(size=320)

@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from impasto.extras import require_extra
+
+require_extra("web", "the app")
 # Read by Gradio when it is imported: no message home, and no run history in browsers.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -137,7 +140,7 @@ def serve(
     try:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ValueError(f"cannot listen on port {port} of {host}: {error.strerror}; choose another port") from None
+        raise ValueError(f"cannot listen on port {port} of {host}: {error.strerror}; choose another port") from error
     PIL.Image.MAX_IMAGE_PIXELS = limits.pixels  # of what is drawn, which Gradio reads
     with listening, create(limits, styles, auth) as app:
         server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3))

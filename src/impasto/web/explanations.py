@@ -153,7 +153,7 @@ def connect(
                     yield {see.status: status_of(*told)}
         except (ValueError, ImpastoError) as error:
             yield {see.status: status_of(str(error), bad=True)}
-            raise gr.Error(str(error), title="That cannot be shown", print_exception=False) from None
+            raise gr.Error(str(error), title="That cannot be shown", print_exception=False) from error
         finally:
             stops.pop(key, None)
 
@@ -201,7 +201,7 @@ def answer(studio: Studio, asked: Asked, visitor: Visitor, stop: threading.Event
     try:
         from impasto import explain
     except ExtraError as error:
-        raise ValueError(f"this server cannot explain: {error}") from None
+        raise ValueError(f"this server cannot explain: {error}") from error
     with studio.at_work(Order(asked.photo, [asked.style], StylizeOptions(size=min(SIZE, studio.limits.size)))):
         yield from _answer(explain, asked, visitor, stop)
 

@@ -188,7 +188,7 @@ class Studio:
             text = str(error)
             for path in order.pictures:
                 text = text.replace(path, Path(path).name)
-            raise type(error)(text) from None
+            raise type(error)(text) from error
 
     def paint(self, order: Order, visitor: Visitor, stop: Event) -> Iterator[Progress | Result]:
         """Where the job stands, from time to time, and at the end its result.

@@ -193,7 +193,7 @@ def build(styles: Sequence[Style], studio: Studio, visitors: Visitors) -> gr.Blo
                     yield update
             except (ValueError, ImpastoError) as error:
                 yield {status: status_of(str(error), bad=True)}
-                raise gr.Error(str(error), title="That cannot be painted", print_exception=False) from None
+                raise gr.Error(str(error), title="That cannot be painted", print_exception=False) from error
             finally:
                 stops.pop(key, None)
 
@@ -310,7 +310,7 @@ def _program(
                     return str(told.files[0]), told.settings
             raise ValueError("nobody waits for this picture any more")
         except (ValueError, TypeError, ImpastoError) as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            raise gr.Error(str(error), print_exception=False) from error
 
     button.click(
         stylize,
