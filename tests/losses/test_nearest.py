@@ -31,7 +31,7 @@ def test_brute_force(rows, columns, monkeypatch):
     monkeypatch.setattr(nearest, "ROWS", rows)
     monkeypatch.setattr(nearest, "COLUMNS", columns)
     picture, style = features(0, positions=37), features(1)
-    found = nearest.distances(picture, nearest.bank(style))
+    found = nearest.distances(picture, nearest.feature_bank(style))
     assert_close(found, brute_force(picture, style))
     assert found.min() >= 0
     assert found.max() <= 2
@@ -42,18 +42,18 @@ def test_only_what_lies_within_the_mask_is_chosen():
     weights = torch.zeros(60, dtype=torch.float64)
     weights[10:25] = 1
     weights[25:30] = 0.2
-    found = nearest.distances(picture, nearest.bank(style, weights))
+    found = nearest.distances(picture, nearest.feature_bank(style, weights))
     assert_close(found, brute_force(picture, style[:, 10:25]))
 
 
 def test_a_style_is_its_own_neighbour():
     style = features(2)
-    found = nearest.distances(style, nearest.bank(style))
+    found = nearest.distances(style, nearest.feature_bank(style))
     assert_close(found, torch.zeros_like(found), atol=1e-12, rtol=0)
 
 
 def test_gradient():
-    picture, bank = features(3, positions=9).requires_grad_(), nearest.bank(features(4))
+    picture, bank = features(3, positions=9).requires_grad_(), nearest.feature_bank(features(4))
     assert torch.autograd.gradcheck(lambda f: nearest.distances(f, bank), (picture,))
 
 
@@ -61,7 +61,7 @@ def test_features_without_direction_are_harmless():
     """One-colour pictures: features that are all alike have no angle, and a finite gradient."""
     flat = torch.ones(5, 8, dtype=torch.float64, requires_grad=True)
     for style in (torch.ones(5, 6, dtype=torch.float64), features(5)):
-        found = nearest.distances(flat, nearest.bank(style))
+        found = nearest.distances(flat, nearest.feature_bank(style))
         (gradient,) = torch.autograd.grad(found.sum(), flat)
         assert found.isfinite().all()
         assert gradient.isfinite().all()

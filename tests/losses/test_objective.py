@@ -9,13 +9,14 @@ from torch.testing import assert_close
 
 from impasto import images
 from impasto.images import Picture
-from impasto.images.regions import Region, Source
+from impasto.images.regions import Region, StyleSource
 from impasto.inputs import styles
 from impasto.inputs.prepare import Inputs
 from impasto.losses import nearest
-from impasto.losses.objective import Anchor, Content, Objective, Style, add_total_variation
+from impasto.losses.objective import Objective
 from impasto.losses.statistics import STATISTICS
 from impasto.losses.targets import content_losses, extract_features, style_losses, weighted
+from impasto.losses.terms import ContentLoss, StyleLoss, TemporalLoss, TotalVariation
 from impasto.operations import stylize
 from impasto.optim.memory import Plan
 from impasto.optim.schedule import Scale
@@ -73,25 +74,29 @@ def literal_course_style(f, a):
 
 
 def content_of(encoder, photo, layers, weight, norm, painting=None):
-    """Content terms, weighted, with the painting's energy measured as the program does."""
+    """Content losses, weighted, with the painting's energy measured as the program does."""
     energy = None
     if painting is not None:
-        _, energy = style_losses(encoder, whole_of(painting), (), measured=layers)
+        _, energy = style_losses(encoder, whole_of(painting), (), SIZE, measured=layers)
     return weighted(content_losses(extract_features(encoder, photo, layers), norm, energy), layers, weight)
 
 
-def style_of(encoder, painting, layers, weight, norm, statistic="gram"):
-    return weighted(style_losses(encoder, whole_of(painting), layers, norm, statistic)[0], layers, weight)
+def style_of(encoder, painting, layers, weight, norm, statistic="gram", size=SIZE):
+    return weighted(style_losses(encoder, whole_of(painting), layers, size, norm, statistic)[0], layers, weight)
 
 
 def whole_of(*paintings):
-    return Region(None, tuple(Source("painting", p[0], None, 1 / len(paintings)) for p in paintings))
+    return Region(None, tuple(StyleSource("painting", p[0], None, 1 / len(paintings)) for p in paintings))
 
 
-def scene_of(photo, painting, keep=None, luminous=False):
-    picture = Picture(photo[0])
-    styles = [("painting", Picture(painting[0]))]
-    return Inputs(picture, picture, styles, photo[0], (whole_of(painting),), keep, luminous)
+def objective_of(monkeypatch, encoder, options, photo, painting, size=SIZE, keep=None, luminance_only=False):
+    """The objective of `stylize` at one scale, of pictures of its size, seen by this encoder."""
+    monkeypatch.setattr(weights, "load", lambda *_: encoder)
+    picture, styles = Picture(photo[0]), [("painting", Picture(painting[0]))]
+    inputs = Inputs(picture, picture, styles, photo[0], (whole_of(painting),), keep, luminance_only)
+    problem, _ = stylize.problem_of(inputs, options, torch.device("cpu"))
+    problem = dataclasses.replace(problem, encoder=encoder)
+    return problem.objective(Scale(*size, 1), PLAN)
 
 
 def flat(encoder, image, layer):
@@ -105,11 +110,10 @@ def flat(encoder, image, layer):
         ("course", literal_course_content, literal_course_style, 10, 40),
     ],
 )
-def test_presets_are_the_papers(name, content_loss, style_loss, alpha, beta, tiny_encoder, pictures):
+def test_presets_are_the_papers(name, content_loss, style_loss, alpha, beta, tiny_encoder, pictures, monkeypatch):
     image, photo, painting = pictures
     encoder = dataclasses.replace(tiny_encoder, pooling=preset(name).pooling)
-    aims = stylize.Aims(encoder, preset(name), scene_of(photo, painting), None)
-    objective = aims.objective(Scale(*SIZE, 1), PLAN)
+    objective = objective_of(monkeypatch, encoder, preset(name), photo, painting)
     ours = objective.value_and_grad(image)
     expected = alpha * content_loss(flat(encoder, image, "relu4_2"), flat(encoder, photo, "relu4_2"))
     assert_close(ours.terms["content relu4_2"], expected, rtol=1e-10, atol=0)
@@ -130,7 +134,7 @@ def test_total_variation_literally(pictures):
                 total += (x[c, i, j + 1] - x[c, i, j]) ** 2 if j + 1 < SIZE[1] else 0
                 total += (x[c, i + 1, j] - x[c, i, j]) ** 2 if i + 1 < SIZE[0] else 0
     assert_close(
-        add_total_variation(pictures[0], torch.zeros_like(pictures[0]), 1.0),
+        TotalVariation(1.0).accumulate_grad(pictures[0], torch.zeros_like(pictures[0])),
         total / (SIZE[0] * SIZE[1]),
         rtol=1e-12,
         atol=0,
@@ -146,7 +150,7 @@ def test_total_variation_by_bands(pictures, band, circular):
     value = 0.3 * squares / (SIZE[0] * SIZE[1])
     (expected,) = torch.autograd.grad(value, image)
     gradient = torch.ones_like(image)
-    assert_close(add_total_variation(image.detach(), gradient, 0.3, circular, band), value.item())
+    assert_close(TotalVariation(0.3, circular).accumulate_grad(image.detach(), gradient, band), value.item())
     assert_close(gradient - 1, expected)
 
 
@@ -160,9 +164,9 @@ def test_gradient(statistic, pooling, tiny_encoder, pictures):
         encoder,
         (
             *content_of(encoder, photo, {"relu2_1": 1.0}, 1.0, "relative", painting),
-            *style_of(encoder, painting, layers, 2.0, "relative", statistic),
+            *style_of(encoder, painting, layers, 2.0, "relative", statistic, (16, 16)),
         ),
-        0.3,
+        TotalVariation(0.3),
     )
     evaluation = objective.value_and_grad(image)
     direction = torch.randn(image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -180,7 +184,7 @@ def test_relative_norms_measure_against_seeing_nothing(tiny_encoder, pictures):
     for statistic in STATISTICS:
         for style in style_of(tiny_encoder, painting, {"relu1_1": 1.0, "relu5_1": 1.0}, 1.0, "relative", statistic):
             features = tiny_encoder(painting, [style.layer])[style.layer][0].flatten(1)
-            nothing = torch.zeros_like(style.phi.sums(features, None).mean)
+            nothing = torch.zeros_like(style.phi.reduce(features, None).mean)
             assert_close(style.weight * style.distance(nothing).item(), 1.0)
 
 
@@ -194,11 +198,10 @@ def test_content_is_measured_against_what_a_soft_painting_lets_be_kept(tiny_enco
         assert_close(content.weight, 1 / (content.target.numel() * min(features, energy).item()))
 
 
-def test_layers_without_weight_cost_nothing(tiny_encoder, pictures):
+def test_layers_without_weight_cost_nothing(tiny_encoder, pictures, monkeypatch):
     _, photo, painting = pictures
     options = StylizeOptions(content_weight=0.0, style_layers={"relu1_1": 1.0, "relu5_1": 0.0})
-    aims = stylize.Aims(tiny_encoder, options, scene_of(photo, painting), None)
-    objective = aims.objective(Scale(*SIZE, 1), PLAN)
+    objective = objective_of(monkeypatch, tiny_encoder, options, photo, painting)
     assert objective.taps == {"relu1_1"}
     assert set(objective.value_and_grad(photo).terms) == {"style relu1_1"}
 
@@ -209,30 +212,30 @@ def test_several_sources_are_one_distribution(tiny_encoder, pictures):
     layers = {"relu1_1": 1.0, "relu3_1": 1.0}
     encoder = dataclasses.replace(tiny_encoder, padding="replicate")
     for statistic in STATISTICS:
-        terms, _ = style_losses(encoder, whole_of(one, other), layers, "gatys", statistic)
+        terms, _ = style_losses(encoder, whole_of(one, other), layers, SIZE, "gatys", statistic)
         for term in terms:
             both = torch.cat([encoder(p, [term.layer])[term.layer][0].flatten(1) for p in (one, other)], 1)
-            assert_close(term.distance(term.phi.sums(both, None).mean).item(), 0.0, rtol=0, atol=1e-9)
-            assert term.distance(term.phi.sums(both[:, : both.shape[1] // 2], None).mean) > 1e-9
+            assert_close(term.distance(term.phi.reduce(both, None).mean).item(), 0.0, rtol=0, atol=1e-9)
+            assert term.distance(term.phi.reduce(both[:, : both.shape[1] // 2], None).mean) > 1e-9
 
 
 def test_a_masked_term_sees_only_its_region(tiny_encoder, pictures):
     """The value is that of the positions within, and what lies far outside has no gradient."""
     image, _, painting = pictures
-    where = torch.zeros(SIZE, dtype=torch.float64)
-    where[:, :16] = 1
-    region = dataclasses.replace(whole_of(painting), where=where, name="left")
+    mask = torch.zeros(SIZE, dtype=torch.float64)
+    mask[:, :16] = 1
+    region = dataclasses.replace(whole_of(painting), mask=mask, name="left")
     for statistic in [*STATISTICS, "nearest"]:
-        (term,), _ = style_losses(tiny_encoder, region, ["relu2_1"], "relative", statistic)
+        (term,), _ = style_losses(tiny_encoder, region, ["relu2_1"], SIZE, "relative", statistic)
         assert term.name == "style relu2_1 in left"
-        alone, _ = style_losses(tiny_encoder, whole_of(painting), ["relu2_1"], "relative", statistic)
+        alone, _ = style_losses(tiny_encoder, whole_of(painting), ["relu2_1"], (32, 16), "relative", statistic)
         evaluation = Objective(tiny_encoder, (term,)).value_and_grad(image)
         # A third of the picture counts a third.
         features = tiny_encoder(image, ["relu2_1"])["relu2_1"][..., :8]
         if statistic == "nearest":
-            expected = alone[0].pull(features, None, 8 * 16, torch.zeros_like(features))
+            expected = alone[0].accumulate_grad(features, None, torch.zeros_like(features))
         else:
-            expected, _ = alone[0].slope(alone[0].sums(features, None))
+            expected, _ = alone[0].finish(alone[0].reduce(features))
         assert_close(evaluation.loss, expected / 3)
         gradient = evaluation.gradient
         assert gradient[..., :16].abs().max() > 0
@@ -241,52 +244,52 @@ def test_a_masked_term_sees_only_its_region(tiny_encoder, pictures):
 
 def test_a_masked_style_is_read_only_there(tiny_encoder, pictures):
     _, _, painting = pictures
-    where = torch.zeros(SIZE, dtype=torch.float64)
-    where[8:24, 16:] = 1
-    source = Source("painting", painting[0], where)
+    mask = torch.zeros(SIZE, dtype=torch.float64)
+    mask[8:24, 16:] = 1
+    source = StyleSource("painting", painting[0], mask)
     for statistic in [*STATISTICS, "nearest"]:
-        (term,), _ = style_losses(tiny_encoder, Region(None, (source,)), ["relu2_1"], "gatys", statistic)
+        (term,), _ = style_losses(tiny_encoder, Region(None, (source,)), ["relu2_1"], (16, 32), "gatys", statistic)
         inside = tiny_encoder(painting, ["relu2_1"])["relu2_1"][..., 4:12, 8:]
         if statistic == "nearest":
-            value = term.pull(inside, None, 64, torch.zeros_like(inside))
+            value = term.accumulate_grad(inside, None, torch.zeros_like(inside))
         else:
-            value, _ = term.slope(term.sums(inside, None))
+            value, _ = term.finish(term.reduce(inside))
         assert_close(value, 0.0, rtol=0, atol=1e-9)
 
 
 def test_layers_at_which_a_region_vanishes_are_left_out(tiny_encoder, pictures):
-    where = torch.zeros(SIZE, dtype=torch.float64)
-    where[:6, :6] = 1
-    region = dataclasses.replace(whole_of(pictures[0]), where=where, name="small")
-    terms, _ = style_losses(tiny_encoder, region, [f"relu{block}_1" for block in range(1, 6)])
+    mask = torch.zeros(SIZE, dtype=torch.float64)
+    mask[:6, :6] = 1
+    region = dataclasses.replace(whole_of(pictures[0]), mask=mask, name="small")
+    terms, _ = style_losses(tiny_encoder, region, [f"relu{block}_1" for block in range(1, 6)], SIZE)
     assert [term.layer for term in terms] == ["relu1_1", "relu2_1", "relu3_1"]
 
 
 def test_a_painting_that_vanishes_does_not_weigh_on_the_content(tiny_encoder, pictures):
     """Its energy is unknown then, not zero: the content is measured against the photo alone."""
-    where = torch.zeros(SIZE, dtype=torch.float64)
-    where[:3, :3] = 1
-    part = Region(None, (Source("painting", pictures[0][0], where),))
+    mask = torch.zeros(SIZE, dtype=torch.float64)
+    mask[:3, :3] = 1
+    part = Region(None, (StyleSource("painting", pictures[0][0], mask),))
     for statistic in ("gram", "nearest"):
         terms, energy = style_losses(
-            tiny_encoder, part, ["relu1_1"], statistic=statistic, measured=["relu1_1", "relu4_2"]
+            tiny_encoder, part, ["relu1_1"], SIZE, statistic=statistic, measured=["relu1_1", "relu4_2"]
         )
         assert len(terms) == 1
         assert energy["relu4_2"] == float("inf")
         assert 0 < energy["relu1_1"] < 10
-    sights = extract_features(tiny_encoder, pictures[1], ["relu4_2"])
-    (expected,) = content_losses(sights, "relative")
-    (content,) = content_losses(sights, "relative", energy)
+    features = extract_features(tiny_encoder, pictures[1], ["relu4_2"])
+    (expected,) = content_losses(features, "relative")
+    (content,) = content_losses(features, "relative", energy)
     assert content.weight == expected.weight
 
 
 @pytest.mark.parametrize("color", ["style", "luminance"])
-def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator):
+def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator, monkeypatch):
     image, photo, painting = (picture[..., :16, :16] for picture in pictures)
     keep = torch.rand(16, 16, generator=generator, dtype=torch.float64)
     options = StylizeOptions(style_layers="relu1_1,relu2_1", color=color)
-    scene = scene_of(photo, painting, keep, options.color == "luminance")
-    objective = stylize.Aims(tiny_encoder, options, scene, None).objective(Scale(16, 16, 1), PLAN)
+    size, luminance = (16, 16), color == "luminance"
+    objective = objective_of(monkeypatch, tiny_encoder, options, photo, painting, size, keep, luminance)
     evaluation = objective.value_and_grad(image)
     direction = torch.randn(image.shape, generator=generator, dtype=torch.float64)
     up, down = (objective.value_and_grad(image + s * 1e-6 * direction).loss for s in (1, -1))
@@ -294,16 +297,16 @@ def test_the_view_is_differentiated_too(tiny_encoder, pictures, color, generator
 
 
 def by_autograd(objective, image):
-    """The loss as one formula, differentiated by torch: the reference for the way back that is written out."""
+    """The loss as one formula, differentiated by torch: the reference for the backward pass that is written out."""
     image = image.clone().requires_grad_()
     loss = image.new_tensor(0.0)
-    for layer, features in objective.encoder.walk(image, objective.taps):
-        for term in [term for term in objective.parts if term.layer == layer]:
-            if isinstance(term, Content):
+    for layer, features in objective.network.walk(image, objective.taps):
+        for term in [term for term in objective.terms if term.layer == layer]:
+            if isinstance(term, ContentLoss):
                 loss = loss + term.weight * (features - term.target).square().sum()
-            elif isinstance(term, Style):
-                where = None if term.where is None else term.where.flatten()
-                loss = loss + term.weight * term.distance(term.phi.sums(features[0].flatten(1), where).mean)
+            elif isinstance(term, StyleLoss):
+                mask = None if term.mask is None else term.mask.flatten()
+                loss = loss + term.weight * term.distance(term.phi.reduce(features[0].flatten(1), mask).mean)
             else:
                 ((bank, _),) = term.banks
                 loss = loss + term.weight * nearest.distances(features[0].flatten(1), bank).mean()
@@ -321,7 +324,7 @@ def assert_as_by_autograd(objective, image, rtol):
 @pytest.mark.parametrize("statistic", [*STATISTICS, "nearest"])
 @pytest.mark.parametrize("padding", ["zeros", "replicate", "circular"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
-def test_the_way_back_is_that_of_autograd(statistic, padding, pooling, tiny_encoder, pictures):
+def test_the_backward_pass_is_that_of_autograd(statistic, padding, pooling, tiny_encoder, pictures):
     """To rounding; activations before their ReLU, several terms on a layer, and poolings among them."""
     image, photo, painting = pictures
     encoder = dataclasses.replace(tiny_encoder, padding=padding, pooling=pooling)
@@ -338,7 +341,7 @@ def test_the_way_back_is_that_of_autograd(statistic, padding, pooling, tiny_enco
 
 
 @pytest.mark.parametrize("size", [(96, 64), (75, 53)])
-def test_the_way_back_is_that_of_autograd_in_single_precision(photo, size):
+def test_the_backward_pass_is_that_of_autograd_in_single_precision(photo, size):
     layers, content = [f"relu{block}_1" for block in range(1, 6)], {"relu4_2": 1.0}
     encoder = weights.load("vgg19", padding="replicate").up_to([*layers, *content])
     image = images.read(photo).resized(*size).rgb[None]
@@ -347,13 +350,13 @@ def test_the_way_back_is_that_of_autograd_in_single_precision(photo, size):
         encoder,
         (
             *content_of(encoder, image.flip(-1), content, 1.0, "relative", painting),
-            *style_of(encoder, painting, dict.fromkeys(layers, 0.2), 20.0, "relative"),
+            *style_of(encoder, painting, dict.fromkeys(layers, 0.2), 20.0, "relative", size=size),
         ),
     )
     assert_as_by_autograd(objective, image, 1e-5)
 
 
-def test_anchor_by_hand():
+def test_temporal_loss_by_hand():
     generator = torch.Generator().manual_seed(0)
     canvas, image, trust = (torch.rand(shape, generator=generator) for shape in ((1, 3, 4, 5), (1, 3, 4, 5), (4, 5)))
     wanted = sum(
@@ -363,9 +366,10 @@ def test_anchor_by_hand():
         for x in range(5)
     )
     gradient = torch.zeros_like(canvas)
-    value = Anchor(image, trust, 7.0).add(canvas, gradient)
+    value = TemporalLoss(image, trust, 7.0, image[0]).accumulate_grad(canvas, gradient)
     assert value == pytest.approx(7 * wanted / 60, rel=1e-5)
     changed = canvas.clone()
     changed[0, 1, 2, 3] += 1e-3
-    slope = (Anchor(image, trust, 7.0).add(changed, torch.zeros_like(canvas)) - value) / 1e-3
+    loss = TemporalLoss(image, trust, 7.0, image[0])
+    slope = (loss.accumulate_grad(changed, torch.zeros_like(canvas)) - value) / 1e-3
     assert gradient[0, 1, 2, 3].item() == pytest.approx(slope, rel=2e-2, abs=1e-4)

@@ -28,39 +28,39 @@ def statistic(name, style):
 @given(cut=st.integers(1, 39), seed=st.integers(0, 99))
 def test_sums_over_any_split_equal_the_whole(name, cut, seed):
     style = features(seed=seed)
-    sums = statistic(name, style).phi.sums
-    whole = sums(style, None)
-    parts = sums(style[:, :cut], None) + sums(style[:, cut:], None)
+    reduce = statistic(name, style).phi.reduce
+    whole = reduce(style, None)
+    parts = reduce(style[:, :cut], None) + reduce(style[:, cut:], None)
     assert_close(parts.total, whole.total)
     assert_close(parts.mean, whole.mean)
-    assert whole.mass == 40
+    assert whole.weight_sum == 40
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_order_of_positions_does_not_matter(name):
     style = features()
-    sums = statistic(name, style).phi.sums
+    reduce = statistic(name, style).phi.reduce
     shuffled = style[:, torch.randperm(40, generator=torch.Generator().manual_seed(3))]
-    assert_close(sums(shuffled, None).mean, sums(style, None).mean)
+    assert_close(reduce(shuffled, None).mean, reduce(style, None).mean)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_count_positions(name):
     style = features()
-    sums = statistic(name, style).phi.sums
+    reduce = statistic(name, style).phi.reduce
     weights = torch.arange(40, dtype=torch.float64) % 3  # 0: absent, 1: once, 2: twice
     repeated = torch.repeat_interleave(style, weights.long(), dim=1)
-    weighted = sums(style, weights)
-    assert_close(weighted.total, sums(repeated, None).total)
-    assert_close(weighted.mass, torch.tensor(float(repeated.shape[1]), dtype=torch.float64))
+    weighted = reduce(style, weights)
+    assert_close(weighted.total, reduce(repeated, None).total)
+    assert_close(weighted.weight_sum, torch.tensor(float(repeated.shape[1]), dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_distance_is_zero_at_the_target_only(name):
     style, other = features(seed=0), 1.3 * features(seed=1)
     chosen = statistic(name, style)
-    distance = chosen.distance_to(chosen.phi.sums(style, None).mean)
-    at_target, elsewhere = (distance(chosen.phi.sums(f, None).mean).item() for f in (style, other))
+    distance = chosen.distance_to(chosen.phi.reduce(style, None).mean)
+    at_target, elsewhere = (distance(chosen.phi.reduce(f, None).mean).item() for f in (style, other))
     assert abs(at_target) < 1e-6 * elsewhere
     assert elsewhere > 1e-3
 
@@ -69,25 +69,25 @@ def test_distance_is_zero_at_the_target_only(name):
 def test_gradient(name):
     style = features(seed=2)
     chosen = statistic(name, style)
-    distance = chosen.distance_to(chosen.phi.sums(style, None).mean)
+    distance = chosen.distance_to(chosen.phi.reduce(style, None).mean)
     weights = torch.rand(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     start = (features(seed=3) * 1.2).requires_grad_()
-    assert torch.autograd.gradcheck(lambda f: distance(chosen.phi.sums(f, weights).mean), start)
+    assert torch.autograd.gradcheck(lambda f: distance(chosen.phi.reduce(f, weights).mean), start)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_pull_is_the_gradient_of_the_sums(name, weighted):
+def test_accumulate_grad_is_the_gradient_of_the_sums(name, weighted):
     """Of any function of them, and added to what was there, in the layout that it has."""
     generator = torch.Generator().manual_seed(1)
     phi = statistic(name, features(seed=2)).phi
     weights = torch.rand(40, generator=generator, dtype=torch.float64) if weighted else None
     start = features(seed=3).requires_grad_()
-    total = phi.sums(start, weights).total
-    slope = torch.randn(total.shape, generator=generator, dtype=torch.float64)
-    (expected,) = torch.autograd.grad(total, start, slope)
+    total = phi.reduce(start, weights).total
+    grad_sums = torch.randn(total.shape, generator=generator, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(total, start, grad_sums)
     for before in (torch.ones(5, 40, dtype=torch.float64), torch.ones(40, 5, dtype=torch.float64).T):
-        phi.pull(start.detach(), weights, slope, before)
+        phi.accumulate_grad(start.detach(), weights, grad_sums, before)
         assert_close(before - 1, expected)
 
 
@@ -97,12 +97,12 @@ def test_gradient_is_finite_where_features_are_degenerate(name, rank):
     style = features(seed=2, dtype=torch.float32)
     style[3:] = 0  # dead channels, so a covariance without full rank
     chosen = statistic(name, style)
-    distance = chosen.distance_to(chosen.phi.sums(style, None).mean)
+    distance = chosen.distance_to(chosen.phi.reduce(style, None).mean)
     flat = features(positions=rank, seed=5, dtype=torch.float32).repeat(1, 20)
     flat[2:] = 0
     for start in (flat, style.clone(), torch.zeros_like(style)):
         start.requires_grad_()
-        distance(chosen.phi.sums(start, None).mean).backward()
+        distance(chosen.phi.reduce(start, None).mean).backward()
         assert start.grad.isfinite().all()
 
 
@@ -135,7 +135,7 @@ def test_random_features_estimate_the_gaussian_kernel():
     x = features()
     frequencies = statistics.draw_frequencies(moments(x), seed=0)
     width = (2 * x.var(1, correction=0).sum()).sqrt()
-    phi = [statistics.gaussian(frequencies).sums(x[:, [k]]).total for k in range(10)]
+    phi = [statistics.gaussian(frequencies).reduce(x[:, [k]]).total for k in range(10)]
     for i in range(10):
         for j in range(10):
             exact = torch.exp(-(x[:, i] - x[:, j]).square().sum() / (2 * width**2))
@@ -168,7 +168,17 @@ def test_wasserstein_distance_against_the_closed_form():
     assert_close(ours.item(), expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("name", ["gram", "mean", "moments", "covariance"])
+def test_batches_are_those_of_single_pictures(name):
+    style, other = features(seed=1), features(seed=2)
+    weights = torch.rand(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    reduce = statistic(name, style).phi.reduce
+    both = reduce(torch.stack([style, other]), weights)
+    for index, one in enumerate((style, other)):
+        assert_close(both.mean[index], reduce(one, weights).mean)
+
+
 def test_empty_weights_do_not_hide():
     sums = statistics.gram(features(), torch.zeros(40, dtype=torch.float64))
-    assert sums.mass == 0
+    assert sums.weight_sum == 0
     assert sums.mean.isnan().all()

@@ -13,10 +13,11 @@ from torch.utils._pytree import tree_leaves
 
 import impasto
 from impasto.errors import BudgetError
-from impasto.losses import nearest, objective
+from impasto.losses import nearest, terms
 from impasto.losses.objective import Objective
 from impasto.operations import stylize
-from impasto.optim import memory, multiscale
+from impasto.optim import memory
+from impasto.optim import problem as problems
 from impasto.presets import preset
 from impasto.settings.fields import format_bytes, parse_bytes
 from impasto.settings.options import StylizeOptions
@@ -41,7 +42,7 @@ def test_what_fits_is_computed_whole(encoder):
     chosen = plan(encoder, (384, 512), 2 * 10**9)
     assert (chosen.window, chosen.method, chosen.history) == (384 * 512, "lbfgs", 10)
     pictures = 24 * 12  # bytes per pixel of what L-BFGS holds
-    assert 1000 < (chosen.bytes - memory.WORKSPACE) / (384 * 512) - pictures < 1300
+    assert 1000 < (chosen.bytes - memory.FIXED_COST) / (384 * 512) - pictures < 1300
 
 
 class Living(TorchDispatchMode):
@@ -92,31 +93,34 @@ def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, window):
     monkeypatch.setattr(
         weights, "load", lambda name, pooling, padding, _: replace(seen, pooling=pooling, padding=padding)
     )
-    monkeypatch.setattr(objective, "STRIP", 1 << 16)
+    monkeypatch.setattr(terms, "CHUNK", 1 << 16)
     monkeypatch.setattr(nearest, "ROWS", 64)
     layers = {"content_layers": "relu2_2", "style_layers": "relu1_1,relu2_1,relu3_1"} | changes
     options, device = StylizeOptions(size=384, scales=1, **layers), torch.device("cpu")
-    scene = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
-    aims, (scale,) = stylize.aims_of(scene, options, device, {}, None, "photo")
-    judge = aims.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
-    largest = max((tile.pixels for tile in judge.tiles), default=scale.pixels)
-    canvas = scene.seen[None].clone()
-    for _ in range(2):  # the first finds out how large a room must be
+    inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
+    problem, _ = stylize.problem_of(inputs, options, device)
+    (scale,) = problem.scales
+    objective = problem.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
+    largest = max(tile.pixels for tile in objective.tiles)
+    canvas = inputs.content[None].clone()
+    for _ in range(2):  # the first measures how large the workspace must be
         with Living() as living:
-            judge.value_and_grad(canvas)
-        beside = living.peak - memory.PICTURE * scale.pixels  # the gradient of the whole picture
-        rate = memory.per_pixel(aims.encoder, {*options.content_layers, *options.resolved_style_layers})
+            objective.value_and_grad(canvas)
+        beside = living.peak - memory.IMAGE * scale.pixels  # the gradient of the whole picture
+        rate = memory.per_pixel(problem.encoder, {*options.content_layers, *options.resolved_style_layers})
         assert beside < rate * largest + (6 << 20)
         assert beside > 0.6 * rate * largest
 
 
 def test_what_is_kept_beside_is_planned(photo):
     """Masks at every layer, and for the nearest neighbours all features of the paintings."""
-    here, seen = torch.device("cpu"), weights.load("vgg19").up_to(["relu5_1"])
+    device = torch.device("cpu")
 
     def beside(count=1, **changes):
         options = StylizeOptions(size=96, **changes)
-        return stylize.extra(stylize.prepare_inputs(photo, [photo] * count, options, here, {}), options, seen)
+        inputs = stylize.prepare_inputs(photo, [photo] * count, options, device, {})
+        problem, _ = stylize.problem_of(inputs, options, device)
+        return problem.auxiliary_bytes_per_pixel
 
     assert beside() == 0
     assert beside(content_mask={"1": HALF}) == 2 * 10 + 2 * 12  # the rest of the photo is kept
@@ -136,7 +140,7 @@ def test_plans_stay_within_the_budget(encoder, megapixels, budget):
         return
     chosen = plan(encoder, size, budget)
     assert chosen.bytes <= budget
-    tiles = tiling.divide(encoder, [*STYLE, "relu4_2"], *size, chosen.window) or (tiling.whole(*size),)
+    tiles = tiling.divide(encoder, [*STYLE, "relu4_2"], *size, chosen.window)
     assert max(tile.pixels for tile in tiles) <= chosen.window
     assert sum(tile.pixels for tile in tiles) <= 3 * size[0] * size[1]
 
@@ -206,18 +210,18 @@ def test_out_of_memory_in_spite_of_the_plan(photo, monkeypatch, caplog, error):
 
     def short(self, canvas):
         calls.append(len(self.tiles))
-        largest = max((tile.pixels for tile in self.tiles), default=canvas.shape[-1] * canvas.shape[-2])
+        largest = max(tile.pixels for tile in self.tiles)
         if len(calls) > 2 and largest > 12_000:
             raise error
         return real(self, canvas)
 
     monkeypatch.setattr(Objective, "value_and_grad", short)
-    monkeypatch.setattr(multiscale, "LEAST_WINDOW", 1000)
+    monkeypatch.setattr(problems, "MIN_WINDOW", 1000)
     options = preset(size=150, iterations=4, scales=1, style_layers="relu1_1,relu2_1", content_layers="relu2_2")
     with caplog.at_level(logging.WARNING):
         found = list(impasto.iterate(photo, "swirls", options))
     assert found[-1].loss < found[0].loss
-    assert "out of memory at 150×100 px: going on in parts" in caplog.text
+    assert "out of memory at 150×100 px: continuing in tiles" in caplog.text
     assert calls[-1] > 1
 
 
@@ -226,8 +230,8 @@ def test_out_of_memory_for_good(photo, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(Objective, "value_and_grad", never)
-    monkeypatch.setattr(multiscale, "LEAST_WINDOW", 1000)
-    with pytest.raises(BudgetError, match="out of memory at 150×100 px, even in parts"):
+    monkeypatch.setattr(problems, "MIN_WINDOW", 1000)
+    with pytest.raises(BudgetError, match="out of memory at 150×100 px, even in tiles"):
         list(impasto.iterate(photo, "swirls", preset(size=150, scales=1)))
 
 
@@ -247,9 +251,9 @@ def test_large_paintings_are_read_in_parts(photo, monkeypatch):
     largest = [0]
     real = Encoder.walk
 
-    def measured(self, image, taps, *room):
+    def measured(self, image, taps, *workspace):
         largest[0] = max(largest[0], image.shape[-1] * image.shape[-2])
-        return real(self, image, taps, *room)
+        return real(self, image, taps, *workspace)
 
     monkeypatch.setattr(Encoder, "walk", measured)
     painting = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)

@@ -7,8 +7,22 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from impasto.losses.objective import Evaluation
-from impasto.optim.solvers import HELD, PATIENCE, SOLVERS, State, adam, is_finite, lbfgs
+from impasto.optim.canvas import LocalCanvas
+from impasto.optim.solvers import IMAGES_HELD, MAX_BACKTRACKS, SOLVERS, Evaluation, State, adam, lbfgs
+
+
+def on_tensors(objective):
+    """An objective of tensors as solvers take it."""
+
+    def of_canvas(canvas):
+        loss, terms, gradient = objective(canvas.tensor)
+        return Evaluation(loss, terms, LocalCanvas(gradient))
+
+    return of_canvas
+
+
+def from_(start):
+    return State(LocalCanvas(start))
 
 
 def quadratic(scale=1.0, condition=1e3):
@@ -19,9 +33,9 @@ def quadratic(scale=1.0, condition=1e3):
     def objective(image):
         error = image - target
         loss = (curvature * error.square()).sum() / 2
-        return Evaluation(loss.item(), {"bowl": loss.item()}, curvature * error)
+        return loss.item(), {"bowl": loss.item()}, curvature * error
 
-    return objective, target
+    return on_tensors(objective), target
 
 
 START = torch.full((1, 3, 4, 4), 0.5)
@@ -37,19 +51,19 @@ def last(points, evaluations):
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
 def test_lbfgs_finds_the_minimum_at_any_scale(scale):
     objective, target = quadratic(scale)
-    point = last(lbfgs(objective, State(START)), 200)
-    assert_close(point.image, target, rtol=0, atol=1e-3)
+    point = last(lbfgs(objective, from_(START)), 200)
+    assert_close(point.canvas.tensor, target, rtol=0, atol=1e-3)
 
 
 def test_lbfgs_never_rises():
     objective, _ = quadratic()
-    losses = [p.evaluation.loss for p in itertools.islice(lbfgs(objective, State(START)), 60)]
+    losses = [p.loss for p in itertools.islice(lbfgs(objective, from_(START)), 60)]
     assert all(after < before for before, after in itertools.pairwise(losses))
 
 
 def test_adam_finds_the_minimum():
     objective, target = quadratic(condition=10)
-    assert_close(last(adam(objective, State(START), rate=0.01), 600).image, target, rtol=0, atol=5e-3)
+    assert_close(last(adam(objective, from_(START), rate=0.01), 600).canvas.tensor, target, rtol=0, atol=5e-3)
 
 
 @pytest.mark.parametrize("method", list(SOLVERS))
@@ -58,10 +72,10 @@ def test_bounds_hold_and_the_rest_still_arrives(method):
     target = torch.linspace(-0.5, 1.5, 48).view(1, 3, 4, 4)
 
     def objective(image):
-        return Evaluation((image - target).square().sum().item(), {}, 2 * (image - target))
+        return (image - target).square().sum().item(), {}, 2 * (image - target)
 
-    point = last(SOLVERS[method](objective, State(START), 10, 0.02), 300)
-    assert_close(point.image, target.clamp(0, 1), rtol=0, atol=2e-3)
+    point = last(SOLVERS[method](on_tensors(objective), from_(START), 10, 0.02), 300)
+    assert_close(point.canvas.tensor, target.clamp(0, 1), rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("method", list(SOLVERS))
@@ -70,23 +84,23 @@ def test_one_bad_evaluation_is_survived(method, poison):
     objective, target = quadratic(condition=10)
     calls = itertools.count()
 
-    def poisoned(image):
-        evaluation = objective(image)
+    def poisoned(canvas):
+        found = objective(canvas)
         if next(calls) == 7:
-            return Evaluation(poison, {"bowl": poison}, evaluation.gradient * poison)
-        return evaluation
+            return Evaluation(poison, {"bowl": poison}, LocalCanvas(found.gradient.tensor * poison))
+        return found
 
-    points = list(itertools.takewhile(lambda p: p.evaluations < 400, SOLVERS[method](poisoned, State(START), 10, 0.01)))
-    assert all(is_finite(point.evaluation) for point in points)
-    assert_close(points[-1].image, target, rtol=0, atol=1e-2)
+    points = list(itertools.takewhile(lambda p: p.evaluations < 400, SOLVERS[method](poisoned, from_(START), 10, 0.01)))
+    assert all(point.is_finite for point in points)
+    assert_close(points[-1].canvas.tensor, target, rtol=0, atol=1e-2)
 
 
 @pytest.mark.parametrize("method", list(SOLVERS))
 def test_when_nothing_is_finite_any_more_the_best_is_kept_and_said(method):
     objective, _ = quadratic()
 
-    def cliff(image):
-        good = objective(image)
+    def cliff(canvas):
+        good = objective(canvas)
         return good if calls_left() else Evaluation(float("nan"), {}, good.gradient)
 
     counter = itertools.count()
@@ -94,22 +108,22 @@ def test_when_nothing_is_finite_any_more_the_best_is_kept_and_said(method):
     def calls_left():
         return next(counter) < 6
 
-    points = list(SOLVERS[method](cliff, State(START), 10, 0.01))
+    points = list(SOLVERS[method](cliff, from_(START), 10, 0.01))
     assert points[-1].note
-    assert is_finite(points[-1].evaluation)
-    assert points[-1].evaluation.loss == min(point.evaluation.loss for point in points)
-    assert points[-1].evaluations <= 6 + 2 * PATIENCE
+    assert points[-1].is_finite
+    assert points[-1].loss == min(point.loss for point in points)
+    assert points[-1].evaluations <= 6 + 2 * MAX_BACKTRACKS
 
 
 @pytest.mark.parametrize("method", list(SOLVERS))
 def test_a_bad_start_is_said(method):
-    points = list(SOLVERS[method](lambda x: Evaluation(float("nan"), {}, x), State(START), 10, 0.02))
+    points = list(SOLVERS[method](lambda x: Evaluation(float("nan"), {}, x), from_(START), 10, 0.02))
     assert [bool(point.note) for point in points] == [True]
 
 
 def test_lbfgs_ends_at_a_minimum():
     objective, target = quadratic()
-    points = list(lbfgs(objective, State(target)))
+    points = list(lbfgs(objective, from_(target)))
     assert points[-1].note == "no step lowers the loss any more"
     assert len(points) <= 3
 
@@ -118,13 +132,13 @@ def test_lbfgs_ends_at_a_minimum():
 def test_the_start_is_left_alone_and_nothing_is_shared(method):
     objective, _ = quadratic()
     start = START.clone()
-    points = list(itertools.islice(SOLVERS[method](objective, State(start), 10, 0.02), 5))
+    points = list(itertools.islice(SOLVERS[method](objective, from_(start), 10, 0.02), 5))
     assert_close(start, START)
-    assert len({point.image.data_ptr() for point in points}) == 5
+    assert len({point.canvas.tensor.data_ptr() for point in points}) == 5
 
 
 @pytest.mark.parametrize(("method", "history"), [("adam", 1), ("lbfgs", 1), ("lbfgs", 4)])
-def test_no_more_pictures_are_held_than_plans_of_memory_count(method, history):
+def test_no_more_images_are_held_than_memory_plans_count(method, history):
     """Also where a step fails and is made smaller."""
     curvature = torch.rand(1, 3, 16, 17, generator=torch.Generator().manual_seed(0)) * 10 + 0.1
     most = [0]
@@ -140,12 +154,12 @@ def test_no_more_pictures_are_held_than_plans_of_memory_count(method, history):
             if type(thing) is torch.Tensor and thing.shape == curvature.shape
         }
         most[0] = max(most[0], len(pictures) - 1)
-        return Evaluation(loss * 1e3 if len(tried) == 7 else loss, {}, gradient)
+        return loss * 1e3 if len(tried) == 7 else loss, {}, gradient
 
     tried = []
-    for point in SOLVERS[method](objective, State(torch.full((1, 3, 16, 17), 0.5)), history, 0.02):
+    for point in SOLVERS[method](on_tensors(objective), from_(torch.full((1, 3, 16, 17), 0.5)), history, 0.02):
         tried.append(point.evaluations)
         if point.evaluations > 12:
             break
-    held, each = HELD[method]
+    held, each = IMAGES_HELD[method]
     assert most[0] <= 1 + held + each * history

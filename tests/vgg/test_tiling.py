@@ -9,11 +9,12 @@ from torch.testing import assert_close
 
 from impasto import images
 from impasto.images import regions
-from impasto.images.regions import Region, Source
+from impasto.images.regions import Region, StyleSource
 from impasto.inputs import photos, styles
-from impasto.losses.objective import Content, Objective, View
+from impasto.losses.objective import Objective, View
 from impasto.losses.statistics import STATISTICS
 from impasto.losses.targets import content_losses, extract_features, style_losses, weighted
+from impasto.losses.terms import ContentLoss, TotalVariation
 from impasto.vgg import tiling, weights
 from impasto.vgg.encoder import random_encoder
 
@@ -27,20 +28,25 @@ def noise(seed, *shape):
 
 def objective_of(encoder, size, statistic="gram", masked=False, keep=False, grey=False, window=1 << 20, kept=False):
     """Everything at once: content, style of two paintings, total variation; whole, or in tiles of `side`."""
-    photo, where = noise(1, 1, 3, *size), noise(2, *size)
-    sources = (Source("a", noise(3, 3, 30, 41), noise(4, 30, 41), 0.3), Source("b", noise(5, 3, 37, 26), None, 0.7))
-    parts = [Region(where if masked else None, sources, "all")]
+    photo, mask = noise(1, 1, 3, *size), noise(2, *size)
+    sources = (
+        StyleSource("a", noise(3, 3, 30, 41), noise(4, 30, 41), 0.3),
+        StyleSource("b", noise(5, 3, 37, 26), None, 0.7),
+    )
+    parts = [Region(mask if masked else None, sources, "all")]
     if masked:
-        parts.append(Region(1 - where, sources[:1], "rest"))
+        parts.append(Region(1 - mask, sources[:1], "rest"))
     tiles = tiling.divide(encoder, {*LAYERS, "relu2_2"}, *size, window)
-    sights = extract_features(encoder, photo, ["relu2_2"], tiles, kept)
-    looks = [style_losses(encoder, part, LAYERS, "relative", statistic, 0, ["relu2_2"], window // 2) for part in parts]
+    features = extract_features(encoder, photo, ["relu2_2"], tiles, kept)
+    styles = [
+        style_losses(encoder, part, LAYERS, size, "relative", statistic, 0, ["relu2_2"], window // 2) for part in parts
+    ]
     terms = [
-        *weighted(content_losses(sights, "relative", looks[0][1]), {"relu2_2": 1.0}, 2.0),
-        *(term for terms, _ in looks for term in terms),
+        *weighted(content_losses(features, "relative", styles[0][1]), {"relu2_2": 1.0}, 2.0),
+        *(term for terms, _ in styles for term in terms),
     ]
     view = View(grey, photo, noise(6, *size) if keep else None)
-    return Objective(encoder, terms, 0.1, view, tiles, photo)
+    return Objective(encoder, terms, TotalVariation(0.1, encoder.padding == "circular"), view, tiles, photo)
 
 
 def assert_the_same(encoder, size, window, rtol=1e-10, **kinds):
@@ -86,7 +92,7 @@ def test_pictures_that_tile(size, window):
     """Also where a window goes around the picture more than once."""
     encoder = dataclasses.replace(random_encoder(BLOCKS), padding="circular")
     assert_the_same(encoder, size, window)
-    with pytest.raises(ValueError, match=r"48×33 px and tiles.*multiples of 4, such as 48×32"):
+    with pytest.raises(ValueError, match=r"48×33 px and seamless.*multiples of 4, such as 48×32"):
         tiling.divide(encoder, LAYERS, 33, 48, 900)
 
 
@@ -95,7 +101,7 @@ def test_pictures_that_tile(size, window):
 @pytest.mark.parametrize("most", [1, 400, 900, 10_000])
 def test_every_position_is_owned_once(height, width, most):
     encoder = random_encoder(BLOCKS)
-    tiles = tiling.divide(encoder, LAYERS, height, width, most) or (tiling.whole(height, width),)
+    tiles = tiling.divide(encoder, LAYERS, height, width, most)
     for stride in (1, 2, 4):
         owned = torch.zeros(height // stride, width // stride)
         for tile in tiles:
@@ -103,24 +109,27 @@ def test_every_position_is_owned_once(height, width, most):
         assert (owned == 1).all()
 
 
-def test_the_grid_is_the_one_that_sees_least_twice():
+def test_the_grid_is_the_one_that_overlaps_least():
     encoder = weights.load("vgg19").up_to(["relu5_1"])
     for size, most in (((768, 1024), 500_000), ((3000, 4000), 1_000_000), ((400, 9000), 400_000)):
         tiles = tiling.divide(encoder, ["relu5_1"], *size, most)
         assert max(tile.pixels for tile in tiles) <= most
         seen = sum(tile.pixels for tile in tiles)
         for rows, columns in itertools.product(range(1, 12), range(1, 40)):
-            spans = [tiling.bands(length, count, 16, 80) for length, count in zip(size, (rows, columns), strict=True)]
-            pixels = [row.seen * column.seen for row, column in itertools.product(*spans)]
+            spans = [
+                tiling.row_spans(length, count, 16, 80) for length, count in zip(size, (rows, columns), strict=True)
+            ]
+            pixels = [row.window_length * column.window_length for row, column in itertools.product(*spans)]
             assert max(pixels) > most or sum(pixels) >= seen
     (smallest,) = {
-        (tile.rows.seen, tile.columns.seen) for tile in tiling.divide(encoder, ["relu5_1"], 16, 5000, 1)[9:-9]
+        (tile.rows.window_length, tile.columns.window_length)
+        for tile in tiling.divide(encoder, ["relu5_1"], 16, 5000, 1)[9:-9]
     }
     assert smallest == (16, 176)
 
 
-def test_the_halo_is_as_wide_as_it_must_be_and_no_wider():
-    """With one square less, something owned sees the window's edge."""
+def test_the_halo_is_as_wide_as_necessary_and_no_wider():
+    """With one square less, an owned position depends on the window's edge."""
     encoder = random_encoder(((2, 5), (2, 5), (4, 5), (4, 5), (1, 5)), pooling="average")
     assert tiling.halo(encoder, ["relu5_1"]) == 80
     assert tiling.halo(encoder, ["relu1_1"]) == 1
@@ -129,7 +138,9 @@ def test_the_halo_is_as_wide_as_it_must_be_and_no_wider():
     expected = encoder(image, ["relu5_1"])["relu5_1"]
     span = tiling.Span(160, 240, 160 - 80, 240 + 80)
     for missing, same in ((0, True), (16, False)):
-        rows = dataclasses.replace(span, seen_from=span.seen_from + missing, seen_to=span.seen_to - missing)
+        rows = dataclasses.replace(
+            span, window_start=span.window_start + missing, window_stop=span.window_stop - missing
+        )
         tile = tiling.Tile(rows, tiling.Span(0, 32, 0, 32))
         ((_, _, features),) = tiling.walk(encoder, image, ["relu5_1"], [tile])
         assert ((features - tile.owned(expected, 16)).abs().max() < 1e-13) == same
@@ -139,15 +150,15 @@ def test_in_single_precision_on_the_real_network():
     encoder = weights.load("vgg19", padding="replicate").up_to(["relu5_1"])
     size = (144, 208)
     photo, image = noise(1, 1, 3, *size).float(), noise(0, 1, 3, *size).float()
-    painting = Region(None, (Source("a", noise(2, 3, 150, 170).float()),))
+    painting = Region(None, (StyleSource("a", noise(2, 3, 150, 170).float()),))
     layers = {f"relu{block}_1": 0.2 for block in range(1, 6)}
     found = []
     for window in (1 << 20, 50_000):
         tiles = tiling.divide(encoder, [*layers, "relu4_2"], *size, window)
         content = content_losses(extract_features(encoder, photo, ["relu4_2"], tiles), "relative")
-        style, _ = style_losses(encoder, painting, layers, window=window // 4)
+        style, _ = style_losses(encoder, painting, layers, size, window=window // 4)
         terms = (*content, *weighted(style, layers, 20.0))
-        found.append(Objective(encoder, terms, 0.1, tiles=tiles, photo=photo).value_and_grad(image))
+        found.append(Objective(encoder, terms, TotalVariation(0.1), tiles=tiles, photo=photo).value_and_grad(image))
     assert_close(found[1].loss, found[0].loss, rtol=1e-5, atol=0)
     assert (found[1].gradient - found[0].gradient).norm() / found[0].gradient.norm() < 1e-5
 
@@ -159,10 +170,10 @@ def test_weights_are_those_of_the_whole_mask():
 
 @pytest.mark.parametrize("size", [(33, 47), (4, 40)])
 @pytest.mark.parametrize("window", [1, 600])
-def test_targets_that_are_kept(size, window):
+def test_cached_targets(size, window):
     encoder = dataclasses.replace(random_encoder(BLOCKS), padding="replicate")
     tiled = assert_the_same(encoder, size, window, kept=True)
-    assert all(term.target is not None for term in tiled.parts if isinstance(term, Content))
+    assert all(term.target is not None for term in tiled.terms if isinstance(term, ContentLoss))
 
 
 def test_no_seams(monkeypatch):
@@ -174,7 +185,9 @@ def test_no_seams(monkeypatch):
     encoder = weights.load("vgg19", padding="replicate").up_to([*layers, *content])
     photo = images.read(photos.load("chelsea")).resized(1366, 2048).rgb[None, :, 600:776]
     painting = images.read(styles.paint("swirls", 200, 200)).rgb
-    terms, energy = style_losses(encoder, Region(None, (Source("swirls", painting),)), layers, measured=content)
+    terms, energy = style_losses(
+        encoder, Region(None, (StyleSource("swirls", painting),)), layers, photo.shape[-2:], measured=content
+    )
 
     def rougher():
         tiles = tiling.divide(encoder, [*layers, *content], *photo.shape[-2:], 80_000)
