@@ -4,13 +4,13 @@ import math
 
 import torch
 
-from impasto.audio.encoder import Row
+from impasto.audio.encoder import LayerSpec
 from impasto.audio.sounds import Sound
 
 RATE = 8000
 SMALL_ENCODERS = {
-    "stacked": ((Row(0, 24, 3), Row(16, 24, 5), Row(8, 24, 3, 4)), True),
-    "wide": ((Row(0, 48, 7),), False),
+    "stacked": ((LayerSpec(0, 24, 3), LayerSpec(16, 24, 5), LayerSpec(8, 24, 3, 4)), True),
+    "wide": ((LayerSpec(0, 48, 7),), False),
 }
 
 

@@ -16,7 +16,7 @@ import impasto
 from impasto import devices, fast
 from impasto.fast import training
 from impasto.fast.crops import Folder
-from impasto.operations import stylize
+from impasto.operations import problem, stylize
 from impasto.optim import memory
 from impasto.optim.checkpoints import Checkpoints
 from impasto.settings.options import (
@@ -213,8 +213,8 @@ def test_nothing_strays_from_the_device_that_was_chosen(elsewhere, photo, run, t
 
 @pytest.mark.parametrize("statistic", ["gram", "gaussian", "wasserstein", "nearest"])
 def test_nothing_strays_in_tiles(elsewhere, photo, statistic, monkeypatch):
-    divide = stylize.divide
-    monkeypatch.setattr(stylize, "divide", lambda *given: divide(*given[:-1], 2000))
+    divide = problem.divide
+    monkeypatch.setattr(problem, "divide", lambda *given: divide(*given[:-1], 2000))
     stylized(statistic=statistic)(photo)
 
 
@@ -234,10 +234,10 @@ def in_full_precision(monkeypatch):
 def judged(photo, where, window, **changes):
     """What an objective says of the photo: the losses by term, and the gradient, on the processor."""
     options, device = StylizeOptions(size=96, scales=1, **changes), torch.device(where)
-    scene = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
-    aims, (scale,) = stylize.aims_of(scene, options, device, {}, None, "photo")
-    objective = aims.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
-    found = objective.value_and_grad(scene.seen.to(device)[None])
+    inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
+    made, _ = stylize.problem_of(inputs, options, device)
+    objective = made.objective(made.scales[0], memory.Plan(window, "lbfgs", 10, True, 0))
+    found = objective.value_and_grad(inputs.content.to(device)[None])
     assert found.gradient.device.type == where
     return found.terms, found.gradient.cpu()
 

@@ -12,13 +12,13 @@ from torch.testing import assert_close
 
 from impasto import cluster as many
 from impasto import images
-from impasto.cluster import group as spread_module
+from impasto.cluster import group as groups
 from impasto.cluster import sharded
-from impasto.cluster.group import Crew, Spread, _lives
+from impasto.cluster.group import ShardedCanvas, WorkerGroup, _is_alive
 from impasto.errors import ClusterError
 from impasto.inputs.prepare import prepare_inputs
-from impasto.operations import stylize
-from impasto.operations.stylize import aims_of
+from impasto.operations import problem, stylize
+from impasto.optim.canvas import Canvas, LocalCanvas
 from impasto.optim.checkpoints import Checkpoints
 from impasto.optim.memory import Plan
 from impasto.settings.options import StylizeOptions
@@ -37,9 +37,9 @@ def photo():
 
 
 @pytest.fixture
-def spread(monkeypatch):
-    """Small pictures are worth it, and the photo is tall enough for two workers."""
-    monkeypatch.setattr(sharded, "LEAST", 1)
+def small(monkeypatch):
+    """Small pictures are sharded, too; the photo is tall enough for two workers."""
+    monkeypatch.setattr(sharded, "MIN_PIXELS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -55,71 +55,79 @@ def whole(photo):
 
 
 @pytest.fixture(scope="class")
-def hired():
-    """Two workers. They take seconds to come, so all tests of a class share them."""
-    found = Crew(2, 1)
+def workers():
+    """Two workers. They take seconds to start, so all tests of a class share them."""
+    found = WorkerGroup(2, 1)
     yield found
     found.dismiss()
 
 
 @pytest.fixture
-def crew(hired):
+def group(workers):
     """Two workers, each with half of 64 rows."""
-    hired.spans = tiling.bands(64, 2, 16, 16)
-    return hired
+    workers.spans = tiling.row_spans(64, 2, 16, 16)
+    return workers
 
 
-def kill(crew, index):
-    ray.kill(crew.bands[index])
-    while _lives(crew.bands[index]):
+def kill(group, index):
+    ray.kill(group.workers[index])
+    while _is_alive(group.workers[index]):
         time.sleep(0.05)
 
 
-class TestSpread:
-    def test_does_what_a_tensor_does(self, crew, generator):
-        """Every operation that the optimisers use, on numbers of both signs."""
-        one, two = (torch.randn(1, 3, 64, 20, generator=generator) for _ in range(2))
-        a, b = crew.spread(one), crew.spread(two)
-        assert a.shape == one.shape
-        assert a.numel() == one.numel()
-        assert_close(a.cpu(), one, rtol=0, atol=0)
-        assert_close(a[0].cpu(), one[0], rtol=0, atol=0)
-        assert_close((a - b).cpu(), one - two, rtol=0, atol=0)
-        assert_close(a.add(b, alpha=0.3).clamp_(0, 1).cpu(), one.add(two, alpha=0.3).clamp(0, 1), rtol=0, atol=0)
-        held = (a > 0).logical_and_(b <= 0)
-        held |= (a < 0).logical_and_(b >= 1)
-        expected = (one > 0) & (two <= 0) | (one < 0) & (two >= 1)
-        assert torch.equal(held.cpu(), expected)
-        assert_close(a.masked_fill(held, 0).neg_().cpu(), -one.masked_fill(expected, 0), rtol=0, atol=0)
-        assert_close(a.flatten().dot(b.flatten()).item(), (one * two).sum().item(), rtol=1e-5, atol=1e-4)
-        assert_close(a.sum().item(), one.sum().item(), rtol=1e-5, atol=1e-4)
-        moments = a.clone().zero_().lerp_(b, 0.1).mul_(0.9).addcmul_(b, b, value=0.5)
-        assert_close(moments.cpu(), 0.9 * 0.1 * two + 0.5 * two**2, rtol=1e-5, atol=1e-6)
+class TestShardedCanvas:
+    def test_does_what_a_local_canvas_does(self, group, generator):
+        """Every operation of the protocol, on numbers of both signs and at the bounds."""
+        tensors = [torch.randn(1, 3, 64, 20, generator=generator) for _ in range(3)]
+        tensors[0].clamp_(0, 1)
+        here, there = [LocalCanvas(t) for t in tensors], [group.scatter(t) for t in tensors]
+        made = [
+            lambda a, b, c: a.clone(),
+            lambda a, b, c: a.minus(b),
+            lambda a, b, c: a.stepped(b, 0.3),
+            lambda a, b, c: a.descent_direction(b),
+            lambda a, b, c: a.zeros(),
+            lambda a, b, c: a.adam_stepped(b, c.clone(), 0.1, 0.9),
+        ]
+        changed = [
+            lambda a, b, c: c.hold_(a, b),
+            lambda a, b, c: c.add_scaled_(b, 0.7),
+            lambda a, b, c: c.divide_(3.0),
+            lambda a, b, c: c.average_(b, 0.1),
+            lambda a, b, c: c.average_square_(b, 0.001),
+        ]
+        for operation in made:
+            found, expected = operation(*there), operation(*here)
+            assert found.shape == expected.shape
+            assert_close(found.gather(), expected.gather(), rtol=0, atol=0, equal_nan=True)
+        for operation in changed:
+            operation(*there)
+            operation(*here)
+            assert_close(there[2].gather(), here[2].gather(), rtol=0, atol=0)
+        assert_close(there[0].dot(there[1]), here[0].dot(here[1]), rtol=1e-5, atol=1e-4)
+        assert_close(there[1].sum(), here[1].sum(), rtol=1e-5, atol=1e-4)
+        assert {name for name in vars(Canvas) if not name.startswith("_")} <= {*dir(there[0]), "shape"}
 
-    def test_nothing_else(self, crew):
-        with pytest.raises(AttributeError, match="has no 'softmax'"):
-            crew.spread(torch.zeros(1, 3, 64, 4)).softmax  # noqa: B018
-        with pytest.raises(IndexError):
-            crew.spread(torch.zeros(1, 3, 64, 4))[1]
-
-    def test_what_nobody_needs_is_forgotten(self, crew):
-        kept = crew.spread(torch.zeros(1, 3, 64, 4))
-        number = crew.spread(torch.zeros(1, 3, 64, 4)).number
+    def test_canvases_that_are_garbage_are_released(self, group):
+        kept = group.scatter(torch.zeros(1, 3, 64, 4))
+        number = group.scatter(torch.zeros(1, 3, 64, 4)).id.number
+        group.gather(number)  # the workers still have it: a finalizer calls nobody
+        assert kept.sum() == 0  # the next call releases it
         with pytest.raises(Exception, match=str(number)):
-            crew.gather(number)
-        assert kept.cpu().sum() == 0
+            group.gather(number)
+        assert kept.gather().sum() == 0
 
-    def test_a_lost_workers_rows_are_had_from_copies(self, crew, generator):
+    def test_a_lost_workers_rows_come_from_replicas(self, group, generator):
         one = torch.randn(1, 3, 64, 20, generator=generator)
-        canvas = crew.spread(one)
-        crew.secure([canvas])
-        kill(crew, 1)
-        assert_close(canvas.cpu(), one, rtol=0, atol=0)
-        crew.recover([canvas])
-        assert_close(canvas.add(canvas).cpu(), 2 * one, rtol=0, atol=0)
-        kill(crew, 0)  # the new one has the other's copies
-        crew.recover([canvas])
-        assert_close(canvas.cpu(), one, rtol=0, atol=0)
+        canvas = group.scatter(one)
+        group.replicate([canvas])
+        kill(group, 1)
+        assert_close(canvas.gather(), one, rtol=0, atol=0)
+        group.recover([canvas])
+        assert_close(canvas.minus(canvas.zeros()).gather(), one, rtol=0, atol=0)
+        kill(group, 0)  # the new one has the other's replicas
+        group.recover([canvas])
+        assert_close(canvas.gather(), one, rtol=0, atol=0)
 
     @pytest.mark.parametrize(
         "more",
@@ -128,11 +136,12 @@ class TestSpread:
             {"color": "luminance"},
             {"statistic": "moments", "content_mask": "halves"},
             {"statistic": "gaussian", "content_mask": "keep"},
+            {"statistic": "nearest", "content_mask": "halves"},
             {"window": 20_000},
         ],
         ids=lambda more: " ".join(more.values() if "window" not in more else ["tiles"]) or "plain",
     )
-    def test_value_and_gradient_are_those_of_one_process(self, photo, crew, more, generator):
+    def test_value_and_gradient_are_those_of_one_process(self, photo, group, more, generator, monkeypatch):
         window = more.pop("window", 1 << 30) if "window" in more else 1 << 30
         masks = {
             "halves": {"1": (torch.arange(96) < 48).float().expand(1, 400, 96)},
@@ -140,64 +149,64 @@ class TestSpread:
         }
         more = more | ({"content_mask": masks[more["content_mask"]]} if "content_mask" in more else {})
         options = StylizeOptions(**TALL, **more)
-        scene = prepare_inputs(photo, "swirls", options, torch.device("cpu"), {})
-        aims, (scale,) = aims_of(scene, options, torch.device("cpu"), {}, None, None)
-        plan = Plan(window, "lbfgs", 10, True, 0)
-        here = aims.objective(scale, plan)
-        taps = {*aims.content_layers, *aims.style_layers}
-        stride, reach = aims.encoder.least_size(taps), tiling.halo(aims.encoder, taps)
-        crew.spans = tiling.bands(scale.height, 2, stride, reach)
-        there = sharded.SpreadObjective.of(aims, crew, scale, plan, reach, stride)
+        inputs = prepare_inputs(photo, "swirls", options, torch.device("cpu"), {})
+        problem, _ = stylize.problem_of(inputs, options, torch.device("cpu"))
+        (scale,), plan = problem.scales, Plan(window, "lbfgs", 10, True, 0)
+        monkeypatch.setattr(sharded, "MIN_PIXELS", 1)
+        execution = sharded.ShardedExecution(problem, 2, 1)
+        execution._group = group
         canvas = torch.rand(1, 3, 400, 96, generator=generator)
-        one, two = here.value_and_grad(canvas), there.value_and_grad(crew.spread(canvas))
+        one = problem.objective(scale, plan).value_and_grad(canvas)
+        sharded_objective = execution.objective(scale, plan)
+        two = sharded_objective(group.scatter(canvas))
         assert list(one.terms) == list(two.terms)
         assert_close(two.loss, one.loss, rtol=1e-5, atol=0)
         for name, value in one.terms.items():
             assert_close(two.terms[name], value, rtol=1e-5, atol=1e-9)
-        error = (two.gradient.cpu() - one.gradient).norm() / one.gradient.norm()
+        error = (two.gradient.gather() - one.gradient).norm() / one.gradient.norm()
         assert error < 1e-5
 
 
 def test_more_workers_than_cores(monkeypatch, generator):
-    """Who finds no core of its own after a while works beside another."""
-    monkeypatch.setattr(spread_module, "PATIENCE", 5)
-    crew = Crew(3, 1)
-    crew.spans = tiling.bands(96, 3, 16, 16)
+    """A worker that finds no free core after a while shares one."""
+    monkeypatch.setattr(groups, "PATIENCE", 5)
+    group = WorkerGroup(3, 1)
+    group.spans = tiling.row_spans(96, 3, 16, 16)
     one = torch.randn(1, 3, 96, 4, generator=generator)
-    assert_close(crew.spread(one).cpu(), one, rtol=0, atol=0)
-    crew.dismiss()
+    assert_close(group.scatter(one).gather(), one, rtol=0, atol=0)
+    group.dismiss()
 
 
-def test_too_many_at_once(crew):
-    canvas = crew.spread(torch.zeros(1, 3, 64, 4))
-    crew.secure([canvas])
-    kill(crew, 0)
-    kill(crew, 1)
-    with pytest.raises(ClusterError, match="--resume goes on"):
-        crew.recover([canvas])
+def test_too_many_at_once(group):
+    canvas = group.scatter(torch.zeros(1, 3, 64, 4))
+    group.replicate([canvas])
+    kill(group, 0)
+    kill(group, 1)
+    with pytest.raises(ClusterError, match="--resume resumes"):
+        group.recover([canvas])
 
 
-@pytest.mark.usefixtures("spread")
+@pytest.mark.usefixtures("small")
 def test_the_picture_is_that_of_one_process_in_the_same_tiles(photo, whole, monkeypatch):
     last = whole()
-    assert isinstance(last.image, Spread)
+    assert isinstance(last.canvas, ShardedCanvas)
     assert last.iteration == 5
 
     def tiles_of_two(encoder, taps, height, width, most):
         stride, reach = encoder.least_size(taps), tiling.halo(encoder, taps)
-        parts = tiling.bands(height, 2, stride, reach)
+        parts = tiling.row_spans(height, 2, stride, reach)
         return tuple(
             tile
             for part in parts
-            for tile in tiling.grid(height, width, 1 << 30, stride, reach, band=(part.start, part.stop))
+            for tile in tiling.grid(height, width, 1 << 30, stride, reach, rows=(part.start, part.stop))
         )
 
-    monkeypatch.setattr(stylize, "divide", tiles_of_two)
+    monkeypatch.setattr(problem, "divide", tiles_of_two)
     alone = stylize.stylize(photo, "swirls", StylizeOptions(**TALL, iterations=5))
     assert (last.picture.rgb - alone.rgb).abs().max() < 1 / 255
 
 
-@pytest.mark.usefixtures("spread")
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_a_worker_lost_on_the_way_costs_an_evaluation_and_no_more(photo, whole, optimizer):
     options = StylizeOptions(**TALL, iterations=5, optimizer=optimizer)
@@ -206,14 +215,14 @@ def test_a_worker_lost_on_the_way_costs_an_evaluation_and_no_more(photo, whole, 
     for step in steps:
         seen.append(step)
         if len(seen) == 3:
-            band = step.image._crew.bands[1]
-            pid = ray.get(band.__ray_call__.remote(lambda self: os.getpid()))
+            worker = step.canvas._group.workers[1]
+            pid = ray.get(worker.__ray_call__.remote(lambda self: os.getpid()))
             os.kill(pid, signal.SIGKILL)
     assert seen[-1].evaluations == 5
     assert (seen[-1].picture.rgb - expected).abs().max() < 1 / 255
 
 
-@pytest.mark.usefixtures("spread")
+@pytest.mark.usefixtures("small")
 def test_interrupted_and_resumed(photo, whole, tmp_path):
     options = StylizeOptions(**TALL, iterations=5)
     kept = Checkpoints(tmp_path / "c", every=1e-9, resume=True)
@@ -228,12 +237,12 @@ def test_interrupted_and_resumed(photo, whole, tmp_path):
 
 def test_small_scales_stay_here(photo):
     *_, last = many.iterate(photo, "swirls", StylizeOptions(size=128, scales=1, iterations=2))
-    assert isinstance(last.image, torch.Tensor)
+    assert isinstance(last.canvas, LocalCanvas)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"statistic": "nearest"}, "no sums"), ({"color": "palette"}, "in a moment")],
+    [({"device": "cuda"}, "on CPUs"), ({"color": "palette"}, "takes a moment")],
 )
 def test_what_no_cluster_can_do(photo, wrong, message):
     with pytest.raises(ValueError, match=message):

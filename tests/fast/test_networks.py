@@ -28,10 +28,10 @@ class TestNetworks:
         one, two = (net.code(pictures[i : i + 1]) for i in range(2))
         assert (net.painted(pictures[:1], one) - net.painted(pictures[:1], two)).abs().max() > 1e-3
 
-    def test_stages_reach_no_further_than_they_say(self, net, generator):
-        """A change at one pixel changes nothing beyond the reach."""
+    def test_receptive_fields_are_no_larger_than_stated(self, net, generator):
+        """A change at one pixel changes nothing beyond the radius."""
         for stage in net.chain:
-            sides = 2 * stage.reach // stage.before + 16 // stage.before
+            sides = 2 * stage.radius // stage.before + 16 // stage.before
             channels = {1: 3}.get(stage.before, 256 if net.kind == "vgg" else 96)
             x = torch.rand(1, channels, sides, sides, generator=generator)
             y = x.clone()
@@ -44,10 +44,10 @@ class TestNetworks:
             for axis in (0, 1):
                 hit = changed.any(axis).nonzero()[:, 0] * stage.after
                 pixel = middle * stage.before
-                assert hit.min() + stage.after - 1 >= pixel - stage.reach
-                assert hit.max() <= pixel + stage.before - 1 + stage.reach
+                assert hit.min() + stage.after - 1 >= pixel - stage.radius
+                assert hit.max() <= pixel + stage.before - 1 + stage.radius
 
-    def test_fits_as_many_as_exchanges(self, net, pictures):
+    def test_fits_as_many_as_transforms(self, net, pictures):
         assert len(net.code(pictures).fits) == len(net.stages) - 1
 
     def test_bfloat16_is_close(self, pictures):
@@ -92,8 +92,8 @@ def test_what_vgg_sees_is_not_trained():
     made = networks.network("vgg", random_encoder(((1, 64), (1, 128), (1, 256))).to("cpu", torch.float32))
     assert not any("encoder" in name for name in made.state_dict())
     pictures = torch.rand(2, 3, 32, 32)
-    made.sight.calibrate(pictures)
-    seen = made.sight(pictures, torch.zeros(1, networks.CODE))
+    made.vgg_stage.calibrate(pictures)
+    seen = made.vgg_stage(pictures, torch.zeros(1, networks.CODE))
     assert 0.9 < seen.square().mean((0, 2, 3)).max().sqrt() < 1.1
 
 

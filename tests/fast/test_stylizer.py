@@ -124,8 +124,8 @@ class TestStylize:
 
     def test_memo_reads_a_painting_once(self, shipped, photo, painting, monkeypatch):
         seen = []
-        look = type(shipped.network).look
-        monkeypatch.setattr(type(shipped.network), "look", lambda self, x: seen.append(1) or look(self, x))
+        levels_of = type(shipped.network).levels_of
+        monkeypatch.setattr(type(shipped.network), "levels_of", lambda self, x: seen.append(1) or levels_of(self, x))
         memo = {}
         for _ in range(3):
             list(fast.iterate(photo, painting, FastOptions(size=64), memo))

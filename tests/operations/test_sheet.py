@@ -31,10 +31,10 @@ def walks(monkeypatch):
     seen = []
     real = Encoder.walk
 
-    def counted(self, image, taps, *room):
+    def counted(self, image, taps, *workspace):
         if not torch.is_grad_enabled():
             seen.append(tuple(image.shape))
-        return real(self, image, taps, *room)
+        return real(self, image, taps, *workspace)
 
     monkeypatch.setattr(Encoder, "walk", counted)
     return seen

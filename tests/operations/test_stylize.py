@@ -16,6 +16,7 @@ from impasto import images
 from impasto.losses.objective import Evaluation, Objective
 from impasto.losses.statistics import gram
 from impasto.optim import multiscale
+from impasto.optim.problem import upsampled
 from impasto.optim.schedule import Scale
 from impasto.presets import preset
 from impasto.vgg import weights
@@ -113,7 +114,7 @@ def test_start_from_a_file(photo, tmp_path):
     assert (steps[0].image - images.read(draft).resized(133, 200).rgb).abs().max() < 1e-6
 
 
-def test_scales_hand_on_how_they_changed_the_start(monkeypatch):
+def test_scales_pass_on_the_residual(monkeypatch):
     """Where no scale changes anything, the photo comes out as it went in, though the first one was smaller."""
     monkeypatch.setattr(Objective, "value_and_grad", lambda self, image: Evaluation(1.0, {}, torch.zeros_like(image)))
     photo = images.read(skimage.data.chelsea()).resized(160, 256)
@@ -124,7 +125,7 @@ def test_scales_hand_on_how_they_changed_the_start(monkeypatch):
     assert [step.image.shape[-1] for step in scales.values()] == [128, 181, 256]
     for step in scales.values():
         assert (step.image - photo.resized(*step.image.shape[-2:]).rgb).abs().max() < 1e-5
-    # There is nothing to see in noise: its details are not wanted back.
+    # The details of noise are not added back.
     noisy = list(impasto.iterate(photo, "mosaic", dataclasses.replace(options, init="noise")))[-1]
     assert noisy.image.std() < 0.5 * multiscale.noise(160, 256, options.seed).std()
 
@@ -134,12 +135,12 @@ def test_a_change_is_kept_from_scale_to_scale(photo, scale):
     """What was made of the start stays; what is added is only what could not be seen of it."""
     start = images.read(photo).resized(80, 122).rgb
     changed = images.resize(start, 20, 31).flip(-1)
-    canvas = multiscale.Here().place(changed, scale, start)[0]
+    canvas = upsampled(changed, (scale.height, scale.width), start, False)
     assert canvas.shape[-2:] == (scale.height, scale.width)
     assert (images.resize(canvas, 20, 31) - changed).abs().mean() < 0.02
     assert canvas.min() >= 0
     assert canvas.max() <= 1
-    plain = multiscale.Here().place(changed, scale, None)[0]
+    plain = upsampled(changed, (scale.height, scale.width), None, False)
     assert torch.equal(plain, images.resize(changed, scale.height, scale.width))
     assert canvas.diff().square().mean() > 1.5 * plain.diff().square().mean()
 

@@ -23,23 +23,25 @@ from torch.testing import assert_close
 
 import impasto
 from impasto import cli
-from impasto.errors import CheckpointError, PictureError
-from impasto.losses.objective import Evaluation
+from impasto.errors import CheckpointError
 from impasto.optim import checkpoints, memory, multiscale
+from impasto.optim.canvas import LocalCanvas
 from impasto.optim.checkpoints import Checkpoints
-from impasto.optim.solvers import SOLVERS, State
+from impasto.optim.solvers import SOLVERS, Evaluation, State
 from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
 
 CPU = torch.device("cpu")
 
 
-def valley(image):
+def valley(canvas):
     """Rosenbrock's, which makes searches fail now and then, over neighbouring pixels."""
+    image = canvas.tensor
     x, y = image[..., ::2], image[..., 1::2]
     gradient = torch.empty_like(image)
     gradient[..., ::2] = -400 * x * (y - x * x) - 2 * (1 - x)
     gradient[..., 1::2] = 200 * (y - x * x)
-    return Evaluation((100 * (y - x * x).square() + (1 - x).square()).sum().item(), {}, gradient)
+    loss = (100 * (y - x * x).square() + (1 - x).square()).sum().item()
+    return Evaluation(loss, {}, LocalCanvas(gradient))
 
 
 START = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(0))
@@ -47,20 +49,20 @@ START = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(0))
 
 @pytest.mark.parametrize("method", list(SOLVERS))
 @pytest.mark.parametrize("stop", [1, 2, 7, 30])
-def test_an_optimiser_goes_on_from_its_state(method, stop):
-    whole = list(itertools.islice(SOLVERS[method](valley, State(START), 3, 0.02), 60))
-    state = State(START)
+def test_an_optimiser_resumes_from_its_state(method, stop):
+    whole = list(itertools.islice(SOLVERS[method](valley, State(LocalCanvas(START)), 3, 0.02), 60))
+    state = State(LocalCanvas(START))
     points = SOLVERS[method](valley, state, 3, 0.02)
     first = list(itertools.islice(points, stop))
     rest = list(itertools.islice(SOLVERS[method](valley, copy.deepcopy(state), 3, 0.02), 61 - stop))
-    for there, here in zip([*first, *rest[1:]], whole, strict=True):
-        assert torch.equal(there.image, here.image)
-        assert (there.evaluations, there.evaluation.loss) == (here.evaluations, here.evaluation.loss)
+    for found, expected in zip([*first, *rest[1:]], whole, strict=True):
+        assert torch.equal(found.canvas.tensor, expected.canvas.tensor)
+        assert (found.evaluations, found.loss) == (expected.evaluations, expected.loss)
 
 
 @pytest.mark.parametrize("method", list(SOLVERS))
 @pytest.mark.parametrize("poisoned", [(), (9,), (9, 12)])
-def test_an_optimiser_that_an_exception_ends_can_go_on(method, poisoned):
+def test_an_optimiser_that_an_exception_ends_can_resume(method, poisoned):
     """In the middle of any evaluation, a failed step's included: the state is whole, or says that it is not."""
 
     def objective(fails_at, done=0):
@@ -76,19 +78,21 @@ def test_an_optimiser_that_an_exception_ends_can_go_on(method, poisoned):
 
         return value_and_grad
 
-    expected = next(p for p in SOLVERS[method](objective(None), State(START), 3, 0.02) if p.evaluations >= 30)
+    expected = next(
+        p for p in SOLVERS[method](objective(None), State(LocalCanvas(START)), 3, 0.02) if p.evaluations >= 30
+    )
     whole = 0
     for fails_at in range(1, 25):
-        state = State(START)
+        state = State(LocalCanvas(START))
         with pytest.raises(KeyboardInterrupt):
             for _ in SOLVERS[method](objective(fails_at), state, 3, 0.02):
                 pass
-        if not state.settled:
+        if not state.consistent:
             continue
         whole += 1
         resumed = SOLVERS[method](objective(None, state.evaluations), state, 3, 0.02)
         found = next(point for point in resumed if point.evaluations >= 30)
-        assert torch.equal(found.image, expected.image)
+        assert torch.equal(found.canvas.tensor, expected.canvas.tensor)
     assert whole >= 20
 
 
@@ -171,7 +175,7 @@ def test_settings_that_differ_are_refused(interrupted, photo):
         run((photo, "swirls"))
     with pytest.raises(CheckpointError, match="was made with content_mask"):
         run(content_mask={"1": MASK})
-    with pytest.raises(CheckpointError, match=r"is of 'impasto stylize', not of reconstruct"):
+    with pytest.raises(CheckpointError, match=r"is from 'impasto stylize', not from reconstruct"):
         impasto.iterate_reconstruction(photo, None, Checkpoints(path, resume=True))
 
 
@@ -189,15 +193,15 @@ def test_where_and_how_long_may_differ(interrupted, monkeypatch, caplog):
     run, _ = interrupted
     assert next(run(memory="3GB", device="cpu", time_budget=1000)).evaluations == 3
     assert "less memory" not in caplog.text
-    monkeypatch.setattr(multiscale, "ROOM", 1e-9)
+    monkeypatch.setattr(multiscale, "MEMORY_SLACK", 1e-9)
     assert next(run(memory="3GB")).evaluations == 3
-    assert "less memory than when it began" in caplog.text
+    assert "less memory than when the run began" in caplog.text
 
 
 def test_a_checkpoint_without_resume_is_announced(interrupted, photo, caplog):
     _, path = interrupted
     impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), None, Checkpoints(path))
-    assert "is of an interrupted run; it will be replaced, unless you --resume" in caplog.text
+    assert "is from an interrupted run; it will be replaced, unless you --resume" in caplog.text
 
 
 def test_nothing_to_resume_is_said(photo, tmp_path, caplog):
@@ -207,20 +211,20 @@ def test_nothing_to_resume_is_said(photo, tmp_path, caplog):
 
 
 def test_where_none_can_be_written_is_said_before_the_start(photo, tmp_path):
-    with pytest.raises(PictureError, match="there is no folder"):
+    with pytest.raises(CheckpointError, match="there is no folder"):
         impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), None, Checkpoints(tmp_path / "none" / "c"))
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(photo, tmp_path, monkeypatch, caplog):
     def full(path, checkpoint, settings):
-        raise PictureError(f"cannot write {path}: No space left on device")
+        raise CheckpointError(f"cannot write {path}: No space left on device")
 
     monkeypatch.setattr(checkpoints, "save", full)
     kept = Checkpoints(tmp_path / "c", every=1e-9)
     with caplog.at_level(logging.WARNING):
         *_, last = impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), None, kept)
     assert last.iteration == 6
-    assert "no checkpoint: cannot write" in caplog.text
+    assert "no checkpoint was written: cannot write" in caplog.text
 
 
 def test_checkpoints_come_at_intervals_of_the_runs_time(photo, tmp_path, monkeypatch):
@@ -261,8 +265,8 @@ def test_damage_is_recognised(interrupted):
 
 def test_checkpoints_of_other_versions_are_refused(interrupted, monkeypatch):
     run, _ = interrupted
-    monkeypatch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT + 1)
-    with pytest.raises(CheckpointError, match=f"is of impasto {impasto.__version__}, whose checkpoints this version"):
+    monkeypatch.setattr(checkpoints, "LAYOUT", checkpoints.LAYOUT + 1)
+    with pytest.raises(CheckpointError, match=f"is from impasto {impasto.__version__}, whose checkpoints this version"):
         run()
 
 
@@ -287,9 +291,11 @@ def test_nothing_in_a_checkpoint_is_executed(interrupted):
 
 def state_of(size=(4, 6)):
     generator = torch.Generator().manual_seed(1)
-    pictures = [torch.rand(1, 3, *size, generator=generator) for _ in range(6)]
-    evaluation = Evaluation(0.1, {"content relu4_2": 0.1 + 1e-17}, pictures[1])
-    return State(pictures[0], evaluation, 5, [(pictures[2], pictures[3], 0.3)], (pictures[4], pictures[5]), 4, 1)
+    canvas, gradient, s, y, first, second = (
+        LocalCanvas(torch.rand(1, 3, *size, generator=generator)) for _ in range(6)
+    )
+    terms = {"content relu4_2": 0.1 + 1e-17}
+    return State(canvas, 0.1, terms, gradient, True, 5, [(s, y, 0.3)], (first, second), 4, 1)
 
 
 PLAN = memory.Plan(24, "lbfgs", 10, True, 1000)
