@@ -3,11 +3,11 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import processes
 import pytest
 import requests
 
@@ -37,7 +37,7 @@ class Server:
         command = [sys.executable, "-c", code, "web", "--port", str(port), "--no-browser", *arguments]
         environment = os.environ | {"TMPDIR": str(self.temporary)}
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            self.process = processes.start(command, stdout=log, stderr=log, env=environment)
         for _ in range(1200):
             if self.process.poll() is not None:
                 raise RuntimeError(self.log.read_text())

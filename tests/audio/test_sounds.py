@@ -8,7 +8,7 @@ import torch
 
 from impasto.audio import sounds
 from impasto.audio.sounds import Sound
-from impasto.errors import PictureError, SoundError
+from impasto.errors import SoundError
 
 
 @pytest.mark.parametrize(
@@ -90,5 +90,5 @@ def test_places_that_cannot_be_written(tmp_path):
         sounds.check_output(tmp_path / "a.aac")
     with pytest.raises(ValueError, match="bits is 32; .flac holds 16, 24"):
         sounds.check_output(tmp_path / "a.flac", 32)
-    with pytest.raises(PictureError, match="no folder"):
+    with pytest.raises(SoundError, match="no folder"):
         sounds.check_output(tmp_path / "no" / "a.wav")

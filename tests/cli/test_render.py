@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 from impasto import files, images
@@ -50,7 +51,7 @@ def test_quiet(run, picture):
 def test_ctrl_c_keeps_the_best_picture(picture):
     arguments = [sys.executable, "-m", "impasto", "stylize", picture, "mosaic", "-o", "out.png", "--json"]
     arguments += ["--size", "200", "--iterations", "100000"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with processes.running(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(5):
             assert json.loads(process.stdout.readline())["event"] == "step"
         process.send_signal(signal.SIGINT)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import processes
 import pytest
 
 from impasto.fast import models
@@ -60,19 +61,20 @@ def test_mistakes_with_train(run, pictures_to_train_on):
 def test_training_is_interrupted_and_goes_on(pictures_to_train_on):
     command = [sys.executable, "-m", "impasto", "train", *pictures_to_train_on]
     command += ["--paintings", "paintings", "-o", "run", "--steps", "5000", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(3):
-        process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with processes.running(command, **pipes) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 130, err
     step = int(re.search(r"interrupted at step (\d+); the same command with --resume goes on", err)[1])
     assert Path("run/model.safetensors").exists()
-    process = subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert json.loads(process.stdout.readline())["step"] == step + 1
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-    assert process.returncode == 130
+    with processes.running([*command, "--resume"], **pipes) as process:
+        assert json.loads(process.stdout.readline())["step"] == step + 1
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+        assert process.returncode == 130
 
 
 def test_export(run, tmp_path, monkeypatch):

@@ -5,11 +5,11 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import processes
 import pytest
 
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # before Ray is imported
@@ -38,7 +38,7 @@ class Nodes:
         command = [Path(sys.executable).with_name("ray"), "start", *(arguments or [f"--address={self.address}"])]
         command += [f"--node-ip-address={LOOPBACK}", "--num-cpus=1", "--object-store-memory=200000000", "--block"]
         with open(self._log, "a") as log:
-            process = subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
+            process = processes.start(command, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
         self._all.append(process)
         return process
 

@@ -130,6 +130,18 @@ def test_what_is_kept_beside_is_planned(photo):
     assert beside(statistic="nearest", style_scale=(0.5,)) == pytest.approx(one / 4, rel=0.02)
 
 
+def test_layers_without_weight_are_not_planned(photo):
+    """They are not computed, by no operation."""
+    device, plans = torch.device("cpu"), []
+    for changes in ({"relu3_1": 0.0}, {}):
+        layers = {"content_layers": {"relu2_2": 1.0} | changes, "style_layers": {"relu1_1": 1.0} | changes}
+        options = StylizeOptions(size=384, scales=1, **layers)
+        inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
+        problem, _ = stylize.problem_of(inputs, options, device)
+        plans.append(problem.plan(problem.scales[0]))
+    assert plans[0] == plans[1]
+
+
 @pytest.mark.parametrize("megapixels", [4, 36])
 @pytest.mark.parametrize("budget", [10**9, 4 * 10**9, 16 * 10**9])
 def test_plans_stay_within_the_budget(encoder, megapixels, budget):

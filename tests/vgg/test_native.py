@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from impasto import images
 from impasto.vgg import encoder as vgg
 from impasto.vgg import native
-from impasto.vgg.encoder import convolve_back, kernel
+from impasto.vgg.encoder import convolve_backward, kernel
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the library in C was not built")
 MODES = {"zeros": "constant", "replicate": "replicate", "circular": "circular"}
@@ -83,8 +83,8 @@ def test_the_way_back(shape, padding, masked, channels, generator):
     back = channels_last(generator, *y.shape)
     (expected,) = torch.autograd.grad(y, x, back.double())
     mask = y.detach().float().contiguous(memory_format=torch.channels_last) if masked else None
-    assert native.suits(back)
-    assert relative(convolve_back(back.clone(), kernel(weight, bias), padding, mask), expected) < 1e-5
+    assert native.supports(back)
+    assert relative(convolve_backward(back.clone(), kernel(weight, bias), padding, mask), expected) < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 9), (7, 2), (5, 8), (33, 18)])
@@ -96,10 +96,10 @@ def test_pooling(level, shape, pooling, equal, generator):
     x = x.relu().round() if equal else x
     y = vgg.pool(x, pooling)
     back = channels_last(generator, *y.shape)
-    assert native.suits(x)
+    assert native.supports(x)
     known = x.double()
     assert relative(y, vgg.pool(known, pooling)) < 1e-6
-    assert relative(vgg.pool_back(back, x, pooling), vgg.pool_back(back.double(), known, pooling)) < 1e-6
+    assert relative(vgg.pool_backward(back, x, pooling), vgg.pool_backward(back.double(), known, pooling)) < 1e-6
 
 
 @pytest.mark.parametrize("channels", [(64, 96), (3, 64), (64, 3), (1, 1)])
@@ -143,12 +143,12 @@ def test_large_kernels_take_turns_in_one_room(generator, monkeypatch):
 
 def test_what_is_not_for_us(generator):
     x = channels_last(generator, 1, 64, 8, 8)
-    assert native.suits(x)
-    assert not native.suits(x.double())
-    assert not native.suits(x.repeat(2, 1, 1, 1))
-    assert not native.suits(x.requires_grad_())
+    assert native.supports(x)
+    assert not native.supports(x.double())
+    assert not native.supports(x.repeat(2, 1, 1, 1))
+    assert not native.supports(x.requires_grad_())
     with torch.no_grad():
-        assert native.suits(x)
+        assert native.supports(x)
 
 
 def test_the_program_without_it(tmp_path, photo):

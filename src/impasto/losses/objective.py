@@ -20,53 +20,35 @@ from impasto.vgg.workspace import Workspace
 class FeatureNetwork(Protocol):
     """A network whose layers can be read and differentiated: `vgg.encoder.Encoder`, `audio.encoder.SoundEncoder`."""
 
-    def stride(self, tap: str, /) -> int:
-        """Input pixels per position of a layer."""
-        ...
+    def stride(self, tap: str, /) -> int: ...
 
     def walk(
         self, image: Tensor, taps: Collection[str], workspace: Workspace | None = None, /
-    ) -> Iterator[tuple[str, Tensor]]:
-        """(layer, activations `(1, n, h, w)`), shallow first."""
-        ...
+    ) -> Iterator[tuple[str, Tensor]]: ...
 
     def backward(
         self, image: Tensor, taps: Collection[str], accumulate: AccumulateGrad, workspace: Workspace | None = None, /
-    ) -> Tensor:
-        """The gradient by the image, given those by the activations; see `vgg.encoder.Encoder.backward`."""
-        ...
+    ) -> Tensor: ...
 
 
 class InputTile(Protocol):
-    """A part of the input: a `vgg.tiling.Tile` of a picture, an `audio.encoder.Chunk` of a sound."""
+    """A part of the input: `vgg.tiling.Tile` of a picture, `audio.encoder.Chunk` of a sound."""
 
-    def window(self, image: Tensor, /) -> Tensor:
-        """The part of the input that the owned positions depend on."""
-        ...
+    def window(self, image: Tensor, /) -> Tensor: ...
 
-    def add(self, whole: Tensor, part: Tensor, /) -> None:
-        """Add `part`, of the window's size, to the window of `whole`."""
-        ...
+    def add(self, whole: Tensor, part: Tensor, /) -> None: ...
 
-    def inside(self, features: Tensor, stride: int, /) -> Tensor:
-        """The owned positions of the window's features."""
-        ...
+    def inside(self, features: Tensor, stride: int, /) -> Tensor: ...
 
-    def owned_slices(self, stride: int, /) -> tuple[slice, slice]:
-        """Rows and columns of the owned positions in the whole layer."""
-        ...
+    def owned_slices(self, stride: int, /) -> tuple[slice, slice]: ...
 
 
 class ImageView(Protocol):
-    """From what is optimised to what the network reads, and the gradient back."""
+    """From the canvas that is optimised to the network's input, and the gradient back: `View`, `SoundView`."""
 
-    def __call__(self, canvas: Tensor, /) -> Tensor:
-        """The network's input."""
-        ...
+    def __call__(self, canvas: Tensor, /) -> Tensor: ...
 
-    def backward(self, grad: Tensor, /) -> Tensor:
-        """The gradient by the canvas, given that by the network's input."""
-        ...
+    def backward(self, grad: Tensor, /) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,78 +27,64 @@ MIN_WINDOW = 1 << 16
 
 
 class TensorObjective(Protocol):
-    """What is minimised at one scale, as a function of a tensor: `losses.objective.Objective`."""
+    """What is minimised at one scale, as a function of a tensor `(1, c, h, w)` in [0, 1]: `losses.objective.Objective`.
+
+    Attributes:
+        terms: its loss terms; none where masks vanish at every layer.
+    """
 
     @property
-    def terms(self) -> Sequence[Any]:
-        """Its loss terms; none where masks vanish at every layer."""
-        ...
+    def terms(self) -> Sequence[Any]: ...
 
-    def value_and_grad(self, canvas: Tensor, /) -> Evaluation[Tensor]:
-        """At a canvas `(1, c, h, w)` in [0, 1]."""
-        ...
+    def value_and_grad(self, canvas: Tensor, /) -> Evaluation[Tensor]: ...
 
 
 class ScaleObjective(Protocol):
-    """What is minimised at one scale, as a function of a `Canvas`."""
+    """The same as a function of a `Canvas`."""
 
     @property
-    def terms(self) -> Sequence[Any]:
-        """Its loss terms; none where masks vanish at every layer."""
-        ...
+    def terms(self) -> Sequence[Any]: ...
 
-    def __call__(self, canvas: Canvas, /) -> Evaluation[Canvas]:
-        """Value and gradient at a canvas `(1, c, h, w)` in [0, 1]."""
-        ...
+    def __call__(self, canvas: Canvas, /) -> Evaluation[Canvas]: ...
 
 
 class Problem(Protocol):
-    """What an operation optimises: `operations.problem.PictureProblem`, `audio.transfer.SoundProblem`."""
+    """What an operation optimises: `operations.problem.PictureProblem`, `audio.transfer.SoundProblem`.
+
+    Attributes:
+        options: the optimiser, its seed, and memory.
+        device: where to compute.
+        scales: the sizes to go through, coarse to fine.
+        size: height and width of the result.
+        wraps: whether the result is seamless.
+        keeps_details: whether each scale passes on the upsampled residual from the start, not the image, so that it
+            gets the details of the start that the scale before had no room for.
+        input_hashes: name -> hash of each input, for checkpoints; empty where there are none.
+    """
 
     @property
-    def options(self) -> OptimizationOptions:
-        """Optimiser, seed, memory."""
-        ...
+    def options(self) -> OptimizationOptions: ...
 
     @property
-    def device(self) -> torch.device:
-        """Where to compute."""
-        ...
+    def device(self) -> torch.device: ...
 
     @property
-    def scales(self) -> Sequence[Scale]:
-        """The sizes to go through, coarse to fine."""
-        ...
+    def scales(self) -> Sequence[Scale]: ...
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the result."""
-        ...
+    def size(self) -> tuple[int, int]: ...
 
     @property
-    def wraps(self) -> bool:
-        """Whether the result is seamless."""
-        ...
+    def wraps(self) -> bool: ...
 
     @property
-    def keeps_details(self) -> bool:
-        """Whether each scale passes on the upsampled residual from the start, not the image.
-
-        So a scale gets the details of the start that the one before had no room for.
-        """
-        ...
+    def keeps_details(self) -> bool: ...
 
     @property
-    def input_hashes(self) -> Mapping[str, str]:
-        """Name -> hash of each input, for checkpoints; empty where there are none."""
-        ...
+    def input_hashes(self) -> Mapping[str, str]: ...
 
     def plan(self, scale: Scale, /) -> Plan:
-        """How a scale is computed in the memory there is.
-
-        Raises:
-            BudgetError: it does not fit.
-        """
+        """How a scale is computed in the memory there is; a BudgetError where it does not fit."""
         ...
 
     def objective(self, scale: Scale, plan: Plan, /) -> TensorObjective:
@@ -114,9 +100,7 @@ class Execution(Protocol):
     """Where a problem is computed: in this process (`LocalExecution`), or on a cluster (`ShardedExecution`)."""
 
     @property
-    def problem(self) -> Problem:
-        """What is optimised."""
-        ...
+    def problem(self) -> Problem: ...
 
     def plan(self, scale: Scale, /) -> Plan:
         """As `Problem.plan`."""

@@ -258,6 +258,22 @@ def format_bytes(amount: int) -> str:
     return f"{amount}B"
 
 
+#: What `option` takes for values that are more than a number.
+SIZE = {"parse": parse_size, "none": "original"}
+SCALES = {"parse": parse_scales, "none": "auto", "least": 1, "metavar": "N|auto"}
+EXTENT = {"parse": parse_extent, "format": format_extent, "metavar": "WxH"}
+LAYERS = {"parse": parse_layers, "format": format_layers}
+NUMBERS = {"parse": parse_numbers, "format": format_numbers}
+MASKS = {
+    "parse": parse_masks,
+    "format": format_masks,
+    "repeatable": True,
+    "per_run": True,
+    "metavar": "STYLE=FILE",
+}
+BYTES = {"parse": parse_bytes, "format": format_bytes, "least": 1, "metavar": "AMOUNT"}
+
+
 # -- keys, defaults, and text ------------------------------------------------------------------------------
 
 

@@ -26,22 +26,7 @@ from impasto.settings.choices import (
     StyleName,
     StyleNorm,
 )
-from impasto.settings.fields import (
-    check,
-    format_bytes,
-    format_extent,
-    format_layers,
-    format_masks,
-    format_numbers,
-    option,
-    parse_bytes,
-    parse_extent,
-    parse_layers,
-    parse_masks,
-    parse_numbers,
-    parse_scales,
-    parse_size,
-)
+from impasto.settings.fields import BYTES, EXTENT, LAYERS, MASKS, NUMBERS, SCALES, SIZE, check, format_numbers, option
 
 #: The layers that Gatys et al. 2016 read, for VGG-16 and VGG-19 alike.
 CONTENT_LAYERS = {"relu4_2": 1.0}
@@ -70,11 +55,8 @@ class PictureOptions(Options):
         None,
         "Machine",
         "Memory to take at most, such as 4GB; large pictures are computed in parts. By default most of what is free.",
-        parse=parse_bytes,
-        format=format_bytes,
-        metavar="AMOUNT",
-        least=1,
         result_neutral=True,
+        **BYTES,
     )
 
 
@@ -106,10 +88,7 @@ class VGGOptions(OptimizationOptions):
         None,
         "Time",
         "Sizes to go through, coarse to fine; 1 is the last only. auto, the default: from about 128 px.",
-        parse=parse_scales,
-        none="auto",
-        least=1,
-        metavar="N|auto",
+        **SCALES,
     )
 
     total_variation: float = option(0.0, "Objective", "Weight of the total variation: smoothness.", least=0)
@@ -138,8 +117,7 @@ class PaintingOptions(PictureOptions):
         (),
         "Style",
         "Shares of several styles, in their order: 0.7,0.3. Equal by default.",
-        parse=parse_numbers,
-        format=format_numbers,
+        **NUMBERS,
         metavar="A,B,…",
         per_run=True,
     )
@@ -147,8 +125,7 @@ class PaintingOptions(PictureOptions):
         (1.0,),
         "Style",
         "Brush size: 2 for strokes twice as large, or several to blend, 0.5,1,2.",
-        parse=parse_numbers,
-        format=format_numbers,
+        **NUMBERS,
         metavar="X[,Y…]",
     )
     style_mask: Mapping[str, Any] = option(
@@ -156,11 +133,7 @@ class PaintingOptions(PictureOptions):
         "Regions",
         "Read a style only where a mask is white: STYLE=FILE, the style by number or name. May be repeated. "
         "What is transparent in a painting is never read.",
-        parse=parse_masks,
-        format=format_masks,
-        repeatable=True,
-        metavar="STYLE=FILE",
-        per_run=True,
+        **MASKS,
     )
 
     def __post_init__(self) -> None:
@@ -185,8 +158,7 @@ class StyleLossOptions(PaintingOptions, VGGOptions):
         None,
         "Objective",
         "Style layers, as name or name=weight. By default relu1_1 to relu5_1, for 'nearest' without the first.",
-        parse=parse_layers,
-        format=format_layers,
+        **LAYERS,
     )
     style_norm: StyleNorm = option(
         "relative",
@@ -206,9 +178,7 @@ class StyleLossOptions(PaintingOptions, VGGOptions):
 class PhotoOptions(PictureOptions):
     """How a photo is repainted, whichever way."""
 
-    size: int | None = option(
-        512, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size, none="original"
-    )
+    size: int | None = option(512, "Picture", "Long side of the result in pixels, or 'original'.", **SIZE)
     color: ColorMode = option(
         "style",
         "Picture",
@@ -226,11 +196,7 @@ class PhotoOptions(PictureOptions):
         "Where a style goes: STYLE=FILE, white where; the style by number or name, or 'keep' for what stays "
         "untouched. May be repeated. FILE may be 'alpha', the photo's own. Styles without a mask share "
         "what no mask covers.",
-        parse=parse_masks,
-        format=format_masks,
-        repeatable=True,
-        metavar="STYLE=FILE",
-        per_run=True,
+        **MASKS,
     )
 
 
@@ -278,7 +244,7 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
     content_weight: float = option(1.0, "Objective", "Weight of the content, alpha.", least=0)
     style_weight: float = option(20.0, "Objective", "Weight of the style at strength 1, beta.", least=0)
     content_layers: Mapping[str, float] = option(
-        CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", parse=parse_layers, format=format_layers
+        CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", **LAYERS
     )
     content_norm: ContentNorm = option(
         "relative",
@@ -358,9 +324,7 @@ class TextureOptions(StyleLossOptions):
         (512, 512),
         "Picture",
         "Width and height of the texture in pixels; one number for a square.",
-        parse=parse_extent,
-        format=format_extent,
-        metavar="WxH",
+        **EXTENT,
     )
     seamless: bool = option(False, "Picture", "Make it tile: its borders continue on the opposite side.")
 
@@ -376,33 +340,26 @@ class ReconstructOptions(StyleLossOptions):
 
     operation: ClassVar[str] = "reconstruct"
 
-    size: int | None = option(
-        256, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size, none="original"
-    )
+    size: int | None = option(256, "Picture", "Long side of the result in pixels, or 'original'.", **SIZE)
     iterations: int = option(200, "Time", "Evaluations at the last scale; smaller scales get more.", least=1)
     scales: int | None = option(
         1,
         "Time",
         "Sizes to go through, coarse to fine; 1 is the last only, auto from about 128 px.",
-        parse=parse_scales,
-        none="auto",
-        least=1,
-        metavar="N|auto",
+        **SCALES,
     )
     content_layer: Mapping[str, float] | None = option(
         None,
         "Objective",
         "Match the activations of this layer, or of several. By default relu4_2, unless there are style layers.",
-        parse=parse_layers,
-        format=format_layers,
+        **LAYERS,
         metavar="LAYER",
     )
     style_layers: Mapping[str, float] | None = option(
         None,
         "Objective",
         "Match the statistics of these layers: what is left of the picture when positions are forgotten.",
-        parse=parse_layers,
-        format=format_layers,
+        **LAYERS,
         metavar="LAYERS",
     )
 
@@ -482,9 +439,7 @@ class VideoOptions(StylizeOptions):
 
     operation: ClassVar[str] = "video"
 
-    size: int | None = option(
-        384, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size, none="original"
-    )
+    size: int | None = option(384, "Picture", "Long side of the result in pixels, or 'original'.", **SIZE)
     fast: bool = option(False, "Video", "One pass of a network per frame: a hundred times as fast, fewer strokes.")
     later: int = option(20, "Video", "Evaluations of every frame after the first of a scene.", least=1)
     temporal_weight: float = option(
