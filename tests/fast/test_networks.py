@@ -98,7 +98,7 @@ def test_what_vgg_sees_is_not_trained():
 
 
 def test_an_unknown_kind():
-    with pytest.raises(ValueError, match="unknown network 'big'; choose from vgg, compact"):
+    with pytest.raises(ValueError, match="unknown network 'big'; choose from compact, vgg"):
         networks.network("big")
 
 

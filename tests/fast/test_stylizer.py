@@ -8,7 +8,7 @@ import torch
 
 from impasto import fast, images
 from impasto.errors import BudgetError, WeightsError
-from impasto.fast import models
+from impasto.fast import models, stylizer
 from impasto.settings.options import FastOptions
 
 
@@ -96,8 +96,8 @@ class TestStylize:
         assert torch.equal(one, two)
 
     def test_steps_count_tiles(self, shipped, photo, painting, monkeypatch):
-        monkeypatch.setattr(fast.painting, "WINDOW", 1 << 11)
-        monkeypatch.setattr(fast.painting, "LEAST", 1 << 10)
+        monkeypatch.setattr(stylizer, "MAX_WINDOW", 1 << 11)
+        monkeypatch.setattr(stylizer, "MIN_WINDOW", 1 << 10)
         steps = list(fast.iterate(photo, painting, FastOptions(size=96)))
         assert len(steps) > 4
         assert [step.iteration for step in steps] == list(range(1, len(steps) + 1))
@@ -111,7 +111,7 @@ class TestStylize:
         monkeypatch.setattr(models, "load", lambda path=None, device=None: one)
         done = fast.stylize(photo, options=FastOptions(size=64, model="one.safetensors"))
         assert done.size == (43, 64)
-        with pytest.raises(ValueError, match="knows one painting, its own; give no style"):
+        with pytest.raises(ValueError, match="was trained on one painting; give no style"):
             fast.stylize(photo, painting, FastOptions(model="one.safetensors"))
         with pytest.raises(ValueError, match="color match asks for the painting"):
             fast.stylize(photo, options=FastOptions(model="one.safetensors", color="match"))

@@ -25,7 +25,7 @@ class Workspace:
     """
 
     def __init__(self) -> None:
-        self._buffer = torch.empty(0)
+        self._buffer = _buffer(0)
         self._needs: dict[Hashable, int] = {}
         self.begin(None)
 
@@ -45,11 +45,11 @@ class Workspace:
         largest = max(self._needs.values(), default=0) if key in self._needs else 0
         if self.size < largest or not largest:
             self.free()  # before the new buffer is allocated
-            self._buffer = torch.empty(largest)
+            self._buffer = _buffer(largest)
 
     def free(self) -> None:
         """Give the memory back; it is allocated again when it is needed."""
-        self._buffer = torch.empty(0)
+        self._buffer = _buffer(0)
 
     def retain(self, channels: int, height: int, width: int) -> Tensor:
         """A tensor, see `native.Allocate`, that stays valid until `retained` is set back."""
@@ -77,6 +77,10 @@ class Workspace:
             return empty_nhwc(channels, height, width)
         part = self._buffer[start : start + channels * height * width]
         return part.view(1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _buffer(count: int) -> Tensor:
+    return torch.empty(count, dtype=torch.float32, device="cpu")
 
 
 def _rounded(count: int) -> int:

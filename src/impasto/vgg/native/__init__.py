@@ -39,7 +39,8 @@ Allocate = Callable[[int, int, int], Tensor]
 
 def empty_nhwc(channels: int, height: int, width: int) -> Tensor:
     """A new tensor, `(1, channels, height, width)`, channels last, its values undefined."""
-    return torch.empty((1, channels, height, width), memory_format=torch.channels_last)
+    shape = (1, channels, height, width)
+    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
 
 
 @cache
@@ -98,8 +99,26 @@ def supports(x: Tensor, *weights: Tensor) -> bool:
 _KEPT = WeakTensorKeyDictionary()
 
 
+def _address(tensor: Tensor | None, *shape: int) -> int | None:
+    """Where the C code finds the numbers of a tensor of this shape; None stays None.
+
+    Raises:
+        TypeError: the tensor is not what the C code reads: float32 on the CPU, dense, pictures channels last.
+    """
+    if tensor is None:
+        return None
+    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    kind = (tensor.dtype, tensor.device.type, tuple(tensor.shape))
+    if kind != (torch.float32, "cpu", shape) or not tensor.is_contiguous(memory_format=layout):
+        raise TypeError(
+            f"the C kernels need a dense float32 tensor of shape {shape} on the CPU; "
+            f"given is {tensor.dtype} of shape {kind[2]} on {tensor.device}"
+        )
+    return tensor.data_ptr()
+
+
 class _Scratch(threading.local):
-    """Memory to work in, of each thread, used again and again: to take it anew costs as much as to fill it."""
+    """Scratch memory of each thread, reused: allocating it anew costs as much as filling it."""
 
     def __init__(self) -> None:
         self._held: dict[str, Tensor] = {}
@@ -108,7 +127,7 @@ class _Scratch(threading.local):
         """So many numbers, whatever they are."""
         if name not in self._held or self._held[name].numel() < count:
             self._held.pop(name, None)
-            self._held[name] = torch.empty(count)
+            self._held[name] = torch.empty(count, dtype=torch.float32, device="cpu")
         return self._held[name]
 
 
@@ -126,10 +145,12 @@ def transform(adjoint: Tensor) -> Tensor:
     inputs, outputs = adjoint.shape[:2]
     panel = library().impasto_panel(level())
     count = 36 * inputs * -(-outputs // panel) * panel
-    kernel = torch.empty(count) if count <= KEPT else _SCRATCH.take("kernel", count)
-    library().impasto_transform(
-        adjoint.data_ptr(), kernel.data_ptr(), inputs, outputs, level(), torch.get_num_threads(), _pool()
-    )
+    if count <= KEPT:
+        kernel = torch.empty(count, dtype=torch.float32, device="cpu")
+    else:
+        kernel = _SCRATCH.take("kernel", count)
+    given = (_address(adjoint, inputs, outputs, 3, 3), kernel.data_ptr(), inputs, outputs)
+    library().impasto_transform(*given, level(), torch.get_num_threads(), _pool())
     if count <= KEPT:
         _KEPT[adjoint] = kernel
     return kernel
@@ -162,7 +183,13 @@ def convolve(
     mask = None if mask is None else mask.contiguous(memory_format=torch.channels_last)
     y = allocate(outputs, height, width)
     tiles = -(-height // 4) * -(-width // 4)
-    given = [None if tensor is None else tensor.data_ptr() for tensor in (x, mask, adjoint, bias, y)]
+    given = [
+        _address(x, 1, inputs, height, width),
+        _address(mask, 1, inputs, height, width),
+        _address(adjoint, inputs, outputs, 3, 3),
+        _address(bias, outputs),
+        _address(y, 1, outputs, height, width),
+    ]
     shape = (height, width, inputs, outputs, PADDINGS.index(padding), rectify)
     if min(inputs, outputs) < THIN:
         scratch = _SCRATCH.take("scratch", library().impasto_scratch_thin(width, inputs, outputs, threads))
@@ -186,8 +213,9 @@ def pool(x: Tensor, average: bool, allocate: Allocate = empty_nhwc) -> Tensor:
     _, channels, height, width = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
     y = allocate(channels, height // 2, width // 2)
+    given = (_address(x, 1, channels, height, width), _address(y, 1, channels, height // 2, width // 2))
     shape = (height, width, channels, average)
-    library().impasto_pool(x.data_ptr(), y.data_ptr(), *shape, level(), torch.get_num_threads(), _pool())
+    library().impasto_pool(*given, *shape, level(), torch.get_num_threads(), _pool())
     return y
 
 
@@ -196,6 +224,10 @@ def pool_backward(gradient: Tensor, x: Tensor, average: bool, allocate: Allocate
     _, channels, height, width = x.shape
     gradient, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (gradient, x))
     y = allocate(channels, height, width)
-    given, shape = (tensor.data_ptr() for tensor in (gradient, x, y)), (height, width, channels, average)
+    given = [
+        _address(gradient, 1, channels, height // 2, width // 2),
+        *(_address(tensor, 1, channels, height, width) for tensor in (x, y)),
+    ]
+    shape = (height, width, channels, average)
     library().impasto_pool_back(*given, *shape, level(), torch.get_num_threads(), _pool())
     return y
