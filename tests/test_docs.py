@@ -1,4 +1,4 @@
-"""What the documents say can be done is done: every command and every block of Python, on small pictures."""
+"""Runs every command and every Python block of the documentation, on small pictures."""
 
 import dataclasses
 import os
@@ -23,26 +23,26 @@ from impasto.vgg.encoder import random_encoder
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-#: What a command begins with -> why it is not executed here.
-LEFT = {
-    "python3 -m venv": "installs into a new environment: done by hand, and by CI's own set-up",
-    "pip install": "installs",
-    "./test": "runs this",
-    "./sanitize": "is tests/sanitize.c, and takes minutes",
-    "git clone": "has no address yet",
-    "python -m benchmarks": "measures for minutes",
-    "python -m pytest": "runs tests, at length",
-    "impasto web": "serves until it is stopped: tests/cli/test_web.py",
-    "impasto live": "wants a camera: tests/video/test_live.py",
-    "impasto weights fetch": "downloads: tests/test_weights.py, from a server of its own",
-    "impasto train": "wants folders of photos and paintings: tests/cli/test_train.py",
-    "impasto export": "wants a model of one's own: tests/cli/test_train.py",
-    "--cluster": "wants a cluster: tests/cluster",
-    "--model": "wants a model of one's own: tests/cli/test_train.py",
-    "ray start": "begins a cluster: tests/cluster",
-    "--flow": "wants files of optical flow: tests/video",
-    "mkdocs": "is test_the_site below",
-    "curl": "asks a server: tests/web/test_api.py",
+#: Prefix of a command, or an option in it -> why the command is skipped.
+SKIPPED = {
+    "python3 -m venv": "creates an environment; done by CI",
+    "pip install": "installs packages",
+    "./test": "runs this test",
+    "./sanitize": "builds tests/sanitize.c; takes minutes",
+    "git clone": "the repository has no address yet",
+    "python -m benchmarks": "takes minutes",
+    "python -m pytest": "runs other tests",
+    "impasto web": "runs until it is stopped: tests/cli/test_web.py",
+    "impasto live": "needs a camera: tests/video/test_live.py",
+    "impasto weights fetch": "downloads: tests/vgg/test_weights.py, with a local server",
+    "impasto train": "needs folders of photos and paintings: tests/cli/test_train.py",
+    "impasto export": "needs a trained model: tests/cli/test_train.py",
+    "--cluster": "needs a cluster: tests/cluster",
+    "--model": "needs a trained model: tests/cli/test_train.py",
+    "ray start": "starts a cluster: tests/cluster",
+    "--flow": "needs files of optical flow: tests/video",
+    "mkdocs": "see test_site",
+    "curl": "needs a server: tests/web/test_api.py",
 }
 PICTURES = (
     "picture.jpg",
@@ -62,7 +62,7 @@ SOUNDS = ("speech.wav", "rain.wav", "music.wav", "voice.wav", "strings.flac", "d
 
 
 def commands():
-    """(page, line, command) of every line that is a command: indented by four, or in a block of the shell."""
+    """(page, command) of every command: in lines indented by four spaces, and in fenced shell blocks."""
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
         fenced = None
@@ -70,28 +70,26 @@ def commands():
             if line.startswith("```"):
                 fenced = None if fenced is not None else line[3:].strip()
                 continue
-            shown = (
-                line[4:] if line.startswith("    ") and fenced is None else line if fenced in ("sh", "shell") else ""
-            )
-            shown = shown.strip().removeprefix("$ ")
-            for command in re.split(r" && ", shown.partition("  #")[0].partition("    →")[0].strip()):
+            code = line[4:] if line.startswith("    ") and fenced is None else line if fenced in ("sh", "shell") else ""
+            code = code.strip().removeprefix("$ ")
+            for command in re.split(r" && ", code.partition("  #")[0].partition("    →")[0].strip()):
                 if re.match(r"(impasto|python3?|pip|\./|git|ray|curl|mkdocs|\.venv)\b", command):
                     yield pytest.param(page, command.strip(), id=f"{page.stem}-{number}-{command[:40]}")
 
 
 def blocks():
-    """(page, code) of every block of Python."""
+    """(page, code) of every fenced Python block."""
     for page in PAGES:
         for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.S), start=1):
             yield pytest.param(page, code, id=f"{page.stem}-{number}")
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory):
-    """The files that the documents speak of, small."""
+def files(tmp_path_factory):
+    """A folder with small versions of the files that the commands name."""
     import skimage.data
 
-    folder = tmp_path_factory.mktemp("material")
+    folder = tmp_path_factory.mktemp("files")
     picture = images.read(skimage.data.astronaut()).resized(40, 56)
     for name in PICTURES:
         images.write(folder / name, picture, settings=None)
@@ -113,77 +111,77 @@ def material(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def slim():
-    """A network with VGG-19's layers and few channels in those that take the time of small pictures."""
+def small_encoder():
+    """A network with the layers of VGG-19, but few channels in the deep ones, which dominate for small pictures."""
     blocks = ((2, 64), (2, 128), (4, 256), (4, 32), (4, 32))
     return random_encoder(blocks, seed=1).to("cpu", torch.float32)
 
 
 @pytest.fixture
-def small(monkeypatch, material, slim, tmp_path):
-    """Everything as it is written, but pictures are small, runs are short, and the network is slim."""
+def small_runs(monkeypatch, files, small_encoder, tmp_path):
+    """A working directory with the files, in which pictures, runs and the network are small."""
     fit, plan = images.fit, schedule.plan
 
     def load(name, pooling="max", padding="zeros", preprocessing=None):
-        return dataclasses.replace(slim, pooling=pooling, padding=padding)
+        return dataclasses.replace(small_encoder, pooling=pooling, padding=padding)
 
-    def short(height, width, iterations, scales=None):
+    def short_plan(height, width, iterations, scales=None):
         return plan(height, width, min(iterations, 2), min(scales or 2, 2))
 
     monkeypatch.setattr(weights, "load", load)
     monkeypatch.setattr(images, "fit", lambda size, long_side: fit(size, min(long_side, 56)))
-    monkeypatch.setattr(schedule, "plan", short)
-    monkeypatch.setattr("impasto.operations.texture.schedule.plan", short)
+    monkeypatch.setattr(schedule, "plan", short_plan)
+    monkeypatch.setattr("impasto.operations.texture.schedule.plan", short_plan)
     monkeypatch.setattr("impasto.explain.units.STEPS", 2)
     work = tmp_path / "work"
-    shutil.copytree(material, work)
+    shutil.copytree(files, work)
     monkeypatch.chdir(work)
     return work
 
 
 @pytest.mark.parametrize(("page", "command"), list(commands()))
-def test_commands(small, page, command, capsys):
-    for begins, why in LEFT.items():
-        if command.startswith((begins, f".venv/bin/{begins}")) or (begins.startswith("--") and begins in command):
-            pytest.skip(why)
-    words = shlex.split(command.removeprefix(".venv/bin/"))
-    assert words[0] == "impasto", f"{page.name}: nobody says what to do with {command!r}"
-    if words[1] == "audio" or (words[1] == "texture" and words[2].endswith(".wav")):
-        words += ["--iterations", "1"]
-        words = ["--seconds=3" if word.startswith("--seconds=") else word for word in words]
-        if "--seconds" in words:
-            words[words.index("--seconds") + 1] = "3"
-    if words[1] == "batch":  # in processes of its own, where nothing is short by itself
-        words += ["--size", "48", "--iterations", "1", "--scales", "1", "--workers", "1"]
-    if words[1] in ("texture", "reconstruct"):
-        words += ["--iterations", "2"]
-        if "--size" in words:
-            words[words.index("--size") + 1] = "64"
-    if words[1:3] in (["explain", "representations"], ["explain", "statistics"]):
-        words += ["--iterations", "2"]
-    if "out.png" in words[1:3] or "--preset out.png" in command or words[1:3] == ["explain", "run"]:
+def test_commands(small_runs, page, command, capsys):
+    for pattern, reason in SKIPPED.items():
+        if command.startswith((pattern, f".venv/bin/{pattern}")) or (pattern.startswith("--") and pattern in command):
+            pytest.skip(reason)
+    args = shlex.split(command.removeprefix(".venv/bin/"))
+    assert args[0] == "impasto", f"{page.name}: unknown command {command!r}"
+    if args[1] == "audio" or (args[1] == "texture" and args[2].endswith(".wav")):
+        args += ["--iterations", "1"]
+        args = ["--seconds=3" if word.startswith("--seconds=") else word for word in args]
+        if "--seconds" in args:
+            args[args.index("--seconds") + 1] = "3"
+    if args[1] == "batch":  # its processes are not patched
+        args += ["--size", "48", "--iterations", "1", "--scales", "1", "--workers", "1"]
+    if args[1] in ("texture", "reconstruct"):
+        args += ["--iterations", "2"]
+        if "--size" in args:
+            args[args.index("--size") + 1] = "64"
+    if args[1:3] in (["explain", "representations"], ["explain", "statistics"]):
+        args += ["--iterations", "2"]
+    if "out.png" in args[1:3] or "--preset out.png" in command or args[1:3] == ["explain", "run"]:
         assert cli.run(["stylize", "photo.jpg", "swirls", "-o", "out.png", "-q"]) == 0
-    if "soft.toml" in words and words[1] != "preset":
+    if "soft.toml" in args and args[1] != "preset":
         assert cli.run(["preset", "save", "soft.toml", "--strength", "0.6"]) == 0
-    if "--resume" in words:
-        (small / "out.png").unlink(missing_ok=True)
-    code = cli.run(words[1:])
+    if "--resume" in args:
+        (small_runs / "out.png").unlink(missing_ok=True)
+    code = cli.run(args[1:])
     assert code == 0, f"{page.name}: {command}\n{capsys.readouterr().err}"
 
 
 @pytest.mark.parametrize(("page", "code"), list(blocks()))
-def test_python(small, page, code, monkeypatch):
+def test_python(small_runs, page, code, monkeypatch):
     if "gradio_client" in code:
-        pytest.skip("asks a server: tests/web/test_api.py")
+        pytest.skip("needs a server: tests/web/test_api.py")
     if "audio" in code:
         monkeypatch.setattr("impasto.audio.transfer.AudioOptions", partial(AudioOptions, iterations=1))
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
 
 
-def test_the_site(tmp_path):
-    """It is built without warnings, and no page fetches anything from elsewhere."""
+def test_site(tmp_path):
+    """The site builds without warnings, and no page loads anything from other servers."""
     pytest.importorskip("mkdocs")
-    built = subprocess.run(
+    build = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT,
         capture_output=True,
@@ -191,13 +189,13 @@ def test_the_site(tmp_path):
         check=False,
         env=os.environ | {"DISABLE_MKDOCS_2_WARNING": "true"},
     )
-    assert built.returncode == 0, built.stderr
+    assert build.returncode == 0, build.stderr
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 15
     for page in pages:
         text = page.read_text()
-        fetched = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"(https?://[^\"]+)", text)
-        assert not [address for address in fetched if "canonical" not in address], page
+        external = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"(https?://[^\"]+)", text)
+        assert not [address for address in external if "canonical" not in address], page
     commands_page = (tmp_path / "site/reference/commands/index.html").read_text()
     for name in ("stylize", "batch", "explain units", "preset save"):
         assert f"impasto {name}" in commands_page
