@@ -1,1 +1,1 @@
-"""Measurements: commands of their own, outside the tests, since machines are shared and noisy."""
+"""Benchmarks. They are commands rather than tests, because timings on shared machines are noisy."""

@@ -1,9 +1,9 @@
-"""How near one evaluation comes to what the machine can do, and where the rest goes.
+"""Time of one evaluation, compared with the limit of the direct convolution method, and its shares by operation.
 
     python -m benchmarks.limits [512x384 1024x768 …] [--device cuda]
 
-The limit is that of the direct method: the convolutions' floating-point operations at the rate of a large matrix
-product, measured in the same run; on NVIDIA's GPUs in TF32, as convolutions are.
+The limit is the number of floating-point operations of the direct method, divided by the rate of a large matrix product
+measured in the same run (on NVIDIA GPUs in TF32, like the convolutions).
 """
 
 import argparse
@@ -18,23 +18,23 @@ allocator.tame()
 
 import torch  # noqa: E402
 
-from benchmarks.subject import machine, median_seconds, now, subject  # noqa: E402
-from impasto.losses.objective import Content, Style  # noqa: E402
+from benchmarks.common import default_objective, machine, median_seconds, synchronized_time  # noqa: E402
+from impasto.losses.terms import ContentLoss, StyleLoss  # noqa: E402
 from impasto.vgg import encoder as vgg  # noqa: E402
 from impasto.vgg.encoder import Encoder  # noqa: E402
 
-#: What is timed apart: name -> (where it is, its name there).
+#: What is timed separately: name -> (module or class, name of the function) pairs.
 PARTS: dict[str, list[tuple[Any, str]]] = {
-    "convolutions": [(vgg, "convolve"), (vgg, "convolve_back")],
-    "pooling": [(vgg, "pool"), (vgg, "pool_back")],
-    "rectifying, backward": [(vgg, "rectify_back")],
-    "statistics": [(Style, "sums"), (Style, "slope"), (Style, "pull")],
-    "content": [(Content, "pull")],
+    "convolutions": [(vgg, "convolve"), (vgg, "convolve_backward")],
+    "pooling": [(vgg, "pool"), (vgg, "pool_backward")],
+    "ReLU, backward": [(vgg, "relu_backward")],
+    "style losses": [(StyleLoss, "reduce"), (StyleLoss, "finish"), (StyleLoss, "accumulate_grad")],
+    "content losses": [(ContentLoss, "accumulate_grad")],
 }
 
 
-def operations(encoder: Encoder, height: int, width: int) -> float:
-    """Floating-point operations of the convolutions of one evaluation, forward and backward."""
+def direct_flops(encoder: Encoder, height: int, width: int) -> float:
+    """Floating-point operations of one evaluation's convolutions by the direct method, forward and backward."""
     return sum(
         2 * 2 * 9 * layer.inputs * layer.channels * (height // layer.stride) * (width // layer.stride)
         for layer in encoder.layers
@@ -42,7 +42,7 @@ def operations(encoder: Encoder, height: int, width: int) -> float:
     )
 
 
-def peak(device: str) -> float:
+def matmul_rate(device: str) -> float:
     """Floating-point operations per second of large matrix products: the best of several sizes."""
     rates, precision = [], torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if device == "cuda" else precision)
@@ -53,56 +53,56 @@ def peak(device: str) -> float:
     return max(rates)
 
 
-def shares(work: Callable[[], object], rounds: int = 5) -> dict[str, float]:
-    """Seconds of one evaluation by what they are spent on: means over rounds, with a stopwatch around each part."""
+def seconds_by_part(evaluate: Callable[[], object], rounds: int = 5) -> dict[str, float]:
+    """Seconds of one evaluation in each of `PARTS` and in everything else, as means over rounds."""
     spent: dict[str, float] = defaultdict(float)
-    originals = [(place, name, getattr(place, name)) for parts in PARTS.values() for place, name in parts]
+    originals = [(owner, name, getattr(owner, name)) for parts in PARTS.values() for owner, name in parts]
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any, **named: Any) -> Any:
-            start = now()
-            found = function(*arguments, **named)
-            spent[part] += now() - start
-            return found
+        def run(*args: Any, **kwargs: Any) -> Any:
+            start = synchronized_time()
+            result = function(*args, **kwargs)
+            spent[part] += synchronized_time() - start
+            return result
 
         return run
 
     for part, members in PARTS.items():
-        for place, name in members:
-            setattr(place, name, timed(part, getattr(place, name)))
+        for owner, name in members:
+            setattr(owner, name, timed(part, getattr(owner, name)))
     try:
-        work()
+        evaluate()
         spent.clear()
-        start = now()
+        start = synchronized_time()
         for _ in range(rounds):
-            work()
-        total = now() - start
+            evaluate()
+        total = synchronized_time() - start
     finally:
-        for place, name, function in originals:
-            setattr(place, name, function)
-    found = {part: spent[part] / rounds for part in PARTS}
-    return {**found, "everything else": total / rounds - sum(found.values())}
+        for owner, name, function in originals:
+            setattr(owner, name, function)
+    means = {part: spent[part] / rounds for part in PARTS}
+    return {**means, "everything else": total / rounds - sum(means.values())}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", default=["256x192", "512x384", "1024x768"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda", "mps"])
-    given = parser.parse_args()
-    print(machine(given.device))
-    for size in given.sizes:
+    args = parser.parse_args()
+    print(machine(args.device))
+    for size in args.sizes:
         width, height = (int(side) for side in size.split("x"))
-        objective, photo = subject(height, width, given.device)
+        objective, photo = default_objective(height, width, args.device)
         evaluate = partial(objective.value_and_grad, photo)
-        rate, seconds = peak(given.device), median_seconds(evaluate)
-        count = operations(objective.encoder, height, width)
+        rate, seconds = matmul_rate(args.device), median_seconds(evaluate)
+        flops = direct_flops(objective.network, height, width)
         print(
-            f"\n{size}: {count / 1e9:.0f} GFLOP of convolutions; a matrix product runs at {rate / 1e9:.0f} GFLOP/s: "
-            f"limit of the direct method {count / rate:.3g} s\n"
-            f"one evaluation: {seconds:.3g} s = {count / seconds / 1e9:.0f} GFLOP/s, "
-            f"{seconds * rate / count:.2f} of the limit"
+            f"\n{size}: {flops / 1e9:.0f} GFLOP of convolutions; matrix products run at {rate / 1e9:.0f} GFLOP/s: "
+            f"limit of the direct method {flops / rate:.3g} s\n"
+            f"one evaluation: {seconds:.3g} s = {flops / seconds / 1e9:.0f} GFLOP/s, "
+            f"{seconds * rate / flops:.2f} of the limit"
         )
-        for part, share in shares(evaluate).items():
+        for part, share in seconds_by_part(evaluate).items():
             print(f"  {part:22} {share * 1e3:8.1f} ms  {share / seconds:4.0%}")
 
 

@@ -1,1 +1,1 @@
-"""Side by side with other programs: see `python -m benchmarks.peers --help`."""
+"""Comparison with other programs: see `python -m benchmarks.peers --help`."""

@@ -1,7 +1,7 @@
-"""impasto, by its iterator: CONTENT STYLE WEIGHTS FOLDER ITERATIONS EVERY.
+"""Runs impasto with its iterator: CONTENT STYLE WEIGHTS FOLDER ITERATIONS EVERY.
 
-At one scale: coarser ones are for strokes that are larger than what the network sees at once, and the loss of the
-last scale alone, which is what is compared, falls sooner without them.
+At one scale: coarse scales serve strokes larger than the receptive fields, and the loss at the last scale, which is
+compared, falls sooner without them.
 """
 
 import sys
@@ -20,7 +20,7 @@ options = impasto.StylizeOptions(
     scales=1,
     iterations=int(iterations),
     padding="zeros",
-    # 5 · MSE(F, P), of which `course` is a quarter; 100/N² · MSE(G/M), of which `gatys` is a quarter times N².
+    # 5 · MSE(F, P): `course` is MSE / 4. 100/N² · MSE(G/M): `gatys` is MSE / 4, and layers are weighted by 1/N².
     content_norm="course",
     content_weight=20.0,
     style_norm="gatys",

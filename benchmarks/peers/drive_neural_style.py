@@ -1,4 +1,7 @@
-"""neural-style, as its command: CONTENT STYLE WEIGHTS FOLDER ITERATIONS EVERY. Its weights are the judge's."""
+"""Runs the command of neural-style: CONTENT STYLE WEIGHTS FOLDER ITERATIONS EVERY.
+
+Its default weights of content and style are those of the reference loss.
+"""
 
 import sys
 import time
@@ -14,15 +17,15 @@ sys.argv += ["-output_image", f"{folder}/out.png"]
 start, write = time.monotonic(), PIL.Image.Image.save
 
 
-def note(image, path):
-    """Its own file, under the name that the others give it."""
+def save(image, path):
+    """Save an intermediate picture under the file name that all drivers use."""
     number = path.rpartition("_")[2].removesuffix(".png")
     number = int(number) if number.isdecimal() else int(iterations)
     write(image, f"{folder}/{number:05}.png")
     print(number, time.monotonic() - start, flush=True)
 
 
-PIL.Image.Image.save = note
+PIL.Image.Image.save = save
 
 from neural_style.neural_style import main  # noqa: E402  (it reads the arguments when it is imported)
 

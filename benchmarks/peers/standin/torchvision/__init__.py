@@ -1,1 +1,1 @@
-"""As much of torchvision as neural-style imports, where it has no build for the CPU: for benchmarks only."""
+"""The part of torchvision that neural-style imports, for machines without a CPU build of it."""

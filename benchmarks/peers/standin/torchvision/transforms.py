@@ -1,4 +1,4 @@
-"""The transforms that neural-style reads and writes pictures with."""
+"""The transforms with which neural-style reads and writes pictures."""
 
 import numpy as np
 import PIL.Image
