@@ -84,5 +84,4 @@ class Manifest:
         self._index(entry)
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()

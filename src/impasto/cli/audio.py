@@ -18,7 +18,6 @@ from impasto.settings.options import AudioOptions, SoundTextureOptions, TextureO
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
     app.command(no_args_is_help=True)(with_options(AudioOptions)(audio))
 
 
@@ -71,7 +70,6 @@ def texture_of_sound(style: str, picture_options: TextureOptions, seconds: float
 
 
 def sound_writer() -> MediaWriter:
-    """The writer of sounds."""
     from impasto.audio import sounds
 
     def write(path: Path, sound: sounds.Sound, bits: int, settings: dict[str, Any]) -> None:

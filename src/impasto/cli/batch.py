@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
     app.command(no_args_is_help=True)(with_options(BatchOptions)(batch))
 
 

@@ -28,7 +28,6 @@ Size = Annotated[int, typer.Option(help="Long side of the pictures, in pixels.",
 
 
 def register(parent: typer.Typer) -> None:
-    """Add these commands to the command line."""
     for command in (representations, units, gram, statistics, run):
         app.command(no_args_is_help=True)(command)
     parent.add_typer(app, name="explain")

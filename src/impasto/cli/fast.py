@@ -23,7 +23,6 @@ OptionalPaintings = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
     app.command(no_args_is_help=True)(with_options(FastOptions)(fast))
 
 

@@ -16,7 +16,6 @@ from impasto.extras import EXTRAS, is_installed
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command()(styles)
     app.command()(info)
 

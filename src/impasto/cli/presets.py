@@ -16,7 +16,6 @@ app = typer.Typer(help="Save options to a preset file, or show a preset.", no_ar
 
 
 def register(parent: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command(no_args_is_help=True)(with_options(StylizeOptions)(save))
     app.command()(show)
     parent.add_typer(app, name="preset")

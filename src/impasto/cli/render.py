@@ -51,7 +51,6 @@ class MediaWriter:
 
 
 def picture_writer() -> MediaWriter:
-    """The writer of pictures."""
     from impasto import images
 
     def check(path: Path, bits: int) -> None:

@@ -22,7 +22,6 @@ Paintings = Annotated[list[str], typer.Argument(help="One painting or several: f
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command(no_args_is_help=True)(with_options(StylizeOptions)(stylize))
     app.command(no_args_is_help=True)(with_options(TextureOptions)(texture))
     app.command(no_args_is_help=True)(with_options(ReconstructOptions)(reconstruct))

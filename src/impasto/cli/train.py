@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command(no_args_is_help=True)(with_options(TrainOptions)(train))
     app.command(no_args_is_help=True)(export)
 

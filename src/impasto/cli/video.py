@@ -27,7 +27,6 @@ PREVIEW_INTERVAL = 2.0
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command(no_args_is_help=True)(with_options(VideoOptions)(video))
     app.command(no_args_is_help=True)(with_options(FastOptions, size=320)(live))
 

@@ -16,7 +16,6 @@ group = typer.Typer(no_args_is_help=True, help="List, download and verify VGG we
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.add_typer(group, name="weights")
 
 

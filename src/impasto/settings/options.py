@@ -87,7 +87,7 @@ class PictureOptions(Options):
 class OptimizationOptions(PictureOptions):
     """The options of every operation that optimises."""
 
-    iterations: int = option(50, "Time", "Evaluations at the last scale; coarser scales get more.", least=1)
+    iterations: int = option(50, "Time", "Evaluations of the loss at the last scale; coarser scales get more.", least=1)
     time_budget: float | None = option(
         None,
         "Time",
@@ -119,9 +119,7 @@ class VGGOptions(OptimizationOptions):
         metavar="N|auto",
     )
 
-    total_variation: float = option(
-        0.0, "Objective", "Weight of the total variation loss, which smooths the picture.", least=0
-    )
+    total_variation: float = option(0.0, "Objective", "Weight of the total variation loss.", least=0)
 
     weights: str = option(
         "vgg19", "Network", "Weights of VGG: a name from 'impasto weights list', or a file.", metavar="NAME|FILE"
@@ -252,7 +250,7 @@ class FastOptions(PhotoOptions, PaintingOptions):
     strength: float = option(
         1.0,
         "Picture",
-        "Strength of the style: 0 gives the photo, 1 the network's output, 2 extrapolates as far again.",
+        "Style strength: 0 gives the photo, 1 the network's output, 2 extrapolates as far again.",
         least=0,
     )
     model: str | None = option(
@@ -269,8 +267,8 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
     strength: float = option(
         1.0,
         "Picture",
-        "Strength of the style: 0 keeps the photo, 1 is balanced, 2 leaves little of the photo. "
-        "The style weight is multiplied by its cube.",
+        "Style strength: 0 keeps the photo, 1 is balanced, 2 leaves little of the photo. "
+        "The style weight grows with its cube.",
         least=0,
     )
     init: str = option(
@@ -327,9 +325,7 @@ class BatchOptions(StylizeOptions):
 
     operation: ClassVar[str] = "batch"
 
-    fast: bool = option(
-        False, "Picture", "Use a feed-forward network: a hundred times faster, with fewer brush strokes."
-    )
+    fast: bool = option(False, "Picture", "Use a feed-forward network: a hundred times faster, fewer brush strokes.")
     model: str | None = option(
         None,
         "Network",
@@ -344,11 +340,7 @@ class BatchOptions(StylizeOptions):
         result_neutral=True,
     )
     threads: int | None = option(
-        None,
-        "Machine",
-        "Threads per picture. By default 1, or more if memory limits the number of workers.",
-        least=1,
-        result_neutral=True,
+        None, "Machine", "Threads per picture; by default 1, if memory suffices.", least=1, result_neutral=True
     )
 
     def __post_init__(self) -> None:
@@ -356,9 +348,7 @@ class BatchOptions(StylizeOptions):
         masks = [f"content_mask {name}" for name, mask in self.content_mask.items() if mask != "alpha"]
         masks += [f"style_mask {name}" for name in self.style_mask]
         if masks:
-            raise ValueError(
-                f"{masks[0]} belongs to one picture; the only mask that a batch takes is the photos' own alpha"
-            )
+            raise ValueError(f"{masks[0]} belongs to one picture; a batch takes no mask but the photos' own alpha")
         if self.style_weights:
             raise ValueError("style_weights mix styles in one picture; a batch applies each style on its own")
         if self.init not in get_args(Init):
@@ -379,9 +369,7 @@ class TextureOptions(StyleLossOptions):
         format=format_extent,
         metavar="WxH",
     )
-    seamless: bool = option(
-        False, "Picture", "Make a texture that can be tiled: its borders continue on the opposite side."
-    )
+    seamless: bool = option(False, "Picture", "Make it tileable: its borders continue on the opposite side.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -398,7 +386,9 @@ class ReconstructOptions(StyleLossOptions):
     size: int | None = option(
         256, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size, none="original"
     )
-    iterations: int = option(200, "Time", "Evaluations at the last scale; coarser scales get more.", least=1)
+    iterations: int = option(
+        200, "Time", "Evaluations of the loss at the last scale; coarser scales get more.", least=1
+    )
     scales: int | None = option(
         1,
         "Time",
@@ -471,12 +461,10 @@ class TrainOptions(Options):
     style_weight: float = option(5.0, "Objective", "Weight of the Gram matrix loss.", least=0)
     moments_weight: float = option(2.0, "Objective", "Weight of the loss on means and standard deviations.", least=0)
     identity_weight: float = option(
-        5.0, "Objective", "Weight of the identity loss: a photo in its own style must stay the same.", least=0
+        5.0, "Objective", "Weight of the identity loss: photos in their own style.", least=0
     )
     range_weight: float = option(1.0, "Objective", "Weight of the penalty on pixel values outside of 0 to 1.", least=0)
-    total_variation: float = option(
-        0.0, "Objective", "Weight of the total variation loss, which smooths the picture.", least=0
-    )
+    total_variation: float = option(0.0, "Objective", "Weight of the total variation loss.", least=0)
     steady_weight: float = option(
         50.0,
         "Objective",
@@ -508,18 +496,15 @@ class VideoOptions(StylizeOptions):
     size: int | None = option(
         384, "Picture", "Long side of the result in pixels, or 'original'.", parse=parse_size, none="original"
     )
-    fast: bool = option(False, "Video", "Use a feed-forward network: a hundred times faster, with fewer brush strokes.")
-    later: int = option(20, "Video", "Evaluations for every frame but the first of a scene.", least=1)
+    fast: bool = option(False, "Video", "Use a feed-forward network: a hundred times faster, fewer brush strokes.")
+    later: int = option(20, "Video", "Evaluations of the loss for every frame but the first of a scene.", least=1)
     temporal_weight: float = option(
-        200.0,
-        "Video",
-        "Weight of the temporal loss, which keeps a frame close to the one before, warped along the optical flow.",
-        least=0,
+        200.0, "Video", "Weight of the temporal loss, which keeps a frame close to the warped one before.", least=0
     )
     long_term: int = option(
         1,
         "Video",
-        "Compare with frames up to N before; with 4, what was hidden for a moment comes back unchanged.",
+        "Compare with frames up to N before; with 4, what was hidden for a moment is painted as before.",
         least=1,
         metavar="N",
     )
@@ -531,10 +516,7 @@ class VideoOptions(StylizeOptions):
         metavar="N",
     )
     smoothing: float = option(
-        0.8,
-        "Video",
-        "With --fast: the share, 0 to 1, of the warped frame before that is blended into each frame.",
-        least=0,
+        0.8, "Video", "With --fast: share of the warped frame before that is blended in, 0 to 1.", least=0
     )
     model: str | None = option(
         None, "Video", "With --fast: a model from 'impasto train'; by default the bundled one.", metavar="FILE"
@@ -550,11 +532,7 @@ class VideoOptions(StylizeOptions):
         None, "Video", "Frame rate of a folder of pictures, 25 by default.", above=0, per_run=True
     )
     crf: int = option(
-        18,
-        "Video",
-        "Quality of the encoded video: 0 is the best, 51 gives the smallest file.",
-        least=0,
-        result_neutral=True,
+        18, "Video", "Quality of the video encoder: 0 is the best, 51 the smallest file.", least=0, result_neutral=True
     )
 
     def __post_init__(self) -> None:
@@ -573,7 +551,7 @@ class VideoOptions(StylizeOptions):
 class SoundOptions(OptimizationOptions):
     """The options of every operation on sounds."""
 
-    iterations: int = option(250, "Time", "Evaluations.", least=1)
+    iterations: int = option(250, "Time", "Evaluations of the loss.", least=1)
     statistic: SoundStatistic = option(
         "gram",
         "Style",
@@ -596,12 +574,9 @@ class AudioOptions(SoundOptions):
 
     operation: ClassVar[str] = "audio"
 
-    iterations: int = option(200, "Time", "Evaluations.", least=1)
+    iterations: int = option(200, "Time", "Evaluations of the loss.", least=1)
     strength: float = option(
-        1.0,
-        "Sound",
-        "Strength of the style: 0 keeps the sound, 1 is balanced. The style weight is multiplied by its cube.",
-        least=0,
+        1.0, "Sound", "Style strength: 0 keeps the sound, 1 is balanced. The style weight grows with its cube.", least=0
     )
     init: SoundInit = option("content", "Sound", "Start from: content, or noise.")
     content_weight: float = option(1.0, "Objective", "Content weight, alpha.", least=0)
