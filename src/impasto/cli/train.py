@@ -36,7 +36,7 @@ def train(
     options: TrainOptions,
     paintings: Annotated[
         Path | None,
-        typer.Option(help="Folder of paintings; the model then stylises any painting.", rich_help_panel="Pictures"),
+        typer.Option(help="Folder of paintings; the model then takes any painting.", rich_help_panel="Pictures"),
     ] = None,
     style: Annotated[
         str | None,
