@@ -1,4 +1,4 @@
-"""Pages of the reference, made of the program itself when the site is built: commands, options, Python."""
+"""Generates the reference pages from the program when the site is built: commands, options, Python API."""
 
 import dataclasses
 
@@ -10,8 +10,8 @@ from impasto.cli import app
 from impasto.presets import KINDS
 from impasto.settings.fields import GROUPS, choices_of, default_of, fields_of, flag_of, text_of
 
-#: What Python has beyond `impasto` itself, room by room.
-ROOMS = {
+#: Module -> its documented names, beside those of `impasto` itself.
+MODULES = {
     "impasto.fast": ("stylize", "iterate"),
     "impasto.video": ("iterate",),
     "impasto.audio": ("stylize", "texture", "iterate", "iterate_texture", "read", "write", "Sound"),
@@ -29,19 +29,20 @@ ROOMS = {
     "impasto.cluster": ("connect", "stylize", "iterate"),
     "impasto.vgg.encoder": ("Encoder", "Layer", "layers"),
     "impasto.losses.statistics": ("Statistic", "Sums", "gram", "mean", "moments"),
-    "impasto.losses.objective": ("Objective", "Content", "Style", "Nearest"),
+    "impasto.losses.terms": ("LossTerm", "ContentLoss", "StyleLoss", "NearestNeighborLoss"),
+    "impasto.losses.objective": ("Objective",),
 }
 
 
 def plain(text: str | None) -> str:
-    """Without the terminal's marks, and so that tables stay tables."""
+    """Text without terminal markup, escaped for Markdown tables."""
     for mark in ("[dim]", "[/]", "\\["):
         text = (text or "").replace(mark, "[" if mark == "\\[" else "")
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def commands(group, path: str):
-    """(path, command) of every command, those of groups after the group's own."""
+    """(path, command) of every command, including those of groups."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, f"{path} {name}")
@@ -50,7 +51,7 @@ def commands(group, path: str):
 
 
 with mkdocs_gen_files.open("reference/commands.md", "w") as page:
-    print("# Commands\n\nAs `--help` tells them. Options that several commands share are told with each.\n", file=page)
+    print("# Commands\n\nThe output of `--help` for every command.\n", file=page)
     for path, command in commands(typer.main.get_command(app), "impasto"):
         print(f"## {path}\n", file=page)
         print(plain(command.help) + "\n", file=page)
@@ -64,8 +65,8 @@ with mkdocs_gen_files.open("reference/commands.md", "w") as page:
         for option in command.params:
             if option.param_type_name == "option" and not option.hidden:
                 panels.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(option)
-        order = {panel: place for place, panel in enumerate(["Options", "Pictures", *GROUPS, "Output"])}
-        for panel, options in sorted(panels.items(), key=lambda found: order.get(found[0], len(order))):
+        order = {panel: index for index, panel in enumerate(["Options", "Pictures", *GROUPS, "Output"])}
+        for panel, options in sorted(panels.items(), key=lambda item: order.get(item[0], len(order))):
             print(f"\n**{panel}**\n\n| | |\n|---|---|", file=page)
             for option in options:
                 flags = ", ".join(f"`{flag}`" for flag in [*option.opts, *option.secondary_opts])
@@ -74,17 +75,19 @@ with mkdocs_gen_files.open("reference/commands.md", "w") as page:
 
 with mkdocs_gen_files.open("reference/options.md", "w") as page:
     print(
-        "# Options\n\nOne frozen dataclass per operation: fields in Python, flags on the command line, keys of "
-        "presets, inputs in the app.\n",
+        "# Options\n\nOne frozen dataclass per operation. Its fields are flags on the command line, keys of preset "
+        "files, and inputs in the app.\n",
         file=page,
     )
     for operation, kind in KINDS.items():
-        print(f"## {kind.__name__}\n\nOf `impasto {operation}`: {plain((kind.__doc__ or '').strip())}\n", file=page)
+        print(
+            f"## {kind.__name__}\n\n{plain((kind.__doc__ or '').strip())} Command: `impasto {operation}`.\n", file=page
+        )
         fields = list(fields_of(kind).values())
         print("| field | flag | default | |\n|---|---|---|---|", file=page)
         for field in sorted(fields, key=lambda field: GROUPS.index(field.metadata["group"])):
             default = default_of(field)
-            shown = "" if default in (None, (), {}) else text_of(field, default)
+            shown = text_of(field, default) or ""
             about = plain(field.metadata["help"])
             if choices_of(field):
                 about += " One of " + ", ".join(f"`{choice}`" for choice in choices_of(field)) + "."
@@ -94,12 +97,12 @@ with mkdocs_gen_files.open("reference/options.md", "w") as page:
 with mkdocs_gen_files.open("reference/python.md", "w") as page:
     print("# Python\n\n## impasto\n", file=page)
     for name in impasto.__all__:
-        found = getattr(impasto, name)
-        if dataclasses.is_dataclass(found) and name.endswith("Options"):
-            continue  # they have a page of their own
-        if getattr(found, "__doc__", None) and hasattr(found, "__module__") and callable(found):
-            print(f"::: {found.__module__}.{found.__name__}\n", file=page)
-    for room, names in ROOMS.items():
-        print(f"## {room}\n", file=page)
+        member = getattr(impasto, name)
+        if dataclasses.is_dataclass(member) and name.endswith("Options"):
+            continue  # on the page of options
+        if getattr(member, "__doc__", None) and hasattr(member, "__module__") and callable(member):
+            print(f"::: {member.__module__}.{member.__name__}\n", file=page)
+    for module, names in MODULES.items():
+        print(f"## {module}\n", file=page)
         for name in names:
-            print(f"::: {room}.{name}\n", file=page)
+            print(f"::: {module}.{name}\n", file=page)

@@ -1,7 +1,7 @@
-"""What people give by mistake, or by malice: one table of cases, each with its promised outcome.
+"""Bad input, by mistake or malice: tables of cases, each with its expected outcome.
 
-An outcome is a part of the error message, or `PICTURE` where the program must cope. In every case there is no
-traceback, nothing is written where there is an error, and no file that was there is touched.
+An outcome is a part of the error message, or `PICTURE` if a picture must be written. In every case there is no
+traceback, nothing is written after an error, and no existing file is changed.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from impasto import cli, images
 from impasto.settings.options import StylizeOptions
 
 PICTURE = "a picture"
-#: The table's cases run at the least size at which there is something to see.
+#: The smallest and shortest runs that still use two style layers and a content layer.
 QUICK = ["--size", "48", "--iterations", "1", "--scales", "1", "--style-layers", "relu1_1,relu2_1"]
 QUICK += ["--content-layers", "relu2_2"]
 
@@ -44,7 +44,7 @@ def plain(width, height):
 
 
 def frames(format):
-    """The bytes of a file with three frames, the first of them bright."""
+    """The bytes of a file with three frames, of which only the first is bright."""
     first, *rest = (PIL.Image.new("RGB", (80, 60), (level, 30, 200)) for level in (250, 5, 0))
     memory = BytesIO()
     first.save(memory, format, save_all=True, append_images=rest)
@@ -52,13 +52,13 @@ def frames(format):
 
 
 def flipped(data, at=0.6):
-    """With some bits of one byte turned over."""
+    """The data with some bits of one byte flipped."""
     place = int(len(data) * at)
     return data[:place] + bytes([data[place] ^ 0b1010101]) + data[place + 1 :]
 
 
 def png_header(width, height):
-    """A PNG that says it is this large, and ends there."""
+    """A PNG whose header claims this size, and nothing else."""
     body = b"IHDR" + width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
     return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
 
@@ -82,18 +82,18 @@ def tiff_of(array):
 FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tif": "TIFF", "gif": "GIF", "bmp": "BMP"}
 DAMAGED = r"cannot read .*: (not a picture, or damaged|the file is damaged|.*)"
 
-#: Name of a photo -> (its content, what comes of it).
+#: Name of a photo -> (its content, outcome).
 FILES = {
     **{f"cut.{suffix}": (encoded(name)[: len(encoded(name)) // 2], DAMAGED) for suffix, name in FORMATS.items()},
     **{f"stump.{suffix}": (encoded(name)[:20], DAMAGED) for suffix, name in FORMATS.items()},
-    # Checksums tell.
+    # Formats with checksums.
     "flipped.png": (flipped(encoded("PNG")), DAMAGED),
     "flipped.tif": (flipped(encoded("TIFF", compression="tiff_adobe_deflate")), DAMAGED),
     "flipped in the header.jpg": (flipped(encoded("JPEG"), 0), DAMAGED),
     "flipped in the header.webp": (flipped(encoded("WEBP"), 0), DAMAGED),
     "flipped in the header.gif": (flipped(encoded("GIF"), 0), DAMAGED),
     "flipped in the header.bmp": (flipped(encoded("BMP"), 0), DAMAGED),
-    # These formats cannot tell: it is a picture with a flaw.
+    # Formats without: a picture with a flaw.
     "flipped.bmp": (flipped(encoded("BMP")), PICTURE),
     "text.jpg": (b"This is not a picture.\n", DAMAGED),
     "page.png": (b"<!doctype html><title>404 Not Found</title>", DAMAGED),
@@ -107,16 +107,16 @@ FILES = {
     "claims nothing.png": (png_header(0, 0), DAMAGED),
     "one pixel.png": (plain(1, 1), PICTURE),
     "a line.png": (plain(5000, 1), "needs at least"),
-    # The wrong suffix does not matter: what it is counts.
+    # A wrong suffix does not matter.
     "really a webp.jpg": (encoded("WEBP"), PICTURE),
     "no suffix": (encoded("PNG"), PICTURE),
-    # Of several frames, the first.
+    # Several frames: the first one is read.
     "animated.gif": (frames("GIF"), PICTURE),
     "animated.webp": (frames("WEBP"), PICTURE),
     "animated.png": (frames("PNG"), PICTURE),
     "pages.tif": (frames("TIFF"), PICTURE),
     "phone.mpo": (frames("MPO"), PICTURE),
-    # Of every depth and colour.
+    # Every depth and colour space.
     "cmyk.jpg": (encoded("JPEG", "CMYK"), PICTURE),
     "cmyk with profile.jpg": (cmyk_with_profile(), PICTURE),
     "damaged profile.png": (encoded("PNG", icc_profile=b"nonsense" * 30), PICTURE),
@@ -149,27 +149,27 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(capsys, *arguments):
-    """Exit code and what was said, on one line; and that no error left anything behind."""
+    """The exit code, and standard error on one line; checks that files are unchanged, and nothing is added on error."""
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     code = cli.run(["stylize", *map(str, arguments)])
-    said = " ".join(capsys.readouterr().err.split())
+    message = " ".join(capsys.readouterr().err.split())
     after = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     assert code in (0, 2)
     if code:
         assert after == before
-        assert said.startswith("impasto: ")
+        assert message.startswith("impasto: ")
     else:
         assert {path: content for path, content in after.items() if path in before} == before
-    return code, said
+    return code, message
 
 
-def promised(outcome, code, said, written):
+def check(outcome, code, message, written):
     if outcome is PICTURE:
-        assert code == 0, said
+        assert code == 0, message
         assert images.read(written).rgb.isfinite().all()
     else:
         assert code == 2
-        assert re.search(outcome, said), said
+        assert re.search(outcome, message), message
         assert not Path(written).exists()
 
 
@@ -177,7 +177,7 @@ def promised(outcome, code, said, written):
 def test_photos(folder, capsys, name):
     content, outcome = FILES[name]
     Path(name).write_bytes(content)
-    promised(outcome, *run(capsys, name, "painting.jpg", "-o", "out.png", *QUICK), "out.png")
+    check(outcome, *run(capsys, name, "painting.jpg", "-o", "out.png", *QUICK), "out.png")
 
 
 @pytest.mark.parametrize("name", ["text.jpg", "cut.png", "bomb.png"])
@@ -190,10 +190,10 @@ def test_damage_elsewhere(folder, capsys, name, role):
         "mask": ["photo.png", "painting.jpg", "--content-mask", name],
         "start": ["photo.png", "painting.jpg", "--init", name],
     }[role]
-    promised(outcome, *run(capsys, *given, "-o", "out.png", *QUICK), "out.png")
+    check(outcome, *run(capsys, *given, "-o", "out.png", *QUICK), "out.png")
 
 
-#: Arguments, with PHOTO and STYLE for good ones -> what comes of it.
+#: Arguments, with PHOTO and STYLE for valid files -> outcome.
 ARGUMENTS = {
     "none.png STYLE": "no such file: none.png",
     "PHOTO none.jpg": "no such file: none.jpg",
@@ -256,14 +256,14 @@ def test_arguments(folder, capsys, words):
     Path("notes.txt").write_text("[= these are notes")
     names = {"PHOTO": "photo.png", "STYLE": "painting.jpg"}
     given = [names.get(word, word) for word in words.split()]
-    promised(ARGUMENTS[words], *run(capsys, *given[:2], *QUICK, *given[2:], "-o", "out.png"), "out.png")
+    check(ARGUMENTS[words], *run(capsys, *given[:2], *QUICK, *given[2:], "-o", "out.png"), "out.png")
 
 
 OUTPUTS = {
-    "photo.png": "is one of the files given",
-    "./photo.png": "is one of the files given",
-    "link to the photo.png": "is one of the files given",
-    "painting.jpg": "is one of the files given",
+    "photo.png": "is one of the input files",
+    "./photo.png": "is one of the input files",
+    "link to the photo.png": "is one of the input files",
+    "painting.jpg": "is one of the input files",
     "none/out.png": "there is no folder",
     "folder.png": "it is a folder",
     "photo.png/out.png": "there is no folder",
@@ -287,25 +287,25 @@ def test_outputs(folder, capsys, output):
     Path("folder.png").mkdir()
     Path("link to the photo.png").symlink_to("photo.png")
     outcome = OUTPUTS[output]
-    code, said = run(capsys, "photo.png", "painting.jpg", f"--output={output}", *QUICK)
+    code, message = run(capsys, "photo.png", "painting.jpg", f"--output={output}", *QUICK)
     if outcome is PICTURE:
-        promised(outcome, code, said, output)
+        check(outcome, code, message, output)
     else:
         assert code == 2
-        assert outcome.lower() in said.lower()
+        assert outcome.lower() in message.lower()
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user who may not do everything")
 def test_a_folder_without_permission(folder, capsys):
     Path("locked").mkdir(mode=0o500)
-    code, said = run(capsys, "photo.png", "painting.jpg", "-o", "locked/out.png", *QUICK)
+    code, message = run(capsys, "photo.png", "painting.jpg", "-o", "locked/out.png", *QUICK)
     assert code == 2
-    assert "no permission" in said
+    assert "no permission" in message
 
 
 NUMBER = np.full((60, 80, 3), 0.5, np.float32)
 
-#: What stands for a picture in Python -> what comes of it.
+#: Name -> (something given in place of a picture, error message).
 ARRAYS = {
     "255s as floats": (NUMBER * 400, r"values from 200 to 200; floats must lie in \[0, 1\]"),
     "negative": (NUMBER - 1, r"values from -0.5"),
@@ -335,7 +335,7 @@ def test_arrays(name):
         impasto.stylize(given, "mosaic", StylizeOptions(size=48))
 
 
-#: Extreme weights and pictures: numbers stay finite, or it is said that they do not.
+#: Extreme weights: the result is finite, or there is an error.
 EXTREMES = {
     "strength": {"strength": 1e9},
     "strength beyond floats": {"strength": 1e200},

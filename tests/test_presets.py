@@ -9,7 +9,8 @@ import pytest
 import impasto
 from impasto import presets, record
 from impasto.errors import PresetError
-from impasto.presets import PRESETS, options_of, preset
+from impasto.presets import KINDS, PRESETS, options_of, preset
+from impasto.settings.fields import fields_of
 from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
 
 
@@ -37,22 +38,21 @@ OPTIONS = [
     ),
     TextureOptions(size=(300, 200), seamless=True, total_variation=1e-9),
     ReconstructOptions(content_layer="relu5_1", scales=None),
+    *(kind(size=None) for kind in KINDS.values() if "size" in fields_of(kind) and kind is not TextureOptions),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_files_hold_everything(options, tmp_path):
+def test_round_trip_of_a_file(options, tmp_path):
     path = tmp_path / "mine.toml"
     presets.save(path, options)
-    if options.scales is None and isinstance(options, ReconstructOptions):
-        pytest.skip("TOML has no word for nothing, and a reconstruction has one scale unless told otherwise")
     assert options_of(type(options), str(path)) == options
     text = path.read_text()
     tomllib.loads(text)
-    # Every option is there to be found, set or commented out.
-    for field in presets.fields_of(options).values():
-        assert field.metadata.get("given") or field.name in text
-    # What was commented out is what holds: with all of it uncommented nothing changes.
+    # Every option is listed, set or commented out.
+    for name, field in fields_of(options).items():
+        assert field.metadata.get("per_run") or name in text
+    # The defaults that are commented out are true: uncommenting them changes nothing.
     lines = [line.removeprefix("# ") if " = " in line and line.startswith("# ") else line for line in text.splitlines()]
     values = tomllib.loads("\n".join(line for line in lines if " = " in line and not line.startswith("#")))
     assert type(options)(**{k: v for k, v in values.items() if k != "operation"}) == options
@@ -68,7 +68,7 @@ def test_a_picture_is_a_preset(tmp_path):
     assert taken.content_mask == {}
     assert taken.style_weights == ()
     assert preset(str(path), strength=2.0).strength == 2
-    with pytest.raises(PresetError, match="settings of 'stylize'; needed are those of 'texture'"):
+    with pytest.raises(PresetError, match="settings of 'stylize'; expected those of 'texture'"):
         options_of(TextureOptions, str(path))
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     with pytest.raises(PresetError, match="carries no settings"):
@@ -80,14 +80,14 @@ def test_a_picture_is_a_preset(tmp_path):
     [
         ("strenght = 2", "unknown key 'strenght'; did you mean 'strength'"),
         ("xyzzy = 2", "unknown key 'xyzzy'; known: size"),
-        ("strength = 'much'", "strength is 'much'; needed is a number"),
+        ("strength = 'much'", "strength is 'much'; expected a number"),
         ("strength = -1", "at least 0"),
         ("statistic = 'grams'", "choose from gram"),
         ("style_layers = {relu1_1 = -1}", "must not be negative"),
         ("strength = ", "not TOML"),
         ("\x00\xff", "not TOML"),
         ("operation = 'dance'", "choose from stylize, fast, batch, video"),
-        ("operation = 'texture'", "needed are those of 'stylize'"),
+        ("operation = 'texture'", "expected those of 'stylize'"),
         ("[style_layers]\nrelu1_1 = 'a'", "the weight of layer 'relu1_1'"),
     ],
 )
@@ -98,7 +98,7 @@ def test_damaged_files(text, message, tmp_path):
         preset(str(path))
 
 
-def test_saving_elsewhere(tmp_path):
+def test_files_that_cannot_be_saved(tmp_path):
     with pytest.raises(PresetError, match=r"must end in \.toml"):
         presets.save(tmp_path / "mine.txt", StylizeOptions())
     with pytest.raises(impasto.ImpastoError, match="no folder"):

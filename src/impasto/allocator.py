@@ -1,4 +1,4 @@
-"""How the process takes memory from the system."""
+"""Settings of the memory allocator."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 
 
 def tame() -> None:
-    """On Linux, give large buffers back to the system at once, keep small ones, and take new ones in huge pages.
+    """On Linux with glibc, return large buffers to the system at once, reuse small ones, and use huge pages.
 
-    Layers come and go by the hundred megabytes: glibc would keep holes between them, a quarter of an
-    evaluation's peak. Of those of a few megabytes it keeps too little: to have their pages mapped anew for every
-    layer takes a tenth of the time. Must run before torch is imported, which reads the variable once.
+    Activations of hundreds of megabytes are allocated and freed all the time. By default glibc keeps holes between
+    them, a quarter of an evaluation's peak, but returns buffers of a few megabytes, and mapping their pages again for
+    every layer takes a tenth of the time. Call it before torch is imported, which reads the variable once.
     """
     if sys.platform == "linux":
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -1,4 +1,4 @@
-"""What the machine offers: devices to compute on, cores, and the memory that is free."""
+"""The machine: devices to compute on, cores, and free memory."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import torch
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the best one here.
+    """The device of this name; `auto` is CUDA if available, else MPS, else the CPU.
 
     Raises:
-        ValueError: a device that this machine or this build of PyTorch lacks.
+        ValueError: this machine or this build of PyTorch does not have the device.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
     if not available[name]:
-        here = ", ".join(device for device, there in available.items() if there)
-        raise ValueError(f"device {name} is not available here; choose from auto, {here}")
+        known = ", ".join(device for device, is_available in available.items() if is_available)
+        raise ValueError(f"device {name} is not available here; choose from auto, {known}")
     return torch.device(name)
 
 
 def cores() -> int:
-    """The processor's cores that this process may use."""
+    """How many cores this process may use."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return count or 1
 
 
 def used() -> int:
-    """The bytes of memory that this process takes."""
+    """The bytes of main memory that this process takes."""
     rss: int = psutil.Process().memory_info().rss
     return rss
 
 
 def available(device: torch.device | None = None) -> int:
-    """The bytes of memory that this process could still take: of the machine, or of its container if that is less."""
+    """The bytes of memory that are free for this process: on the GPU, on the machine, or in its container if less."""
     if device is not None and device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
@@ -45,12 +45,12 @@ def available(device: torch.device | None = None) -> int:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on whichever device."""
+    """Whether an error means out of memory, on any device."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _container_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """What the control groups that this process is in leave it, in bytes (Linux, versions 1 and 2)."""
+    """The bytes that each control group of this process has left (Linux, cgroups version 1 and 2)."""
     try:
         group = Path(next(line for line in own.read_text().splitlines() if line.startswith("0::"))[4:])
     except (OSError, StopIteration):
@@ -67,7 +67,7 @@ def _container_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/pr
             if text == "max" or int(text) >= 1 << 60:
                 continue
             taken = int((folder / usage).read_text())
-            # Pages of files that nobody reads any more count as usage, but are given back when asked for.
+            # Inactive file pages count as usage, but are reclaimed on demand.
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
             free.append(int(text) - taken + int(stat.get(cached, 0)))
         except (OSError, ValueError):

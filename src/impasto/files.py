@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Checks before writing, and atomic writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ StrPath = str | os.PathLike[str]
 
 
 def check_writable(path: Path, error: type[FileError] = FileError) -> None:
-    """Raise an `error` if no file of this name can be written; call it before long work."""
+    """Raise `error` if a file cannot be written; call it before long work."""
     folder = path.absolute().parent
     try:
         if path.is_dir():
@@ -33,7 +33,7 @@ def check_writable(path: Path, error: type[FileError] = FileError) -> None:
 
 
 def check_space(path: Path, count: int, error: type[FileError] = FileError) -> None:
-    """Raise an `error` if the disk has no space for a file of so many bytes."""
+    """Raise `error` if the disk has less than `count` bytes of free space."""
     folder = path.absolute().parent
     free = shutil.disk_usage(folder).free
     if free < count:
@@ -44,20 +44,19 @@ def check_space(path: Path, count: int, error: type[FileError] = FileError) -> N
 
 
 def unused(path: Path) -> Path:
-    """This path, or where something has that name already, one with a number."""
+    """This path if nothing exists there, else one with a number added."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(2, 10000))
     return next(name for name in (path, *names) if not name.exists())
 
 
 @contextmanager
 def atomic_write(path: Path, error: type[FileError] = FileError) -> Iterator[Path]:
-    """A temporary name beside `path`, with its suffix, to write to: renamed when the block ends without error.
+    """A temporary file beside `path`, with its suffix, that is renamed to `path` when the block ends without error.
 
-    Until then, and where the block fails, an existing file stays as it was. Temporary files that killed processes left
-    behind are removed.
+    If the block fails, an existing file stays as it was. Temporary files left behind by killed processes are removed.
 
     Raises:
-        error: the file cannot be written, because the disk is full say.
+        error: the file cannot be written, for example because the disk is full.
     """
     mark = f".impasto-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
     draft = path.with_name(f"{mark}{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")

@@ -1,8 +1,8 @@
-"""Plots of a run."""
+"""Plots of losses and spectrograms."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,16 +14,17 @@ from impasto.files import StrPath, atomic_write, check_writable
 
 if TYPE_CHECKING:
     from impasto.audio.sounds import Sound
+    from impasto.optim.checkpoints import LossRecord
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def check_plot(path: StrPath) -> Path:
-    """The path, if a plot can be written there.
+    """The path, if a plot can be written there; call it before long work.
 
     Raises:
-        ValueError: a suffix that names no format for plots.
-        PictureError: no such folder, or no permission.
+        ValueError: the suffix is not one of `SUFFIXES`.
+        FileError: the folder does not exist, or there is no permission.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -32,29 +33,29 @@ def check_plot(path: StrPath) -> Path:
     return path
 
 
-def plot_losses(path: StrPath, curve: Sequence[tuple[int, int, float, Mapping[str, float]]]) -> None:
-    """Draw how the loss and its terms fell, with a line where a new scale begins.
+def plot_losses(path: StrPath, records: Sequence[LossRecord]) -> None:
+    """Plot the loss and its terms over evaluations, with a line where a new scale begins, to a PNG, SVG or PDF file.
 
-    Args:
-        path: of a PNG, SVG or PDF, written whole or not at all.
-        curve: (evaluations in all, scale, loss, terms) of every step.
+    Raises:
+        ValueError, FileError: see `check_plot`.
     """
     path = check_plot(path)
-    figure = loss_figure(curve)
+    figure = loss_figure(records)
     with atomic_write(path) as draft:
         figure.savefig(draft, dpi=120)
 
 
-def loss_figure(curve: Sequence[tuple[int, int, float, Mapping[str, float]]], width: float = 9) -> Figure:
-    """What `plot_losses` draws, so many inches wide."""
+def loss_figure(records: Sequence[LossRecord], width: float = 9) -> Figure:
+    """The figure of `plot_losses`, `width` inches wide."""
     figure = Figure(figsize=(width, width * 5 / 9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="evaluations", ylabel="loss", yscale="log")
-    evaluations = [row[0] for row in curve]
-    axes.plot(evaluations, [row[2] for row in curve], color="black", linewidth=2, label="loss")
-    for name in curve[-1][3] if curve else ():
-        axes.plot(evaluations, [row[3].get(name, float("nan")) for row in curve], linewidth=1, label=name)
-    for before, after in pairwise(curve):
+    evaluations = [record[0] for record in records]
+    axes.plot(evaluations, [record[2] for record in records], color="black", linewidth=2, label="loss")
+    for name in records[-1][3] if records else ():
+        values = [record[3].get(name, float("nan")) for record in records]
+        axes.plot(evaluations, values, linewidth=1, label=name)
+    for before, after in pairwise(records):
         if after[1] != before[1]:
             axes.axvline(after[0], color="grey", linestyle=":", linewidth=1)
     figure.legend(fontsize="small", loc="outside right upper", frameon=False)
@@ -63,12 +64,7 @@ def loss_figure(curve: Sequence[tuple[int, int, float, Mapping[str, float]]], wi
 
 
 def plot_spectrograms(path: StrPath, sounds: Sequence[tuple[str, Sound]]) -> None:
-    """Draw the spectrograms of sounds below each other: frequency up, time across, on one scale of decibels.
-
-    Args:
-        path: of a PNG, SVG or PDF, written whole or not at all.
-        sounds: (title, sound) pairs.
-    """
+    """Plot the spectrograms of (title, sound) pairs in two columns, each over 70 dB, to a PNG, SVG or PDF file."""
     import numpy as np
     import scipy.signal
 

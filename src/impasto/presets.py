@@ -1,4 +1,4 @@
-"""Presets: named options, files of options, and pictures, which carry the options that made them."""
+"""Presets: named options, options in TOML files, and options stored in the pictures that they made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from impasto.settings.options import (
 
 Kind = TypeVar("Kind", bound=Options)
 
-#: Operation -> its options.
+#: Operation -> its options class.
 KINDS: dict[str, type[Options]] = {
     kind.operation: kind
     for kind in (
@@ -46,12 +46,12 @@ KINDS: dict[str, type[Options]] = {
 #: Name -> what it sets, over the defaults of `StylizeOptions`.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # What the default will look like, in seconds: a quarter of its pixels, and fewer evaluations.
+    # A quick look at the defaults: a quarter of the pixels, and fewer evaluations.
     "preview": {"size": 256, "iterations": 30},
-    # Gatys, Ecker & Bethge, CVPR 2016, alpha/beta = 1e-3. The paper also scales VGG's filters so that each
-    # has a mean activation of 1 over ImageNet; our weights are not scaled so, which changes what the layers'
-    # weights mean, not the method. It resizes the style to the size of the content; we keep the painting's
-    # shape and give it as many pixels.
+    # Gatys, Ecker & Bethge, CVPR 2016, alpha/beta = 1e-3. The paper also scales VGG's filters to a mean
+    # activation of 1 over ImageNet; ours are not scaled, which changes the meaning of the layers' weights, not the
+    # method. It resizes the style to the size of the content; we keep the painting's aspect ratio and resize it to
+    # as many pixels.
     "gatys2016": {
         "content_weight": 1e-3,
         "style_weight": 1.0,
@@ -64,7 +64,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "scales": 1,
         "iterations": 500,
     },
-    # The form taught in the deep learning course: alpha = 10, beta = 40, Adam from the photo under noise.
+    # As taught in the deep learning course: alpha = 10, beta = 40, Adam, starting from the photo plus noise.
     "course": {
         "size": 400,
         "content_weight": 10.0,
@@ -85,25 +85,26 @@ def preset(name: str = "default", **changes: Any) -> StylizeOptions:
     """The options of a preset for `stylize`, with changes: `preset("gatys2016", size=400)`.
 
     Args:
-        name: of `PRESETS`; or a file, either TOML or a picture that impasto made.
+        name: of `PRESETS`; or a file, either TOML or a picture made by impasto.
         changes: fields of `StylizeOptions`.
 
     Raises:
-        ValueError: an unknown preset or option; the nearest known one is named.
-        PresetError: a file that is damaged, or no preset of this operation.
+        ValueError: an unknown preset or option (the nearest known one is suggested), or a wrong value.
+        PresetError: a file that is damaged, or a preset of another operation.
+        PictureError: a picture that cannot be read.
     """
     return options_of(StylizeOptions, name, **changes)
 
 
 def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
-    """Options of any kind from a preset, with changes; see `preset`."""
+    """Options of any operation from a preset, with changes; see `preset`."""
     named = PRESETS if kind in (StylizeOptions, BatchOptions) else {"default": PRESETS["default"]}
     if name in named:
         values = named[name]
     elif Path(name).is_file():
         operation, values = load(Path(name))
         if not issubclass(kind, KINDS[operation]):
-            raise PresetError(f"{name} holds settings of {operation!r}; needed are those of {kind.operation!r}")
+            raise PresetError(f"{name} holds settings of {operation!r}; expected those of {kind.operation!r}")
     else:
         raise ValueError(f"unknown preset {name!r}: no such file, and the names are {', '.join(named)}")
     _check_keys(kind, changes, "option")
@@ -111,12 +112,13 @@ def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
 
 
 def load(path: StrPath) -> tuple[str, dict[str, Any]]:
-    """The operation and the values of a preset file: TOML, or a picture that impasto made.
+    """The operation and the options of a preset file: TOML, or a picture made by impasto.
 
-    What belongs to the pictures of one run, masks and shares of styles, is not taken from a picture.
+    From a picture, options that belong to the inputs of that run (masks, weights of styles) are left out.
 
     Raises:
-        PresetError: a file that cannot be read, unknown keys (the nearest known one is named), wrong values.
+        PresetError: a TOML file that cannot be read, unknown keys (the nearest known one is suggested), wrong values.
+        PictureError: a picture that cannot be read.
     """
     path = Path(path)
     operation, values = _from_toml(path) if path.suffix.lower() == ".toml" else _from_picture(path)
@@ -149,7 +151,9 @@ def _from_picture(path: Path) -> tuple[str, dict[str, Any]]:
 
     stored = images.read_settings(path)
     if stored is None:
-        raise PresetError(f"{path} carries no settings of impasto; a preset is TOML, or a picture that impasto made")
+        raise PresetError(
+            f"{path} carries no settings of impasto; a preset is a .toml file, or a picture made by impasto"
+        )
     return str(stored.get("operation")), dict(stored.get("options", {}))
 
 
@@ -161,10 +165,10 @@ def _check_keys(kind: type[Options], values: dict[str, Any], what: str) -> None:
 
 
 def save(path: StrPath, options: Options) -> None:
-    """Write a preset file: whole, or not at all.
+    """Write a preset file, atomically.
 
     Raises:
-        PresetError: a name that does not end in .toml, or a place that cannot be written to.
+        PresetError: a name that does not end in .toml, or a file that cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".toml":
@@ -175,11 +179,9 @@ def save(path: StrPath, options: Options) -> None:
 
 
 def to_toml(options: Options) -> str:
-    """The options as a preset file: what differs from the defaults, and what could, commented out, with its help."""
+    """The text of a preset file: every option with its help; those left at their defaults are commented out."""
     document = tomlkit.document()
-    document.add(
-        tomlkit.comment("Settings of impasto. A line that begins with # is the default, or says what it means.")
-    )
+    document.add(tomlkit.comment("Settings of impasto. Lines that begin with # are help texts and defaults."))
     document.add("operation", tomlkit.item(options.operation))
     fields = [field for field in fields_of(options).values() if not field.metadata.get("per_run")]
     for group in GROUPS:

@@ -1,4 +1,4 @@
-"""What made a picture: the settings that are stored in it, and the command that makes it again."""
+"""The settings stored in a result, and the command that reproduces it from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from impasto.settings.options import Options
 def settings(
     operation: str, pictures: Sequence[str], options: Options, bits: int = 8, more: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The settings of a picture, ready for JSON; `more` are arguments that are not among the options."""
+    """The settings of a result, ready for JSON; `more` are command-line arguments beside the options."""
     fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {
         "impasto": __version__,
@@ -29,15 +29,15 @@ def settings(
 
 
 def command(stored: dict[str, Any], output: str) -> str:
-    """The command line that makes a picture with these settings again.
+    """The command line that makes a result with these settings again.
 
     Raises:
-        ValueError: settings of another operation, or that this version does not know.
+        ValueError: the operation or the settings are unknown to this version.
     """
     operation = stored.get("operation")
     kind = KINDS["stylize" if operation == "sheet" else operation] if operation in (*KINDS, "sheet") else None
     if kind is None:
-        raise ValueError(f"the picture was made by {operation!r}, which this version does not know")
+        raise ValueError(f"the picture was made by {operation!r}, an operation unknown to this version")
     try:
         options = kind(**stored["options"])
         words = ["impasto", str(operation), *stored["pictures"], "-o", output, *stored["more"]]
@@ -45,5 +45,5 @@ def command(stored: dict[str, Any], output: str) -> str:
         return shlex.join([*words, *to_arguments(options), *bits])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"the picture's settings are of impasto {stored.get('impasto')}, not of this version ({error})"
+            f"the settings are from impasto {stored.get('impasto')} and do not fit this version ({error})"
         ) from error

@@ -1,4 +1,4 @@
-"""What is made of which photo and painting, and what it is called."""
+"""The pictures of a batch, and their names."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impasto.batch import items
-from impasto.batch.items import _labelled
+from impasto.batch.items import _labels
 from impasto.errors import PictureError
 
 
@@ -30,12 +30,12 @@ def test_every_photo_in_every_style(folders):
     ]
 
 
-def test_names_of_what_comes_along(folders):
+def test_names_of_bundled_pictures(folders):
     (found,) = items(["chelsea"], ["swirls"], ".jpg")
     assert (found.photo, found.style, found.name) == ("chelsea", "swirls", "chelsea--swirls.jpg")
 
 
-def test_what_would_be_called_alike_is_told_apart(tmp_path):
+def test_clashing_names_are_made_unique(tmp_path):
     for name in ("one/a.jpg", "one/a.png", "two/a.jpg", "one/A.tif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -44,14 +44,14 @@ def test_what_would_be_called_alike_is_told_apart(tmp_path):
 
 
 @given(st.lists(st.text("aAb.-1", min_size=1, max_size=6).filter(lambda name: name.strip(".")), max_size=8))
-def test_no_two_names_are_the_same(names):
+def test_names_are_unique(names):
     found = {f"{number}/{name}": Path(name) for number, name in enumerate(names)}
-    labels = [label.lower() for label in _labelled(found, deep=True).values()]
+    labels = [label.lower() for label in _labels(found, subfolders=True).values()]
     assert len(set(labels)) == len(found)
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "nowhere.jpg"])
-def test_what_is_not_there(missing):
+def test_missing_files(missing):
     with pytest.raises(PictureError, match="no such file or folder: nowhere"):
         items([missing], ["swirls"])
 

@@ -1,11 +1,11 @@
-"""The lines that say what was made."""
+"""The manifest of an output folder."""
 
 import json
 
 import pytest
 
 from impasto.batch import Manifest
-from impasto.errors import PictureError
+from impasto.errors import FileError
 
 ENTRY = {"event": "done", "output": "a.png", "settings": "0", "photo_sha256": "1", "bytes": 3}
 
@@ -16,39 +16,35 @@ def folder(tmp_path):
     return tmp_path
 
 
-def opened(folder):
-    return Manifest(folder)
-
-
-def test_what_was_made_is_known_the_next_time(folder):
-    manifest = opened(folder)
+def test_entries_are_read_again(folder):
+    manifest = Manifest(folder)
     manifest.add(ENTRY)
     manifest.close()
-    again = opened(folder)
-    assert again.has("a.png", {"settings": "0", "photo_sha256": "1"})
-    assert not again.has("a.png", {"settings": "0", "photo_sha256": "2"})
-    assert not again.has("b.png", {})
+    again = Manifest(folder)
+    assert again.is_up_to_date("a.png", {"settings": "0", "photo_sha256": "1"})
+    assert not again.is_up_to_date("a.png", {"settings": "0", "photo_sha256": "2"})
+    assert not again.is_up_to_date("b.png", {})
     again.close()
 
 
-def test_a_picture_that_is_gone_or_cut_short_is_to_be_made_again(folder):
-    manifest = opened(folder)
+def test_a_missing_or_truncated_picture_is_not_up_to_date(folder):
+    manifest = Manifest(folder)
     manifest.add(ENTRY)
     (folder / "a.png").write_bytes(b"12")
-    assert not manifest.has("a.png", {})
+    assert not manifest.is_up_to_date("a.png", {})
     (folder / "a.png").unlink()
-    assert not manifest.has("a.png", {})
+    assert not manifest.is_up_to_date("a.png", {})
     manifest.close()
 
 
-def test_a_line_that_a_crash_cut_short_spoils_no_other(folder, caplog):
-    manifest = opened(folder)
+def test_a_truncated_line_spoils_no_other(folder, caplog):
+    manifest = Manifest(folder)
     manifest.add(ENTRY)
     manifest.close()
     path = folder / "manifest.jsonl"
     path.write_text(path.read_text() + '{"event": "do')
-    again = opened(folder)
-    assert "left out of account" in caplog.text
+    again = Manifest(folder)
+    assert "ignored a line" in caplog.text
     again.add(ENTRY | {"output": "b.png"})
     again.close()
     assert [json.loads(line)["output"] for line in path.read_text().splitlines() if line.endswith("}")] == [
@@ -57,16 +53,16 @@ def test_a_line_that_a_crash_cut_short_spoils_no_other(folder, caplog):
     ]
 
 
-def test_settings_are_said_once(folder):
-    manifest = opened(folder)
-    first, second = manifest.begin({"size": 1}), manifest.begin({"size": 1})
-    other = manifest.begin({"size": 2})
+def test_settings_are_written_once(folder):
+    manifest = Manifest(folder)
+    first, second = manifest.add_settings({"size": 1}), manifest.add_settings({"size": 1})
+    other = manifest.add_settings({"size": 2})
     manifest.close()
     assert first == second != other
     assert len((folder / "manifest.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_folder_that_cannot_be(tmp_path):
+def test_a_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PictureError, match="cannot write to"):
-        opened(tmp_path / "file" / "below")
+    with pytest.raises(FileError, match="cannot write to"):
+        Manifest(tmp_path / "file" / "below")

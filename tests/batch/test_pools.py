@@ -1,4 +1,4 @@
-"""Pools of processes: one that is killed takes nothing along, and none outlives who began it."""
+"""Pools of processes: one that is killed loses only its own call, and none outlives its parent."""
 
 import os
 import signal
@@ -13,15 +13,15 @@ import pytest
 from impasto.batch.pools import Processes
 
 
-def test_a_process_that_is_killed_takes_nothing_along():
+def test_a_killed_process_loses_only_its_own_call():
     pool = Processes(2, 1)
     try:
         first = pool.submit(os.getpid)
         victim = first.result(60)
-        sleeping = pool.submit(_kill_me)
+        killed = pool.submit(_kill_me)
         with pytest.raises(BrokenProcessPool):
-            sleeping.result(60)
-        assert pool.submit(os.getpid).result(60) != victim  # it was that one which died
+            killed.result(60)
+        assert pool.submit(os.getpid).result(60) != victim  # which is the process that was killed
     finally:
         pool.close()
 
@@ -38,7 +38,7 @@ if __name__ == "__main__":
 """
 
 
-def test_processes_do_not_outlive_who_began_them(tmp_path):
+def test_processes_do_not_outlive_their_parent(tmp_path):
     path = tmp_path / "orphan.py"
     path.write_text(ORPHAN)
     found = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, check=False)

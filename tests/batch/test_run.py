@@ -1,4 +1,4 @@
-"""Batches on this machine: what is made, left, noted and gone on with."""
+"""Batches on this machine: results, skipped items, failures, and resuming."""
 
 import json
 import os
@@ -9,8 +9,8 @@ import pytest
 
 from impasto import images
 from impasto.batch import items, run
-from impasto.batch.run import shares
-from impasto.errors import PictureError
+from impasto.batch.run import plan_workers
+from impasto.errors import FileError
 from impasto.operations import stylize
 from impasto.settings import options
 from impasto.settings.options import BatchOptions
@@ -19,9 +19,9 @@ FEW = {"size": 48, "iterations": 2, "scales": 1, "workers": 1, "threads": 1}
 
 
 class InThisProcess:
-    """A pool whose only worker is who asks; loses it as often as it is told."""
+    """A pool that calls functions in this process, and pretends that the first `losses` workers were lost."""
 
-    lost, near, room = (BrokenProcessPool,), True, 2
+    lost, shares_files, capacity = (BrokenProcessPool,), True, 2
 
     def __init__(self, losses=0):
         self.losses, self.calls = losses, []
@@ -47,15 +47,15 @@ class InThisProcess:
 
 
 def batch(folders, pool, **changes):
-    todo = items([str(folders / "photos")], [str(folders / "paintings")])
-    return list(run(todo, folders / "out", BatchOptions(**{**FEW, **changes}), pool=pool))
+    work = items([str(folders / "photos")], [str(folders / "paintings")])
+    return list(run(work, folders / "out", BatchOptions(**{**FEW, **changes}), pool=pool))
 
 
 def entries(folders):
     return [json.loads(line) for line in (folders / "out" / "manifest.jsonl").read_text().splitlines()]
 
 
-def test_every_photo_in_every_style_and_a_bad_file_stops_nothing(folders):
+def test_every_photo_in_every_style_despite_a_bad_file(folders):
     outcomes = batch(folders, InThisProcess())
     assert sorted((outcome.item.name, outcome.status) for outcome in outcomes) == [
         ("a--x.png", "done"),
@@ -68,12 +68,12 @@ def test_every_photo_in_every_style_and_a_bad_file_stops_nothing(folders):
     assert outcomes[-1].number == outcomes[-1].count == 6
     failed = next(outcome for outcome in outcomes if outcome.status == "failed")
     assert "broken.jpg: not a picture" in failed.error
-    noted = [entry for entry in entries(folders) if entry["event"] == "done"]
-    assert {entry["output"] for entry in noted} == {"a--x.png", "a--y.png", "b--x.png", "b--y.png"}
-    assert all(entry["evaluations"] == 2 and entry["seconds"] > 0 and entry["sha256"] for entry in noted)
+    made = [entry for entry in entries(folders) if entry["event"] == "done"]
+    assert {entry["output"] for entry in made} == {"a--x.png", "a--y.png", "b--x.png", "b--y.png"}
+    assert all(entry["evaluations"] == 2 and entry["seconds"] > 0 and entry["sha256"] for entry in made)
 
 
-def test_a_result_is_what_stylize_makes_and_says_so(folders):
+def test_a_result_equals_that_of_stylize(folders):
     batch(folders, InThisProcess())
     one = options.StylizeOptions(size=48, iterations=2, scales=1)
     alone = stylize.stylize(folders / "photos/a.png", folders / "paintings/x.png", one)
@@ -86,8 +86,8 @@ def test_a_result_is_what_stylize_makes_and_says_so(folders):
 
 
 @pytest.mark.parametrize("color", ["match", "luminance"])
-def test_what_a_worker_remembers_changes_nothing(folders, color):
-    """The second photo in a style, after another in it and other sizes, is what it would be alone."""
+def test_the_cache_of_a_worker_changes_nothing(folders, color):
+    """A photo after another one in the same style, of another size, equals its result alone."""
     (folders / "photos/broken.jpg").unlink()
     batch(folders, InThisProcess(), color=color)
     one = options.StylizeOptions(size=48, iterations=2, scales=1, color=color)
@@ -99,13 +99,13 @@ def test_what_a_worker_remembers_changes_nothing(folders, color):
             assert (made - images.read(folders / "alone.png").rgb).abs().max() == 0
 
 
-def test_the_network_at_once(folders):
+def test_a_feed_forward_network(folders):
     outcomes = batch(folders, InThisProcess(), fast=True)
     assert sum(outcome.status == "done" for outcome in outcomes) == 4
     assert images.read_settings(folders / "out/a--x.png")["operation"] == "fast"
 
 
-def test_what_is_there_is_left(folders):
+def test_results_that_are_up_to_date_are_skipped(folders):
     batch(folders, InThisProcess())
     pool = InThisProcess()
     (folders / "out/a--x.png").unlink()
@@ -117,42 +117,41 @@ def test_what_is_there_is_left(folders):
     assert sorted(os.path.basename(photo) for photo in pool.calls) == ["a.png", "broken.jpg", "broken.jpg"]
 
 
-def test_other_options_or_another_photo_are_another_picture(folders, photo):
+def test_changed_options_or_photos_are_made_again(folders, photo):
     batch(folders, InThisProcess())
     pool = InThisProcess()
     batch(folders, pool, strength=0.5)
     assert len(pool.calls) == 6
     images.write(folders / "photos/a.png", images.Picture(1 - images.read(photo).resized(32, 48).rgb))
     pool = InThisProcess()
-    batch(folders, pool, strength=0.5, workers=2)  # how many paint changes nothing
+    batch(folders, pool, strength=0.5, workers=2)  # the number of workers does not count
     assert sorted({os.path.basename(photo) for photo in pool.calls}) == ["a.png", "broken.jpg"]
 
 
-def test_a_lost_worker_costs_nothing_but_time(folders):
+def test_an_item_whose_worker_is_lost_is_tried_again(folders):
     (folders / "photos/broken.jpg").unlink()
     outcomes = batch(folders, InThisProcess(losses=2))
     assert [outcome.status for outcome in outcomes] == ["done"] * 4
     assert len([entry for entry in entries(folders) if entry["event"] == "done"]) == 4
 
 
-def test_who_kills_its_worker_every_time_is_given_up(folders):
+def test_an_item_whose_workers_are_always_lost_fails(folders):
     (folders / "photos/broken.jpg").unlink()
     outcomes = batch(folders, InThisProcess(losses=10**6))
     assert {outcome.status for outcome in outcomes} == {"failed"}
     assert "lost 3 times" in outcomes[0].error
 
 
-def test_who_stops_asking_finds_what_is_finished(folders):
-    todo = items([str(folders / "photos")], [str(folders / "paintings")])
-    steps = run(todo, folders / "out", BatchOptions(**FEW), pool=InThisProcess())
+def test_closing_the_iterator_keeps_finished_pictures(folders):
+    work = items([str(folders / "photos")], [str(folders / "paintings")])
+    steps = run(work, folders / "out", BatchOptions(**FEW), pool=InThisProcess())
     next(steps)
     steps.close()
     assert [entry["event"] for entry in entries(folders)] == ["settings", "done"]
     assert len(batch(folders, InThisProcess())) == 6
 
 
-def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(folders, monkeypatch):
-    """A checkpoint of an interrupted item is used, and one of other settings is not in the way."""
+def test_a_damaged_checkpoint_is_ignored(folders):
     (folders / "photos/broken.jpg").unlink()
     (folders / "out").mkdir()
     (folders / "out/a--x.png.checkpoint").write_bytes(b"damaged")
@@ -161,46 +160,46 @@ def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(folders, monkeypatch
     assert not list((folders / "out").glob("*.checkpoint"))
 
 
-def test_where_results_go_no_photos_are(folders):
-    todo = items([str(folders / "photos")], ["swirls"])
-    with pytest.raises(ValueError, match="where results go"):
-        run(todo, folders)
-    with pytest.raises(PictureError, match="is a file"):
-        run(todo, folders / "photos/a.png")
+def test_photos_in_the_output_folder_are_an_error(folders):
+    work = items([str(folders / "photos")], ["swirls"])
+    with pytest.raises(ValueError, match="is in the output folder"):
+        run(work, folders)
+    with pytest.raises(FileError, match="is a file"):
+        run(work, folders / "photos/a.png")
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"content_mask": {"1": "mask.png"}}, "belongs to one picture"),
-        ({"style_weights": (0.5, 0.5)}, "share a picture out"),
-        ({"init": "draft.png"}, "a batch starts from"),
+        ({"style_weights": (0.5, 0.5)}, "mix styles in one picture"),
+        ({"init": "draft.png"}, "for a batch choose from"),
     ],
 )
-def test_options_that_fit_no_batch(wrong, message):
+def test_options_that_a_batch_does_not_take(wrong, message):
     with pytest.raises(ValueError, match=message):
         BatchOptions(**wrong)
 
 
-def test_the_photos_own_alpha_is_a_mask_that_fits():
+def test_the_photos_own_alpha_may_be_a_mask():
     BatchOptions(content_mask={"1": "alpha"})
 
 
-def test_workers_are_as_many_as_cores_and_memory(monkeypatch):
+def test_the_number_of_workers_depends_on_cores_and_memory(monkeypatch):
     monkeypatch.setattr("impasto.devices.cores", lambda: 8)
     monkeypatch.setattr("impasto.devices.available", lambda device=None: 64 << 30)
-    assert shares(BatchOptions(), 512) == (8, 1)
-    assert shares(BatchOptions(threads=2), 512) == (4, 2)
-    assert shares(BatchOptions(workers=2), 512) == (2, 4)
+    assert plan_workers(BatchOptions(), 512) == (8, 1)
+    assert plan_workers(BatchOptions(threads=2), 512) == (4, 2)
+    assert plan_workers(BatchOptions(workers=2), 512) == (2, 4)
     monkeypatch.setattr("impasto.devices.available", lambda device=None: 4 << 30)
-    workers, threads = shares(BatchOptions(), 512)
+    workers, threads = plan_workers(BatchOptions(), 512)
     assert 1 <= workers < 8
     assert threads == 8 // workers
 
 
 def test_processes_of_this_machine(folders):
     (folders / "photos/broken.jpg").unlink()
-    todo = items([str(folders / "photos/a.png")], [str(folders / "paintings/x.png")])
-    outcomes = list(run(todo, folders / "out", BatchOptions(**FEW)))
+    work = items([str(folders / "photos/a.png")], [str(folders / "paintings/x.png")])
+    outcomes = list(run(work, folders / "out", BatchOptions(**FEW)))
     assert [outcome.status for outcome in outcomes] == ["done"]
     assert (folders / "out/a--x.png").is_file()

@@ -1,4 +1,4 @@
-"""What tests of the command line share: a photo in a folder of its own, and the program in this process."""
+"""Fixtures of the command line: a photo in an empty folder, and the program run in this process."""
 
 import PIL.Image
 import pytest

@@ -34,16 +34,16 @@ def test_texture(run):
 
 
 def test_mistakes(run):
-    for arguments, said in (
+    for arguments, message in (
         (["none.wav", "clicks.flac", "-o", "out.wav"], "no such file"),
         (["tune.wav", "clicks.flac", "-o", "out.png"], "suffix"),
         (["tune.wav", "clicks.flac", "-o", "tune.wav"], "another name"),
         (["tune.wav", "clicks.flac", "-o", "out.wav", "--encoder", "deep"], "encoder"),
         (
             ["tune.wav", "clicks.flac", "-o", "out.mp3", "--strength", "0", "--content-weight", "0"],
-            "weigh nothing",
+            "weights of both content and style are 0",
         ),
     ):
         code, _, err = run("audio", *arguments)
         assert code == 2
-        assert said in err
+        assert message in err

@@ -1,7 +1,11 @@
-"""The program as such: help, mistakes in a process of its own, a quick start."""
+"""The program as a whole: help texts, errors in a process of its own, startup time."""
 
 import subprocess
 import sys
+
+import typer.main
+
+from impasto import cli
 
 
 def test_help(run):
@@ -22,7 +26,7 @@ def test_help(run):
         assert word in out
 
 
-def test_a_mistake_in_a_process_of_its_own(picture):
+def test_an_error_in_a_process_of_its_own(picture):
     result = subprocess.run(
         [sys.executable, "-m", "impasto", "stylize", picture, "none.jpg", "-o", "o.png"],
         capture_output=True,
@@ -31,6 +35,23 @@ def test_a_mistake_in_a_process_of_its_own(picture):
     )
     assert result.returncode == 2
     assert result.stderr.strip() == "impasto: no such file: none.jpg (the style)"
+
+
+def commands(group, path=()):
+    """(path, command) of every command and group."""
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+
+
+def test_every_help_text_is_a_sentence():
+    for path, command in commands(typer.main.get_command(cli.app)):
+        first, *_ = command.help.split("\n\n")
+        assert first.endswith((".", ").")), path
+        for parameter in command.params:
+            about, *_ = parameter.help.split(" [dim]")  # the default follows
+            assert about.endswith((".", ").")), (path, parameter.name)
 
 
 def test_no_arguments_is_help(run):

@@ -4,7 +4,7 @@ from impasto import images
 from impasto.explain import units
 
 
-def test_from_the_command_line(run, picture, tmp_path, monkeypatch):
+def test_explain(run, picture, tmp_path, monkeypatch):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(3):
@@ -16,7 +16,7 @@ def test_from_the_command_line(run, picture, tmp_path, monkeypatch):
     assert run("stylize", picture, "mosaic", "-o", "out.png", "--size", "48", "--iterations", "2", "-q")[0] == 0
     assert run("explain", "run", "out.png", "-o", "run", "-q")[0] == 0
     assert (tmp_path / "run" / "losses.png").exists()
-    for wrong, said in (
+    for wrong, message in (
         (["explain", "run", picture, "-o", "x"], "carries no settings"),
         (["explain", "units", "nowhere", "-o", "x"], "no such folder"),
         (["explain", "units", str(folder), "--layer", "relu9_1", "-o", "x"], "unknown layer"),
@@ -25,5 +25,5 @@ def test_from_the_command_line(run, picture, tmp_path, monkeypatch):
     ):
         code, _, err = run(*wrong)
         assert code == 2
-        assert said in err
+        assert message in err
     assert not (tmp_path / "x").exists()

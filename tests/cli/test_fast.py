@@ -21,7 +21,7 @@ def test_fast(run, picture):
     assert (images.read("out.png").rgb == before).all()
 
 
-def test_fast_leaves_another_runs_checkpoint_alone(run, picture):
+def test_fast_keeps_the_checkpoint_of_another_run(run, picture):
     Path("out.png.checkpoint").write_bytes(b"of a long run")
     assert run("fast", picture, "mosaic", "-o", "out.png", "--size", "32")[0] == 0
     assert Path("out.png.checkpoint").read_bytes() == b"of a long run"

@@ -1,4 +1,4 @@
-"""Options survive the way through a picture's settings and the command line."""
+"""Options are unchanged by a round trip through stored settings and the command line."""
 
 import dataclasses
 import inspect
@@ -14,33 +14,33 @@ from impasto.presets import PRESETS, preset
 from impasto.settings.options import FastOptions, ReconstructOptions, StylizeOptions, TextureOptions
 
 
-def survive(words, kind, command):
-    """What a command is called with for these words, through the real parser."""
-    seen = {}
+def parsed(words, kind, command):
+    """The arguments that a command is called with for these words."""
+    arguments = {}
 
     def catch(**given):
-        seen.update(given)
+        arguments.update(given)
 
     catch.__signature__ = inspect.signature(command, eval_str=True)
     app = typer.Typer()
     app.command()(parameters.with_options(kind)(catch))
     app(words, standalone_mode=False)
-    return seen
+    return arguments
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
-def test_presets_survive_the_command_line(name):
+def test_round_trip_of_presets(name):
     options = preset(name, seed=2, time_budget=1.5, total_variation=1e-7, color="both", style_scale=(0.5, 2))
     options = dataclasses.replace(options, content_mask={"1": "a b=c.png", "keep": "d.png"}, style_weights=(1, 1 / 3))
     stored = json.loads(json.dumps(record.settings("stylize", ["a b.png", "c'd.png", "e"], options, 16)))
     words = shlex.split(record.command(stored, "out.png"))
     assert words[:2] == ["impasto", "stylize"]
-    seen = survive(words[2:], StylizeOptions, cli.stylize.stylize)
-    assert (seen["content"], seen["style"], seen["options"]) == ("a b.png", ["c'd.png", "e"], options)
-    assert seen["output"].bits == 16
+    given = parsed(words[2:], StylizeOptions, cli.stylize.stylize)
+    assert (given["content"], given["style"], given["options"]) == ("a b.png", ["c'd.png", "e"], options)
+    assert given["output"].bits == 16
 
 
-def test_textures_and_reconstructions_survive_the_command_line():
+def test_round_trip_of_other_operations():
     for kind, command, options in (
         (
             TextureOptions,
@@ -56,4 +56,4 @@ def test_textures_and_reconstructions_survive_the_command_line():
     ):
         stored = json.loads(json.dumps(record.settings(kind.operation, ["a.png"], options)))
         words = shlex.split(record.command(stored, "out.png"))
-        assert survive(words[2:], kind, command)["options"] == options
+        assert parsed(words[2:], kind, command)["options"] == options

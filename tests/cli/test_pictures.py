@@ -36,4 +36,4 @@ def test_other_mistakes(run, picture):
         images.read(picture),
         settings=record.settings("stylize", ["b"], preset("default")) | {"options": {"x": 1}},
     )
-    assert "not of this version" in run("info", "new.png")[2]
+    assert "do not fit this version" in run("info", "new.png")[2]

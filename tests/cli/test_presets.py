@@ -16,7 +16,7 @@ def test_presets_are_files(run, picture):
         assert shown.strip() == file.read().strip()
     assert run("stylize", picture, "mosaic", "-o", "out.png", "--preset", "soft.toml", *SMALL)[0] == 0
     assert images.read_settings("out.png")["options"]["strength"] == 0.5
-    # A picture is a preset too.
+    # A picture is a preset, too.
     assert run("stylize", picture, "woodcut", "-o", "next.png", "--preset", "out.png", "--seed", "2")[0] == 0
     options = images.read_settings("next.png")["options"]
     assert (options["size"], options["strength"], options["seed"]) == (64, 0.5, 2)

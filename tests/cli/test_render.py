@@ -1,4 +1,4 @@
-"""From steps to a file: what is shown, what is kept, and what happens when something goes wrong on the way."""
+"""From steps to a file: output, intermediate results, interruptions and failures."""
 
 import itertools
 import json
@@ -14,6 +14,7 @@ import pytest
 
 from impasto import files, images
 from impasto.cli import display
+from impasto.errors import PictureError
 from impasto.losses.objective import Objective
 from impasto.operations import stylize
 
@@ -26,9 +27,9 @@ def test_plot_and_intermediate_pictures(run, picture):
         "--save-every", "4", "--plot", "losses.png", "--quiet",
     )  # fmt: skip
     assert code == 0
-    between = sorted(name for name in os.listdir() if name.startswith("out-"))
-    assert 3 <= len(between) <= 5
-    assert all(images.read(name).size == (93, 140) for name in between)
+    intermediate = [name for name in os.listdir() if name.startswith("out-")]
+    assert 3 <= len(intermediate) <= 5
+    assert all(images.read(name).size == (93, 140) for name in intermediate)
     assert images.read("losses.png").size[1] > 500
 
 
@@ -61,30 +62,30 @@ def test_ctrl_c_keeps_the_best_picture(picture):
     assert json.loads(out.splitlines()[-1])["interrupted"] is True
     assert images.read("out.png").size == (133, 200)
     assert sorted(os.listdir()) == ["out.png", "out.png.checkpoint", "photo.png"]
-    assert "impasto: interrupted" not in out + err  # for machines, the last line says it
+    assert "impasto: interrupted" not in out + err  # the last line of JSON has it
 
 
-def test_ctrl_c_between_two_steps_keeps_the_run_too(run, picture, monkeypatch):
-    """While a step is shown, say: the run, which is waiting to be asked for more, is put away."""
-    seen = itertools.count()
+def test_ctrl_c_between_two_steps_saves_a_checkpoint(run, picture, monkeypatch):
+    """Ctrl-C while a step is shown, and the generator is suspended."""
+    calls = itertools.count()
 
     def interrupted(bar, step):
-        if next(seen) == 1:
+        if next(calls) == 1:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(display.StepBar, "show", interrupted)
     code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL)
     assert code == 130
-    assert "--resume goes on" in err
+    assert "run the same command with --resume to continue" in err
     assert sorted(os.listdir()) == ["out.png", "out.png.checkpoint", "photo.png"]
 
 
-def test_a_picture_of_the_way_that_cannot_be_written_does_not_end_it(run, picture, monkeypatch, caplog):
+def test_a_failure_to_write_an_intermediate_picture_does_not_end_the_run(run, picture, monkeypatch, caplog):
     real = images.write
 
     def full(path, *rest):
         if "out-" in str(path):
-            raise images.PictureError(f"cannot write {path}: No space left on device")
+            raise PictureError(f"cannot write {path}: No space left on device")
         real(path, *rest)
 
     monkeypatch.setattr(images, "write", full)
@@ -94,8 +95,8 @@ def test_a_picture_of_the_way_that_cannot_be_written_does_not_end_it(run, pictur
     assert images.read("out.png").size == (43, 64)
 
 
-def test_a_failure_on_the_way_keeps_the_best_picture_and_the_run(run, picture, monkeypatch):
-    """Whatever it is; and the resumed run ends in the same file."""
+def test_an_error_keeps_the_best_picture_and_a_checkpoint(run, picture, monkeypatch):
+    """Whatever the error; and the resumed run ends with the same file."""
     arguments = ["stylize", picture, "mosaic", "-o", "out.png", *SMALL]
     assert run(*arguments)[0] == 0
     expected = Path("out.png").read_bytes()
@@ -106,11 +107,11 @@ def test_a_failure_on_the_way_keeps_the_best_picture_and_the_run(run, picture, m
             raise ValueError("a cosmic ray")
         return real(self, canvas)
 
-    with monkeypatch.context() as troubled:
-        troubled.setattr(Objective, "value_and_grad", failing)
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "value_and_grad", failing)
         code, _, err = run(*arguments)
     assert code == 2
-    assert "best so far is in out.png; the same command with --resume goes on" in err
+    assert "best result so far is in out.png; run the same command with --resume to continue" in err
     assert "a cosmic ray" in err
     assert images.read("out.png").size == (43, 64)
     assert Path("out.png").read_bytes() != expected
@@ -119,30 +120,30 @@ def test_a_failure_on_the_way_keeps_the_best_picture_and_the_run(run, picture, m
     assert not Path("out.png.checkpoint").exists()
 
 
-@pytest.mark.parametrize("gone", ["folder", "permission"])
-def test_where_the_picture_cannot_be_written_after_all(run, picture, tmp_path, monkeypatch, gone):
-    """A folder that vanishes while it runs: the picture goes elsewhere, and replaces nothing there."""
-    Path("there").mkdir()
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_output_folder_that_vanishes_during_the_run(run, picture, tmp_path, monkeypatch, replaced):
+    """The picture is written to another folder, and replaces nothing there; also if a file replaced the folder."""
+    Path("folder").mkdir()
     Path("out.png").write_text("mine")
     real = stylize.iterate
 
     def vanishing(*arguments, **more):
         yield from real(*arguments, **more)
-        shutil.rmtree("there")
-        if gone == "permission":
-            Path("there").write_text("a file now")
+        shutil.rmtree("folder")
+        if replaced:
+            Path("folder").write_text("a file now")
 
     monkeypatch.setattr(stylize, "iterate", vanishing)
-    code, out, err = run("stylize", picture, "mosaic", "-o", "there/out.png", *SMALL)
+    code, out, err = run("stylize", picture, "mosaic", "-o", "folder/out.png", *SMALL)
     assert code == 1
-    assert "cannot write there/out.png" in err
+    assert "cannot write folder/out.png" in err
     assert "the result is in" in err
     assert out.startswith(str(tmp_path / "out-2.png"))
     assert images.read("out-2.png").size == (43, 64)
     assert Path("out.png").read_text() == "mine"
 
 
-def test_a_full_disk_is_found_before_the_work(run, picture, monkeypatch):
+def test_a_full_disk_is_an_error_before_the_run(run, picture, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 5000))
     code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL)
     assert code == 2
@@ -151,8 +152,8 @@ def test_a_full_disk_is_found_before_the_work(run, picture, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs limits of a process")
-def test_a_disk_that_is_full_at_the_end(picture):
-    """No file may grow beyond 1 kB: nothing is written anywhere, what was there stays, and it is said."""
+def test_a_disk_that_is_full_after_the_run(picture):
+    """No file may grow beyond 1 kB: nothing is written anywhere, existing files stay, and the error is reported."""
     Path("out.png").write_text("mine")
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
     code = limited + "from impasto import cli; sys.exit(cli.run(sys.argv[1:]))"

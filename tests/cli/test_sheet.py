@@ -34,29 +34,29 @@ def test_sheet(run, picture):
         (["--vary", "statistic=gram", "--strength", "-1"], "at least 0"),
     ],
 )
-def test_sheets_that_cannot_be(run, picture, arguments, message):
+def test_mistakes(run, picture, arguments, message):
     code, out, err = run("sheet", picture, "mosaic", *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert os.listdir() == ["photo.png"]
 
 
-@pytest.mark.parametrize("trouble", [KeyboardInterrupt, MemoryError("too large")])
-def test_what_of_a_sheet_is_done_is_drawn(run, picture, monkeypatch, trouble):
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError("too large")])
+def test_an_interrupted_sheet_shows_the_pictures_so_far(run, picture, monkeypatch, failure):
     real = sheet.iterate_variations
 
-    def troubled(*arguments):
+    def failing(*arguments):
         for variation in real(*arguments):
             if variation.number == 3:
-                raise trouble
+                raise failure
             yield variation
 
-    monkeypatch.setattr(sheet, "iterate_variations", troubled)
+    monkeypatch.setattr(sheet, "iterate_variations", failing)
     arguments = ["sheet", picture, "mosaic", "-o", "out.png", "--size", "48", "--iterations", "1"]
     code, _, err = run(*arguments, "--vary", "strength=0.5,1,2")
-    if trouble is KeyboardInterrupt:
+    if failure is KeyboardInterrupt:
         assert code == 130
-        assert "what was done is in out.png" in err
+        assert "the pictures so far are in out.png" in err
     else:
         assert code == 2
         assert err.startswith("impasto: out of memory")

@@ -1,4 +1,4 @@
-"""`impasto stylize`, `texture`, `reconstruct` and `demo`, as a person meets them."""
+"""`impasto stylize`, `texture`, `reconstruct` and `demo`."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def test_stylize_writes_the_picture_and_its_settings(run, picture, tmp_path):
     assert "impasto stylize photo.png mosaic -o out.png --size 64 --iterations 3 --seed 4" in out
 
 
-def test_the_command_in_a_picture_makes_it_again(run, picture):
+def test_the_stored_command_reproduces_the_picture(run, picture):
     options = ["--size", "48", "--iterations", "3", "--init", "noise", "--style-layers", "relu1_1,relu3_1=0.5"]
     options += ["--no-match-colors", "--statistic", "moments", "--strength", "1.25", "--bits", "16"]
     run("stylize", picture, "woodcut", "-o", "first.png", *options)
@@ -38,7 +38,7 @@ def test_the_command_in_a_picture_makes_it_again(run, picture):
         assert first.read() == kept.read()  # bit for bit
 
 
-def test_the_slow_way_starts_from_the_fast(run, picture):
+def test_optimisation_starts_from_the_feed_forward_result(run, picture):
     assert run("fast", picture, "mosaic", "-o", "fast.png", "--size", "64")[0] == 0
     assert (
         run("stylize", picture, "mosaic", "-o", "out.png", "--size", "64", "--init", "fast", "--iterations", "1")[0]
@@ -69,7 +69,7 @@ def test_demo(run, tmp_path, monkeypatch):
         (["photo.png", "mosaic", "-o", "photo.png"], "another name"),
         (["photo.png", "mosaic", "-o", "out.jpg", "--bits", "16"], "16"),
         (["photo.png", "mosaic", "-o", "out.png", "--size", "big"], "big"),
-        (["photo.png", "mosaic", "-o", "out.png", "--size", "0"], "size: '0'; needed is a whole number"),
+        (["photo.png", "mosaic", "-o", "out.png", "--size", "0"], "size: '0'; expected a whole number"),
         (["photo.png", "mosaic", "-o", "out.png", "--size", "12"], "relu5_1 needs at least 16×16"),
         (["photo.png", "mosaic", "-o", "out.png", "--iterations", "x"], "iterations"),
         (["photo.png", "mosaic", "-o", "out.png", "--statistic", "grams"], "gram"),
@@ -139,7 +139,7 @@ def test_texture(run, picture):
         in run("info", "out.png")[1]
     )
     assert images.read("plot.png").size[1] > 500
-    # What made a picture makes another.
+    # A texture is a preset for another one.
     assert run("texture", "swirls", "-o", "more.png", "--preset", "out.png", "-q") == (0, "", "")
     assert images.read("more.png").size == (40, 70)
     assert "another name" in run("texture", picture, "-o", picture)[2]
@@ -154,7 +154,7 @@ def test_reconstruct(run, picture):
     assert "unknown layer" in run("reconstruct", picture, "-o", "x.png", "--content-layer", "relu7_7")[2]
 
 
-def test_alpha_and_orientation_on_the_way_through(run, tmp_path, photo, monkeypatch):
+def test_alpha_is_kept(run, tmp_path, photo, monkeypatch):
     monkeypatch.chdir(tmp_path)
     alpha = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (64, 1))
     PIL.Image.fromarray(np.dstack([photo, alpha])).save("photo.webp", lossless=True)

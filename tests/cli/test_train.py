@@ -25,16 +25,16 @@ def pictures_to_train_on(tmp_path, photo, monkeypatch):
     return ["--photos", "photos", "--network", "compact", "--batch", "1", "--crop", "32", "--precision", "float32"]
 
 
-def test_train_and_what_comes_of_it(run, pictures_to_train_on):
-    many = ["train", *pictures_to_train_on, "--paintings", "paintings", "-o", "run", "--steps", "2"]
-    code, out, _ = run(*many)
+def test_train(run, pictures_to_train_on):
+    any_painting = ["train", *pictures_to_train_on, "--paintings", "paintings", "-o", "run", "--steps", "2"]
+    code, out, _ = run(*any_painting)
     assert code == 0
     assert "model.safetensors  2 steps" in out
     assert (
         run("fast", "photos/0.png", "mosaic", "-o", "out.png", "--size", "40", "--model", "run/model.safetensors")[0]
         == 0
     )
-    code, _, err = run(*many)
+    code, _, err = run(*any_painting)
     assert code == 2
     assert "--resume" in err
     one = ["train", *pictures_to_train_on, "--style", "mosaic", "-o", "one", "--steps", "1", "--json"]
@@ -58,7 +58,7 @@ def test_mistakes_with_train(run, pictures_to_train_on):
     assert not Path("run").exists()
 
 
-def test_training_is_interrupted_and_goes_on(pictures_to_train_on):
+def test_training_is_interrupted_and_resumed(pictures_to_train_on):
     command = [sys.executable, "-m", "impasto", "train", *pictures_to_train_on]
     command += ["--paintings", "paintings", "-o", "run", "--steps", "5000", "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -68,7 +68,7 @@ def test_training_is_interrupted_and_goes_on(pictures_to_train_on):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 130, err
-    step = int(re.search(r"interrupted at step (\d+); the same command with --resume goes on", err)[1])
+    step = int(re.search(r"interrupted at step (\d+); run the same command with --resume to continue", err)[1])
     assert Path("run/model.safetensors").exists()
     with processes.running([*command, "--resume"], **pipes) as process:
         assert json.loads(process.stdout.readline())["step"] == step + 1
@@ -78,7 +78,7 @@ def test_training_is_interrupted_and_goes_on(pictures_to_train_on):
 
 
 def test_export(run, tmp_path, monkeypatch):
-    """What is exported, and how well, is tests/fast/test_export.py's."""
+    """The command only; the graph is tested by tests/fast/test_export.py."""
     monkeypatch.chdir(tmp_path)
     assert run("export", "-o", "model.txt")[0] == 2
     given = []

@@ -5,7 +5,7 @@ from making_clips import scene, write
 from impasto import images
 
 
-def test_from_the_command_line(run, tmp_path, monkeypatch):
+def test_video(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     moving = write(tmp_path / "moving.mp4", scene(6), sound=True)
     command = ["video", str(moving), "mosaic", "-o", "out.mp4", "--fast", "--size", "48", "--preview", "last.png"]
@@ -13,7 +13,7 @@ def test_from_the_command_line(run, tmp_path, monkeypatch):
     assert code == 0
     assert "out.mp4  48×32 px, 6 frames in" in out
     assert images.read("last.png").size == (32, 48)
-    for wrong, said in (
+    for wrong, message in (
         (["video", "none.mp4", "mosaic", "-o", "out.mp4"], "no such file"),
         (["video", str(moving), "mosaic", "-o", "out.avi"], "suffix"),
         (["video", str(moving), "mosaic", "-o", str(moving)], "another name"),
@@ -24,5 +24,5 @@ def test_from_the_command_line(run, tmp_path, monkeypatch):
     ):
         code, _, err = run(*wrong)
         assert code == 2
-        assert said in err
+        assert message in err
         assert not list(tmp_path.glob("*.frames"))

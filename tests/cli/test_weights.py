@@ -9,7 +9,7 @@ def test_weights(run):
     for name, source in weights.CATALOGUE.items():
         assert name in out
         assert source.licence in out
-    assert run("weights", "verify")[:2] == (0, f"vgg19: whole ({weights.locate(weights.CATALOGUE['vgg19'])})\n")
+    assert run("weights", "verify")[:2] == (0, f"vgg19: verified ({weights.locate(weights.CATALOGUE['vgg19'])})\n")
     assert run("weights", "fetch", "vgg19")[0] == 0
     code, _, err = run("weights", "verify", "vgg16-original")
     assert code == 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from impasto import images
-from impasto.errors import PictureError
+from impasto.errors import FileError
 from impasto.images import Picture, sheets
 from impasto.plots import check_plot, plot_losses
 
@@ -20,8 +20,8 @@ def test_contact_sheet():
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_plot(tmp_path, suffix):
-    curve = [(i, 1 + i // 5, 10.0 / (1 + i), {"content": 4 / (1 + i), "style": 6 / (1 + i)}) for i in range(10)]
-    plot_losses(tmp_path / f"plot{suffix}", curve)
+    records = [(i, 1 + i // 5, 10.0 / (1 + i), {"content": 4 / (1 + i), "style": 6 / (1 + i)}) for i in range(10)]
+    plot_losses(tmp_path / f"plot{suffix}", records)
     assert [path.name for path in tmp_path.iterdir()] == [f"plot{suffix}"]
     if suffix == ".png":
         assert images.read(tmp_path / "plot.png").size[1] > 500
@@ -30,5 +30,5 @@ def test_plot(tmp_path, suffix):
 def test_mistakes(tmp_path):
     with pytest.raises(ValueError, match=r"\.png, \.svg"):
         check_plot(tmp_path / "plot.txt")
-    with pytest.raises(PictureError, match="cannot write"):
+    with pytest.raises(FileError, match="cannot write"):
         check_plot(tmp_path / "no" / "plot.png")

@@ -1,4 +1,4 @@
-"""Sheets of variations: every combination, labelled, its targets computed once."""
+"""Contact sheets comparing settings: every combination, labelled, with shared targets computed once."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from impasto.vgg.encoder import Encoder
 FAST = StylizeOptions(size=64, iterations=2, style_layers="relu1_1,relu2_1", content_layers="relu2_2")
 
 
-def test_every_combination_is_what_it_says(photo):
+def test_every_combination_equals_a_run_of_its_own(photo):
     vary = {"strength": ["0.5", "2"], "statistic": ["gram", "mean"]}
     last = {v.number: v for v in impasto.iterate_variations(photo, "swirls", vary, FAST)}
     assert [v.label for v in last.values()] == [
@@ -64,7 +64,7 @@ def test_styles_and_presets_vary_too(photo):
     ]
     first, second = last["style swirls · preset default"], last["style swirls · preset gatys2016"]
     assert not torch.equal(first.image, second.image)
-    assert max(second.size) == 64  # what was said holds over the preset
+    assert max(second.size) == 64  # options override the preset
 
 
 def test_layout(photo):
@@ -93,9 +93,9 @@ def test_mistakes(photo):
     for vary, message in (
         ({"strenght": [1]}, "did you mean 'strength'"),
         ({}, "nothing to vary"),
-        ({"strength": []}, "over no values"),
-        ({"strength": ["much"]}, "needed is a number"),
-        ({"match_colors": ["perhaps"]}, "needed is on or off"),
+        ({"strength": []}, "no values were given for strength"),
+        ({"strength": ["much"]}, "expected a number"),
+        ({"match_colors": ["perhaps"]}, "expected on or off"),
         ({"statistic": ["gram", "grams"]}, "choose from gram"),
         ({"style": ["swirls", "nothing"]}, "no such style"),
         ({"preset": ["none"]}, "unknown preset"),

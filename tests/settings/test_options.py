@@ -1,4 +1,4 @@
-"""Options: their checks and their way to the command line and back."""
+"""Options: checks, parsing, and conversion to command-line arguments."""
 
 import dataclasses
 from typing import get_args
@@ -8,12 +8,17 @@ import pytest
 from impasto.losses import statistics, targets
 from impasto.optim import solvers
 from impasto.presets import KINDS, PRESETS, preset
+from impasto.settings.choices import BorderPadding, Padding, Pooling, StatisticName, StyleName
 from impasto.settings.fields import (
     GROUPS,
+    choices_of,
     default_of,
+    fields_of,
+    flag_of,
     format_layers,
     format_masks,
     format_numbers,
+    is_optional,
     parse_extent,
     parse_layers,
     parse_masks,
@@ -21,8 +26,7 @@ from impasto.settings.fields import (
     parse_size,
     to_arguments,
 )
-from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
-from impasto.vgg import encoder as vgg
+from impasto.settings.options import ReconstructOptions, SoundTextureOptions, StylizeOptions, TextureOptions
 from impasto.vgg import weights
 
 
@@ -45,7 +49,7 @@ def test_wrong_values_are_named(field, value):
         StylizeOptions(**{field: value})
 
 
-def test_text_and_numbers_become_what_the_field_is():
+def test_values_are_converted_to_the_type_of_the_field():
     options = StylizeOptions(
         size="original", strength=2, style_scale=2, style_weights="0.7,0.3", style_layers="relu1_1,relu3_1=0.5"
     )
@@ -66,14 +70,14 @@ def test_extents(size):
             TextureOptions(size=size)
 
 
-def test_layers_go_with_the_statistic():
+def test_default_layers_depend_on_the_statistic():
     assert set(StylizeOptions().resolved_style_layers) == {f"relu{block}_1" for block in range(1, 6)}
     assert "relu1_1" not in StylizeOptions(statistic="nearest").resolved_style_layers
     assert StylizeOptions(statistic="nearest", style_layers="relu1_1").resolved_style_layers == {"relu1_1": 1.0}
     assert ReconstructOptions().resolved_content_layers == {"relu4_2": 1.0}
     assert ReconstructOptions(style_layers="relu1_1").resolved_content_layers == {}
     for kind, layers in ((TextureOptions, "style_layers"), (ReconstructOptions, "content_layer")):
-        with pytest.raises(ValueError, match="weigh 0"):
+        with pytest.raises(ValueError, match="have weight 0"):
             kind(**{layers: "relu1_1=0"})
 
 
@@ -82,19 +86,29 @@ def test_nothing_to_optimise():
         StylizeOptions(content_weight=0.0, strength=0.0)
 
 
-def test_choices_are_those_of_the_code():
-    choices = {f.name: f.metadata.get("choices") for f in dataclasses.fields(StylizeOptions)}
-    assert set(choices["statistic"]) == {*statistics.STATISTICS, "nearest"} == set(get_args(targets.StyleName))
-    assert set(statistics.STATISTICS) == set(get_args(statistics.StatisticName))
-    assert set(choices["content_norm"]) == set(targets.CONTENT_NORMS)
-    assert set(choices["style_norm"]) == set(targets.STYLE_NORMS)
-    assert set(choices["optimizer"]) == set(solvers.SOLVERS)
-    assert set(choices["pooling"]) == set(get_args(vgg.Pooling))
-    assert {*choices["padding"], "circular"} == set(get_args(vgg.Padding))
-    assert set(choices["preprocessing"]) == set(weights.PREPROCESSING)
+def test_every_choice_is_implemented():
+    choices = {name: set(choices_of(field)) for name, field in fields_of(StylizeOptions).items()}
+    assert choices["statistic"] == {*statistics.STATISTICS, "nearest"} == set(get_args(StyleName))
+    assert set(statistics.STATISTICS) == set(get_args(StatisticName))
+    assert choices["content_norm"] == set(targets.CONTENT_NORMS)
+    assert choices["style_norm"] == set(targets.STYLE_NORMS)
+    assert choices["optimizer"] == set(solvers.SOLVERS)
+    assert choices["pooling"] == set(get_args(Pooling))
+    assert choices["padding"] == set(get_args(BorderPadding)) == set(get_args(Padding)) - {"circular"}
+    assert choices["preprocessing"] == set(weights.PREPROCESSING)
 
 
-@pytest.mark.parametrize("kind", KINDS.values())
+@pytest.mark.parametrize("kind", [*KINDS.values(), SoundTextureOptions])
+def test_every_optional_option_has_a_word_for_none(kind):
+    """Unless None is its default: other values can be given, and None by giving nothing."""
+    for field in dataclasses.fields(kind):
+        if is_optional(field) and default_of(field) is not None:
+            word = field.metadata["none"]
+            assert getattr(kind(**{field.name: word}), field.name) is None
+            assert to_arguments(kind(**{field.name: None})) == [flag_of(field), word]
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), SoundTextureOptions])
 def test_every_field_has_help(kind):
     for field in dataclasses.fields(kind):
         assert field.metadata["help"].endswith((".", ")."))
@@ -104,7 +118,7 @@ def test_every_field_has_help(kind):
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_arguments_make_the_same_options(name):
-    """Through the real parser: see also cli/test_parameters."""
+    """For the whole round trip see cli/test_parameters.py."""
     arguments = to_arguments(preset(name, seed=3, size=None, time_budget=2.5))
     assert "--seed 3" in " ".join(arguments)
     assert "--size original" in " ".join(arguments)
@@ -117,7 +131,7 @@ def test_layers():
     for exact in (layers, {"relu1_1": 1 / 3, "relu4_2": 1e-9 / 7}):
         assert parse_layers(format_layers(exact)) == exact
     for text in ("relu1_1=x", "relu1_1="):
-        with pytest.raises(ValueError, match="needed is a number"):
+        with pytest.raises(ValueError, match="expected a number"):
             parse_layers(text)
     assert parse_size("original") is None
 

@@ -1,4 +1,4 @@
-"""What a batch is made of: every photo in every style, and what each result is called."""
+"""The pictures of a batch: every photo in every style, and the names of the results."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Item:
     """One picture to be made.
 
     Attributes:
-        photo, style: files, or names of what comes along.
-        name: of the result, below the output folder.
+        photo, style: files, or names of bundled ones.
+        name: of the result, relative to the output folder.
     """
 
     photo: str
@@ -28,63 +28,63 @@ class Item:
 
 
 def items(given: Sequence[str], styles: Sequence[str], suffix: str = ".png") -> list[Item]:
-    """Every photo in every style, style after style: who paints several remembers what it knows of the style.
+    """Every photo in every style, one style after the other, so that workers can cache the style's targets.
 
-    A result is called after both: `sea/boat--starry-night.png` is `sea/boat.jpg` in the style of `starry-night.jpg`.
-    Where names would be the same, the files' suffixes are added, and at last numbers.
+    A result is named after both: `sea/boat--starry-night.png` is `sea/boat.jpg` in the style of `starry-night.jpg`.
+    Where names would clash, the suffixes of the files are added, and numbers if necessary.
 
     Args:
-        given: photos: files, folders (with what is below them), names of `photos.PHOTOS`.
+        given: photos: files, folders (searched with their subfolders), names of `photos.PHOTOS`.
         styles: the same, with names of built-in styles.
         suffix: of the results.
 
     Raises:
-        PictureError: a file or folder that is not there, or a folder without pictures.
+        PictureError: a file or folder does not exist, or a folder has no pictures.
     """
     from impasto.inputs import styles as built_in
 
-    contents = _labelled(_expanded(given, set(photos.PHOTOS)), deep=True)
-    manners = _labelled(_expanded(styles, set(built_in.STYLES)), deep=False)
+    photo_labels = _labels(_expand(given, set(photos.PHOTOS)), subfolders=True)
+    style_labels = _labels(_expand(styles, set(built_in.STYLES)), subfolders=False)
     return [
-        Item(photo, style, f"{label}--{manner}{suffix}")
-        for style, manner in manners.items()
-        for photo, label in contents.items()
+        Item(photo, style, f"{photo_label}--{style_label}{suffix}")
+        for style, style_label in style_labels.items()
+        for photo, photo_label in photo_labels.items()
     ]
 
 
-def _expanded(given: Sequence[str], names: set[str]) -> dict[str, Path]:
-    """What is given, folders replaced by what is in them: its name -> what it is called by, below its folder."""
+def _expand(given: Sequence[str], names: set[str]) -> dict[str, Path]:
+    """File or name -> its path relative to the folder given, folders replaced by the pictures in them."""
     found: dict[str, Path] = {}
-    for one in given:
-        path = Path(one)
+    for entry in given:
+        path = Path(entry)
         if path.is_dir():
             found |= {os.fspath(file): file.relative_to(path) for file in files_in(path)}
-        elif path.is_file() or one in names:
-            found[one] = Path(path.name)
+        elif path.is_file() or entry in names:
+            found[entry] = Path(path.name)
         else:
             known = f", nor one of {', '.join(sorted(names))}" if not path.suffix else ""
-            raise PictureError(f"no such file or folder: {one}{known}")
+            raise PictureError(f"no such file or folder: {entry}{known}")
     if not found:
-        raise PictureError(f"no pictures were given; needed are files ({', '.join(SUFFIXES)}) or folders of them")
+        raise PictureError(f"no pictures were given; expected files ({', '.join(SUFFIXES)}) or folders of them")
     return found
 
 
-def _labelled(found: dict[str, Path], deep: bool) -> dict[str, str]:
-    """A different label for each; with folders, if `deep`, so that large trees stay trees."""
+def _labels(paths: dict[str, Path], subfolders: bool) -> dict[str, str]:
+    """File or name -> a label, unique whatever its case; subfolders are kept, or become part of the name."""
 
-    def label(path: Path, whole: bool) -> str:
-        name = ("/" if deep else "-").join(path.parts).removesuffix(path.suffix)
-        return name + (path.suffix.replace(".", "-") if whole else "")
+    def label(path: Path, with_suffix: bool) -> str:
+        name = ("/" if subfolders else "-").join(path.parts).removesuffix(path.suffix)
+        return name + (path.suffix.replace(".", "-") if with_suffix else "")
 
-    short = Counter(label(path, False).lower() for path in found.values())
+    counts = Counter(label(path, False).lower() for path in paths.values())
     labels: dict[str, str] = {}
     taken: set[str] = set()
-    for one, path in found.items():
-        chosen = label(path, short[label(path, False).lower()] > 1)
+    for entry, path in paths.items():
+        chosen = label(path, counts[label(path, False).lower()] > 1)
         number = 2
-        while chosen.lower() in taken:  # some file systems tell no small letters from large ones
+        while chosen.lower() in taken:  # some file systems ignore the case of names
             chosen = f"{label(path, True)}-{number}"
             number += 1
         taken.add(chosen.lower())
-        labels[one] = chosen
+        labels[entry] = chosen
     return labels

@@ -1,4 +1,4 @@
-"""Workers: where functions are called beside this process. Here, processes of this machine."""
+"""Pools of workers that call functions outside of this process; here, processes on this machine."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from impasto import allocator
 
 
 class Pool(Protocol):
-    """Workers that call functions, wherever they are."""
+    """Workers that call functions, on this machine or on others.
+
+    Attributes:
+        lost: the exceptions of a future whose worker was lost through no fault of the function.
+        shares_files: whether workers can read this machine's files.
+        capacity: how many calls may run at a time.
+    """
 
     @property
-    def lost(self) -> tuple[type[BaseException], ...]:
-        """What a future raises whose worker was lost, not through a fault of the function's."""
-        ...
+    def lost(self) -> tuple[type[BaseException], ...]: ...
 
     @property
-    def near(self) -> bool:
-        """Whether workers see this machine's files."""
-        ...
+    def shares_files(self) -> bool: ...
 
     @property
-    def room(self) -> int:
-        """How many calls may be under way."""
-        ...
+    def capacity(self) -> int: ...
 
     def share(self, value: Any, /) -> Any:
-        """What to give calls in the place of a value that many of them need."""
+        """A handle of a value that many calls need, to be passed to them in its place."""
         ...
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
@@ -42,48 +42,48 @@ class Pool(Protocol):
         ...
 
     def close(self) -> None:
-        """End the workers, whatever they are at."""
+        """End the workers at once."""
         ...
 
 
 class Processes:
-    """Processes on this machine, each with its own threads.
+    """A `Pool` of processes on this machine. A process that dies loses only its own call, and is replaced.
 
-    One that dies takes nothing along but the call that it was at.
+    Args:
+        workers: how many.
+        threads: of each.
+        devices: number of GPUs, each process uses one of them; 0 for none.
     """
 
     lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
-    near = True
+    shares_files = True
 
     def __init__(self, workers: int, threads: int, devices: int = 0) -> None:
-        """Of `devices` GPUs, if there are any, each process sees one."""
         self._threads, self._devices = threads, devices
         self._executors: list[ProcessPoolExecutor | None] = [None] * workers
         self._calls: list[Future[Any] | None] = [None] * workers
 
     @property
-    def room(self) -> int:
-        """How many calls may be under way."""
+    def capacity(self) -> int:
         return len(self._executors)
 
     def share(self, value: Any) -> Any:
-        """Pipes are fast: what is shared goes along with each call."""
+        """The value itself: sending it with each call is cheap."""
         return value
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Call a function on a process that is idle; one is begun where there is none."""
+        """Call a function on an idle process, which is started if necessary."""
         number = next(index for index, call in enumerate(self._calls) if call is None or call.done())
         call, executor = self._calls[number], self._executors[number]
         if executor is None or (call is not None and isinstance(call.exception(), BrokenProcessPool)):
             device = str(number % self._devices) if self._devices else None
             executor = self._executors[number] = ProcessPoolExecutor(
-                1, multiprocessing.get_context("spawn"), _begin, (self._threads, device)
+                1, multiprocessing.get_context("spawn"), _initialize, (self._threads, device)
             )
         future = self._calls[number] = executor.submit(function, *arguments)
         return future
 
     def close(self) -> None:
-        """End the processes, whatever they are at."""
         for executor in self._executors:
             if executor is not None:
                 for process in list((executor._processes or {}).values()):
@@ -91,9 +91,9 @@ class Processes:
                 executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(threads: int, device: str | None) -> None:
-    """Before anything else in a new process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who began it
+def _initialize(threads: int, device: str | None) -> None:
+    """Set up a new process, before it imports torch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
@@ -103,7 +103,7 @@ def _begin(threads: int, device: str | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """However it died: nobody is left to take what is painted here."""
+    """End this process when its parent ends, even if that was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -111,7 +111,7 @@ def _end_with_parent() -> None:
 
 
 def use_threads(count: int) -> None:
-    """Compute with so many threads in this process."""
+    """Let PyTorch compute with this many threads in this process."""
     import torch
 
     torch.set_num_threads(count)

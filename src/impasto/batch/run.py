@@ -1,4 +1,4 @@
-"""A batch from beginning to end: what is there already is left, what fails is noted, and nothing is lost."""
+"""A batch from beginning to end: skips results that are up to date, records failures, replaces lost workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from impasto._version import __version__
 from impasto.batch.items import Item
 from impasto.batch.manifest import Manifest
 from impasto.batch.pools import Pool, Processes
-from impasto.batch.worker import Job, Made, paint
+from impasto.batch.worker import Job, JobResult, paint
 from impasto.errors import FileError, ImpastoError
 from impasto.fast import stylizer
 from impasto.files import StrPath, atomic_write, check_space
@@ -27,12 +27,12 @@ from impasto.settings.fields import result_settings
 from impasto.settings.options import BatchOptions
 from impasto.vgg import weights
 
-#: How often a picture is begun whose workers are lost.
-TRIES = 3
-#: Bytes that a worker takes before it has seen anything: Python, PyTorch, the network.
-IDLE = 700 << 20
-#: What a size that nobody named is taken to be, in pixels of the long side.
-LONG_SIDE = 4000
+#: How often a picture is tried whose workers are lost.
+MAX_ATTEMPTS = 3
+#: Bytes that a worker takes before it paints: Python, PyTorch, the network.
+WORKER_BYTES = 700 << 20
+#: Long side in pixels that is assumed for photos of unknown size.
+DEFAULT_LONG_SIDE = 4000
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Outcome:
     """What became of an item.
 
     Attributes:
-        status: `done`, `failed`, or `there` if it was made before.
+        status: `done`, `failed`, or `there` if the result was up to date already.
         error: what was wrong, if it failed.
-        number, count: how many are behind us, this one included, of all.
-        seconds: since the batch began; `eta`: seconds left.
+        number, count: items finished so far, this one included, and items in all.
+        seconds, eta: since the batch began, and left.
     """
 
     item: Item
@@ -56,57 +56,59 @@ class Outcome:
 
 
 def run(
-    todo: Sequence[Item],
+    items: Sequence[Item],
     folder: StrPath,
     options: BatchOptions | None = None,
     bits: int = 8,
     pool: Pool | None = None,
 ) -> Iterator[Outcome]:
-    """Make the pictures of `todo` in `folder`, by the workers of `pool`: the outcomes, as they come.
+    """Make the pictures of `items` in `folder`: the outcomes, as they come.
 
-    What the folder's manifest has already, made of the same files with the same options, is left as it is. A picture
-    that fails is noted there, and tried again the next time; a worker that is lost costs nothing but the time. Who
-    stops asking finds what is finished, and the same call goes on.
+    A result is skipped if the folder's manifest says that it was made from the same files with the same options. A
+    picture that fails is recorded there, and tried again by the next call. If the iterator is closed, finished
+    pictures are kept, and the same call continues after them.
 
     Args:
-        todo: see `items`.
-        folder: made where there is none.
+        items: see `batch.items`.
+        folder: created if necessary.
         options: see `BatchOptions`.
         bits: per channel, 8 or 16.
-        pool: by default, processes of this machine.
+        pool: the workers; by default, processes on this machine.
 
     Raises:
-        ValueError: options that fit no batch.
+        ValueError: there are no items, a photo lies in the output folder, or a format or depth cannot be written.
         FileError: the folder cannot be written to, or the disk is full.
     """
     options, folder = options or BatchOptions(), Path(folder)
-    _check(todo, folder, options, bits)
-    return _run(todo, folder, options, bits, pool)
+    _check(items, folder, bits)
+    return _run(items, folder, options, bits, pool)
 
 
-def _check(todo: Sequence[Item], folder: Path, options: BatchOptions, bits: int) -> None:
-    if not todo:
+def _check(items: Sequence[Item], folder: Path, bits: int) -> None:
+    if not items:
         raise ValueError("there is nothing to make: no photos, or no styles")
-    suffix = Path(todo[0].name).suffix
-    images.check_output(Path.cwd() / f"made{suffix}", bits=bits)
+    suffix = Path(items[0].name).suffix
+    images.check_output(Path.cwd() / f"result{suffix}", bits=bits)
     if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is a file; needed is a folder to write to")
-    for item in todo:
+        raise FileError(f"{folder} is a file; give a folder to write to")
+    for item in items:
         if Path(item.photo).is_file() and folder.absolute() in Path(item.photo).absolute().parents:
-            raise ValueError(f"{item.photo} lies in {folder}, where results go; write to another folder")
+            raise ValueError(f"{item.photo} is in the output folder {folder}; write to another folder")
 
 
-def _run(todo: Sequence[Item], folder: Path, options: BatchOptions, bits: int, given: Pool | None) -> Iterator[Outcome]:
+def _run(
+    items: Sequence[Item], folder: Path, options: BatchOptions, bits: int, given: Pool | None
+) -> Iterator[Outcome]:
     manifest = Manifest(folder)
     settings = record.settings("batch", [], options, bits)
     settings["options"] = result_settings(options)
-    digest = manifest.begin(settings)
+    digest = manifest.add_settings(settings)
     if given is None:
-        workers, threads = shares(options, _largest(todo, options))
-        pool: Pool = Processes(workers, threads, _gpus(options))
-    else:  # who has workers knows how many there is room for
+        workers, threads = plan_workers(options, _largest_side(items, options))
+        pool: Pool = Processes(workers, threads, _gpu_count(options))
+    else:
         threads, pool = options.threads or 1, given
-    batch = _Batch(todo, manifest, options, bits, digest, pool, threads)
+    batch = _Batch(items, manifest, options, bits, digest, pool, threads)
     try:
         yield from batch.outcomes()
     finally:
@@ -116,11 +118,11 @@ def _run(todo: Sequence[Item], folder: Path, options: BatchOptions, bits: int, g
 
 
 class _Batch:
-    """A batch on its way."""
+    """A batch while it runs. `digest` is the hash of its settings in the manifest."""
 
     def __init__(
         self,
-        todo: Sequence[Item],
+        items: Sequence[Item],
         manifest: Manifest,
         options: BatchOptions,
         bits: int,
@@ -128,45 +130,45 @@ class _Batch:
         pool: Pool,
         threads: int,
     ) -> None:
-        self._todo, self._manifest, self._options, self._bits = todo, manifest, options, bits
+        self._items, self._manifest, self._options, self._bits = items, manifest, options, bits
         self._digest, self._pool, self._threads = digest, pool, threads
-        self._started, self._behind, self._made = time.monotonic(), 0, 0
+        self._started, self._finished = time.monotonic(), 0
+        self._attempted = 0  # finished items that were not skipped
         self._hashes: dict[str, str] = {}
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, Any] = {}  # the style of the latest jobs -> its file, as shared with the pool
 
     def outcomes(self) -> Iterator[Outcome]:
-        """As they come."""
-        waiting: deque[tuple[Item, int]] = deque((item, 1) for item in self._todo)
-        under_way: dict[Future[Made], tuple[Item, int]] = {}
-        while waiting or under_way:
-            while waiting and len(under_way) < max(1, self._pool.room):
-                item, attempt = waiting.popleft()
+        queue: deque[tuple[Item, int]] = deque((item, 1) for item in self._items)
+        running: dict[Future[JobResult], tuple[Item, int]] = {}
+        while queue or running:
+            while queue and len(running) < max(1, self._pool.capacity):
+                item, attempt = queue.popleft()
                 try:
-                    if attempt == 1 and self._manifest.has(item.name, self._like(item)):
+                    if attempt == 1 and self._manifest.is_up_to_date(item.name, self._inputs(item)):
                         yield self._outcome(item, "there")
                         continue
-                    under_way[self._begin(item)] = (item, attempt)
+                    running[self._submit(item)] = (item, attempt)
                 except (ImpastoError, OSError) as error:
                     yield self._failed(item, error)
-            done, _ = wait(under_way, timeout=1.0, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
             for future in done:
-                item, attempt = under_way.pop(future)
+                item, attempt = running.pop(future)
                 failure = future.exception()
                 if failure is None:
-                    yield self._keep(item, future.result())
+                    yield self._store(item, future.result())
                 elif isinstance(failure, self._pool.lost):
-                    if attempt < TRIES:
-                        waiting.appendleft((item, attempt + 1))
+                    if attempt < MAX_ATTEMPTS:
+                        queue.appendleft((item, attempt + 1))
                     else:
-                        why = f"its worker was lost {attempt} times, for want of memory perhaps"
-                        yield self._failed(item, RuntimeError(why))
+                        reason = f"its worker was lost {attempt} times; it may have run out of memory"
+                        yield self._failed(item, RuntimeError(reason))
                 elif isinstance(failure, Exception):
                     yield self._failed(item, failure)
                 else:
                     raise failure
 
-    def _like(self, item: Item) -> dict[str, Any]:
-        """What tells that a picture was made of this."""
+    def _inputs(self, item: Item) -> dict[str, Any]:
+        """The part of a manifest entry that must be the same for the result to be up to date."""
         return {
             "settings": self._digest,
             "photo": item.photo,
@@ -176,7 +178,7 @@ class _Batch:
         }
 
     def _hash(self, name: str) -> str:
-        """Of a file; of what comes along, the version that has it."""
+        """The hash of a file; for a bundled picture, impasto's version."""
         if name not in self._hashes:
             path = Path(name)
             if not path.is_file():
@@ -186,13 +188,13 @@ class _Batch:
                     self._hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._hashes[name]
 
-    def _begin(self, item: Item) -> Future[Made]:
+    def _submit(self, item: Item) -> Future[JobResult]:
         photo = Path(item.photo)
         if item.style not in self._shared:
             path = Path(item.style)
             self._shared = {item.style: self._pool.share(path.read_bytes() if path.is_file() else None)}
         checkpoint = None
-        if self._pool.near and not self._options.fast:
+        if self._pool.shares_files and not self._options.fast:
             target = self._manifest.folder / item.name
             target.parent.mkdir(parents=True, exist_ok=True)
             checkpoint = target.with_name(target.name + ".checkpoint").absolute()
@@ -208,38 +210,39 @@ class _Batch:
         )
         return self._pool.submit(paint, job, self._shared[item.style])
 
-    def _keep(self, item: Item, made: Made) -> Outcome:
+    def _store(self, item: Item, result: JobResult) -> Outcome:
+        """Write a finished picture, and its manifest entry."""
         path = self._manifest.folder / item.name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"cannot write {path}: {error.strerror or error}") from error
-        check_space(path, len(made.file))
+        check_space(path, len(result.file))
         with atomic_write(path) as draft:
-            draft.write_bytes(made.file)
+            draft.write_bytes(result.file)
         path.with_name(path.name + ".checkpoint").unlink(missing_ok=True)
-        height, width = made.size
+        height, width = result.size
         self._manifest.add(
             {"event": "done", "output": item.name}
-            | self._like(item)
+            | self._inputs(item)
             | {
                 "width": width,
                 "height": height,
-                "bytes": len(made.file),
-                "sha256": hashlib.sha256(made.file).hexdigest(),
-                "evaluations": made.evaluations,
-                "loss": made.loss,
-                "seconds": round(made.seconds, 3),
-                "worker": made.worker,
+                "bytes": len(result.file),
+                "sha256": hashlib.sha256(result.file).hexdigest(),
+                "evaluations": result.evaluations,
+                "loss": result.loss,
+                "seconds": round(result.seconds, 3),
+                "worker": result.worker,
                 "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             }
         )
-        self._made += 1
+        self._attempted += 1
         return self._outcome(item, "done")
 
     def _failed(self, item: Item, error: Exception) -> Outcome:
-        known = isinstance(error, (ImpastoError, ValueError, OSError))
-        text = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+        expected = isinstance(error, (ImpastoError, ValueError, OSError))
+        text = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())
         self._manifest.add(
             {
                 "event": "failed",
@@ -251,39 +254,39 @@ class _Batch:
                 "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             }
         )
-        self._made += 1
+        self._attempted += 1
         return self._outcome(item, "failed", text)
 
     def _outcome(self, item: Item, status: str, error: str = "") -> Outcome:
-        self._behind += 1
+        self._finished += 1
         seconds = time.monotonic() - self._started
-        left = len(self._todo) - self._behind
-        eta = seconds / self._made * left if self._made else 0.0
-        return Outcome(item, status, error, self._behind, len(self._todo), seconds, eta)
+        left = len(self._items) - self._finished
+        eta = seconds / self._attempted * left if self._attempted else 0.0
+        return Outcome(item, status, error, self._finished, len(self._items), seconds, eta)
 
 
 # -- how many workers --------------------------------------------------------------------------------------------
 
 
-def shares(options: BatchOptions, long_side: int) -> tuple[int, int]:
-    """Processes, and threads of each: as many of one thread as there are cores, so far as memory goes.
+def plan_workers(options: BatchOptions, long_side: int) -> tuple[int, int]:
+    """How many processes, and threads of each: one process per core, as far as memory allows.
 
-    Measured (`benchmarks.spreading`): two processes of one thread paint more than one of two, since nothing between
-    layers waits for anything. Where memory does not go so far, there are fewer of more threads.
+    Measured (`benchmarks.spreading`): two processes of one thread paint more than one process of two threads, since
+    no layer waits for its slowest thread. If memory does not suffice, there are fewer processes of more threads.
     """
     cores = devices.cores()
-    if gpus := _gpus(options):
+    if gpus := _gpu_count(options):
         return options.workers or gpus, options.threads or max(1, cores // gpus)
     if options.workers:
         return options.workers, options.threads or max(1, cores // options.workers)
-    each = IDLE + need(options, long_side)
-    most = max(1, int(memory.SHARE * devices.available() // each))
+    worker_bytes = WORKER_BYTES + bytes_needed(options, long_side)
+    most = max(1, int(memory.SHARE * devices.available() // worker_bytes))
     threads = options.threads or max(1, cores // most)
     return max(1, min(cores // threads, most)), threads
 
 
-def need(options: BatchOptions, long_side: int) -> int:
-    """Bytes that a picture takes while it is painted."""
+def bytes_needed(options: BatchOptions, long_side: int) -> int:
+    """Bytes that painting one picture takes."""
     pixels = long_side * long_side
     if options.fast:
         return stylizer.bytes_needed(pixels)
@@ -295,17 +298,17 @@ def need(options: BatchOptions, long_side: int) -> int:
     return round(pixels * (rate + history) + memory.FIXED_COST)
 
 
-def _largest(todo: Sequence[Item], options: BatchOptions) -> int:
+def _largest_side(items: Sequence[Item], options: BatchOptions) -> int:
     if options.size is not None:
         return options.size
     sides = []
-    for photo in {item.photo for item in todo}:
+    for photo in {item.photo for item in items}:
         try:
             sides.append(max(images.size_of(photo)))
         except (ImpastoError, OSError):
             continue
-    return max(sides, default=LONG_SIDE)
+    return max(sides, default=DEFAULT_LONG_SIDE)
 
 
-def _gpus(options: BatchOptions) -> int:
+def _gpu_count(options: BatchOptions) -> int:
     return torch.cuda.device_count() if options.device in ("auto", "cuda") and torch.cuda.is_available() else 0

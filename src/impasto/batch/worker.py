@@ -1,4 +1,4 @@
-"""What a worker does: one picture after another, remembering what the next may need."""
+"""What a worker does: paint one picture after another, caching what the next ones may need."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ from impasto.settings.options import BatchOptions
 
 log = logging.getLogger(__name__)
 
-#: What is remembered from picture to picture: what depends on the paintings and the network alone.
-KEPT = ("encoder", "model", "style", "styles", "code")
-#: Of so many entries at most: photos come in many sizes, and styles are measured anew for each.
-MOST = 64
+#: Kinds of memo entries that depend on the network alone, and those that depend on the painting too.
+NETWORK_ENTRIES = ("encoder", "model")
+STYLE_ENTRIES = (*NETWORK_ENTRIES, "style", "styles", "code")
+#: Beyond this many memo entries, those of the painting are dropped: there is a set of them for every size of photo.
+MAX_ENTRIES = 64
 #: Seconds between two checkpoints.
-EVERY = 60.0
+CHECKPOINT_INTERVAL = 60.0
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Job:
     """A picture to be made.
 
     Attributes:
-        photo, style: what a person calls them.
-        content: the photo's file, as bytes; None for a photo that comes along.
-        suffix: of the format of the result.
-        checkpoint: where the run may be put away, if this process sees the caller's files.
+        photo, style: names, as given by the user.
+        content: the bytes of the photo's file; None for a bundled photo.
+        suffix: of the result's file, which sets its format.
+        checkpoint: where to save checkpoints, if this process can write the caller's files.
     """
 
     photo: str
@@ -57,16 +58,16 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A picture that was made.
+class JobResult:
+    """A finished picture.
 
     Attributes:
-        file: as it is to be written.
+        file: its bytes.
         size: height and width in pixels.
-        evaluations: of the objective; tiles, where a network painted it.
-        loss: the last one; 0 of a network.
-        seconds: that it took.
-        worker: host and number of the process.
+        evaluations: of the objective; tiles, for a feed-forward network.
+        loss: the last one; 0 for a feed-forward network.
+        seconds: how long it took.
+        worker: host and process number.
     """
 
     file: bytes
@@ -77,36 +78,38 @@ class Made:
     worker: str
 
 
-class _Known:
-    """What this process remembers."""
+class _Cache:
+    """What this process keeps from one job to the next: the painting, and a memo for `iterate`."""
 
     def __init__(self) -> None:
         self.memo: Memo = {}
-        self.style: tuple[str, str | Picture] | None = None
+        self._style: tuple[str, str | Picture] | None = None
 
-    def manner(self, name: str, painting: bytes | None) -> str | Picture:
-        """The painting of this name, decoded once as long as it stays the same."""
-        mark = name + ("" if painting is None else hashlib.sha256(painting).hexdigest())
-        if self.style is None or self.style[0] != mark:
-            self.memo = {key: value for key, value in self.memo.items() if _kind(key) in ("encoder", "model")}
-            self.style = (mark, name if painting is None else images.read(painting, name))
-        return self.style[1]
+    def painting(self, name: str, file: bytes | None) -> str | Picture:
+        """The painting in this file, decoded once; the name of a built-in style if there is no file."""
+        key = name + ("" if file is None else hashlib.sha256(file).hexdigest())
+        if self._style is None or self._style[0] != key:
+            self._keep(NETWORK_ENTRIES)
+            self._style = (key, name if file is None else images.read(file, name))
+        return self._style[1]
 
-    def tidy(self, colored: bool) -> None:
-        """Forget what only the last photo needed; where paintings took its colours, what was known of them too."""
-        lasting = ("encoder", "model") if colored or len(self.memo) > MOST else KEPT
-        self.memo = {key: value for key, value in self.memo.items() if _kind(key) in lasting}
+    def prune(self, style_depends_on_photo: bool) -> None:
+        """Drop the entries that depend on the last photo."""
+        self._keep(NETWORK_ENTRIES if style_depends_on_photo or len(self.memo) > MAX_ENTRIES else STYLE_ENTRIES)
+
+    def _keep(self, kinds: tuple[str, ...]) -> None:
+        self.memo = {key: value for key, value in self.memo.items() if _kind(key) in kinds}
 
 
 def _kind(key: Any) -> Any:
     return key[0] if isinstance(key, tuple) else key
 
 
-_known = _Known()
+_cache = _Cache()
 
 
-def paint(job: Job, painting: bytes | None) -> Made:
-    """Make a picture; `painting` is the style's file, None for a built-in one.
+def paint(job: Job, painting: bytes | None) -> JobResult:
+    """Make a picture; `painting` is the style's file, None for a built-in style.
 
     Raises:
         What `stylize` raises.
@@ -114,16 +117,16 @@ def paint(job: Job, painting: bytes | None) -> Made:
     started = time.monotonic()
     use_threads(job.threads)
     options = job.options
-    if options.memory is None:  # others paint beside
-        beside = max(1, devices.cores() // job.threads)
-        options = dataclasses.replace(options, memory=round(memory.SHARE * devices.available() / beside))
+    if options.memory is None:  # shared with the other workers on this machine
+        workers = max(1, devices.cores() // job.threads)
+        options = dataclasses.replace(options, memory=round(memory.SHARE * devices.available() / workers))
     content = read_content(job.photo) if job.content is None else images.read(job.content, job.photo)
-    style = _known.manner(job.style, painting)
+    style = _cache.painting(job.style, painting)
     try:
-        last = _through(job, options, content, style)
+        last = _last_step(job, options, content, style)
         picture = last.picture
     finally:
-        _known.tidy(options.color in ("match", "both") or content.alpha is not None)
+        _cache.prune(options.color in ("match", "both") or content.alpha is not None)
     settings = record.settings(
         "fast" if options.fast else "stylize",
         [job.photo, job.style],
@@ -131,26 +134,26 @@ def paint(job: Job, painting: bytes | None) -> Made:
         job.bits,
     )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"made{job.suffix}"
+        path = Path(folder) / f"result{job.suffix}"
         images.write(path, picture, job.bits, settings)
         file = path.read_bytes()
     worker = f"{platform.node()}:{os.getpid()}"
-    return Made(file, picture.size, last.evaluations, last.loss, time.monotonic() - started, worker)
+    return JobResult(file, picture.size, last.evaluations, last.loss, time.monotonic() - started, worker)
 
 
-def _through(job: Job, options: BatchOptions, content: Picture, style: str | Picture) -> Step:
-    """The last step of a job; from where an earlier run came to, if it left something."""
+def _last_step(job: Job, options: BatchOptions, content: Picture, style: str | Picture) -> Step:
+    """The last step of a job, resumed from its checkpoint if there is a valid one."""
     if options.fast:
-        (last,) = deque(fast.iterate(content, [style], options.fast_options, _known.memo), maxlen=1)
+        (last,) = deque(fast.iterate(content, [style], options.fast_options, _cache.memo), maxlen=1)
         return last
-    way, path = options.stylize_options, job.checkpoint
-    kept = None if path is None else Checkpoints(path, EVERY, resume=path.exists())
+    stylize_options, path = options.stylize_options, job.checkpoint
+    checkpoints = None if path is None else Checkpoints(path, CHECKPOINT_INTERVAL, resume=path.exists())
     try:
-        steps = iterate(content, [style], way, _known.memo, kept)
+        steps = iterate(content, [style], stylize_options, _cache.memo, checkpoints)
     except CheckpointError as error:
-        log.info("beginning anew: %s", error)
-        assert path is not None  # there was one
+        log.info("starting from the beginning: %s", error)
+        assert path is not None  # without checkpoints there is no such error
         path.unlink(missing_ok=True)
-        steps = iterate(content, [style], way, _known.memo, Checkpoints(path, EVERY))
+        steps = iterate(content, [style], stylize_options, _cache.memo, Checkpoints(path, CHECKPOINT_INTERVAL))
     (last,) = deque(steps, maxlen=1)
     return last

@@ -1,4 +1,4 @@
-"""The command line: adapters, no mathematics. Heavy rooms are imported when a command runs."""
+"""The command line: adapters without mathematics. Heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from impasto.errors import ImpastoError
 
 app = typer.Typer(
     name="impasto",
-    help="Neural style transfer: repaint a photo in the manner of a painting.",
+    help="Neural style transfer: repaint a photo in the style of a painting.",
     epilog="Try: impasto demo · impasto styles · impasto stylize photo.jpg swirls -o out.png",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -35,7 +35,10 @@ web.register(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 well, 2 a mistake in what was given, 130 Ctrl-C."""
+    """Run the command line and return its exit code.
+
+    0 is success, 1 a result that is incomplete or was written elsewhere, 2 an error, 130 Ctrl-C.
+    """
     allocator.tame()
     try:
         result = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
@@ -53,7 +56,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail("out of memory: close other programs, or make a smaller picture")
     except (KeyboardInterrupt, typer.Abort):
-        err.print("impasto: interrupted before there was anything to keep")
+        err.print("impasto: interrupted before there was a result")
         return 130
     return result if isinstance(result, int) else 0
 
@@ -64,5 +67,5 @@ def _fail(message: str) -> int:
 
 
 def main() -> None:
-    """The console script."""
+    """Entry point of the console script."""
     sys.exit(run())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli.display import count_bar, duration, err, out, set_up_logging
+from impasto.cli.flags import Bits, Cluster, Quiet, json_flag, output_flag
 from impasto.cli.parameters import with_options
-from impasto.cli.render import AS_JSON, BITS, CLUSTER, QUIET
 from impasto.settings.options import BatchOptions
 
 if TYPE_CHECKING:
@@ -19,55 +19,54 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
     app.command(no_args_is_help=True)(with_options(BatchOptions)(batch))
 
 
 def batch(
-    photos: Annotated[Path, typer.Argument(help="The photos: a folder, with what is below it, or a file.")],
-    styles: Annotated[list[str], typer.Argument(help="The paintings: folders, files, or names of 'impasto styles'.")],
+    photos: Annotated[Path, typer.Argument(help="The photos: a folder, searched with its subfolders, or a file.")],
+    styles: Annotated[list[str], typer.Argument(help="The paintings: folders, files, or names from 'impasto styles'.")],
     options: BatchOptions,
-    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.", rich_help_panel="Output")],
+    folder: Annotated[Path, output_flag("Folder for the results.")],
     suffix: Annotated[
         str,
-        typer.Option("--format", help="Of the results: png, jpg, webp or tif.", rich_help_panel="Output"),
+        typer.Option("--format", help="File format of the results: png, jpg, webp or tif.", rich_help_panel="Output"),
     ] = "png",
-    bits: BITS = 8,
-    cluster: CLUSTER = None,
-    as_json: AS_JSON = False,
-    quiet: QUIET = False,
+    bits: Bits = 8,
+    cluster: Cluster = None,
+    as_json: Annotated[bool, json_flag("picture")] = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Repaint every photo of PHOTOS in the manner of every painting of STYLES.
+    """Repaint every photo of PHOTOS in the style of every painting of STYLES.
 
-    The results are called after both, and manifest.jsonl in their folder says how each was made. What is there
-    already is left as it is: the same command goes on after Ctrl-C, or with what is new. A file that cannot be read
-    is noted, and the rest goes on.
+    Each result is named after both, and manifest.jsonl in the output folder records how it was made. Results that are
+    up to date are skipped, so run the same command again to continue after Ctrl-C, or after adding files. A file that
+    cannot be read is reported, and the others are still processed.
     """
     set_up_logging(quiet)
     from impasto.batch import items, run
 
-    todo = items([str(photos)], styles, "." + suffix.removeprefix("."))
+    work = items([str(photos)], styles, "." + suffix.removeprefix("."))
     pool: Pool | None = None
     if cluster is not None:
-        from impasto import cluster as many
+        import impasto.cluster
 
-        many.connect(cluster)
-        pool = many.Workers(options.threads or 1)
+        impasto.cluster.connect(cluster)
+        pool = impasto.cluster.Workers(options.threads or 1)
     counts = {"done": 0, "there": 0, "failed": 0}
     last: Outcome | None = None
-    outcomes = run(todo, folder, options, bits, pool)
+    outcomes = run(work, folder, options, bits, pool)
     interrupted = False
     try:
         with count_bar(quiet or as_json) as bar:
-            task = bar.add_task("getting ready", total=len(todo), left="")
+            task = bar.add_task("preparing", total=len(work), left="")
             for last in outcomes:
                 counts[last.status] += 1
                 if as_json:
                     out.print(json.dumps(_report(last)), markup=False)
                 elif last.status == "failed":
                     err.print(f"{last.item.name}: {last.error}", style="red", markup=False)
-                made = counts["done"]
-                pace = f"{60 * made / last.seconds:.3g} a minute, " if made and last.seconds else ""
+                done = counts["done"]
+                pace = f"{60 * done / last.seconds:.3g} a minute, " if done and last.seconds else ""
                 bar.update(
                     task,
                     completed=last.number,
@@ -80,21 +79,18 @@ def batch(
     finally:
         if pool is not None:
             pool.close()
-    seconds = 0.0 if last is None else last.seconds
-    parts = [f"{counts['done']} made"]
-    parts += [f"{counts['there']} were there"] if counts["there"] else []
-    parts += [f"{counts['failed']} failed: see {folder / 'manifest.jsonl'}"] if counts["failed"] else []
     if interrupted:
-        err.print(
-            f"impasto: interrupted after {sum(counts.values())} of {len(todo)}; the same command goes on",
-            markup=False,
-        )
+        finished = f"{sum(counts.values())} of {len(work)}"
+        err.print(f"impasto: interrupted after {finished}; run the same command again to continue", markup=False)
         return 130
+    seconds = 0.0 if last is None else last.seconds
     if as_json:
-        out.print(
-            json.dumps({"event": "done", "output": str(folder), "seconds": round(seconds, 3), **counts}), markup=False
-        )
+        summary = {"event": "done", "output": str(folder), "seconds": round(seconds, 3), **counts}
+        out.print(json.dumps(summary), markup=False)
     elif not quiet:
+        parts = [f"{counts['done']} made"]
+        parts += [f"{counts['there']} already up to date"] if counts["there"] else []
+        parts += [f"{counts['failed']} failed (see {folder / 'manifest.jsonl'})"] if counts["failed"] else []
         out.print(f"{folder}  {', '.join(parts)}, in {duration(seconds)}", markup=False)
     return 1 if counts["failed"] else 0
 

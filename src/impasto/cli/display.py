@@ -1,4 +1,4 @@
-"""What a person sees while it runs: a bar with scale, iteration, losses and time left."""
+"""Console output: progress bars, durations and logging."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from impasto.operations.sheet import Variation
     from impasto.optim.steps import Step
 
-#: Results go to standard output, everything else beside it.
+#: Results go to standard output, everything else to standard error.
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def set_up_logging(quiet: bool) -> None:
-    """Show warnings, or with `quiet` errors only, above whatever is drawn."""
+    """Print warnings, or with `quiet` only errors, above the progress bar."""
     handler = RichHandler(console=err, show_time=False, show_path=False)
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("pyvips").setLevel(logging.ERROR)
@@ -36,17 +36,17 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _described(step: Step, height: int, width: int) -> str:
-    where = f"{step.iteration}/{step.iterations}"
+def _description(step: Step, height: int, width: int) -> str:
+    count = f"{step.iteration}/{step.iterations}"
     if not step.losses:
-        return f"{width}×{height}, tile {where}"
-    return (
-        f"iteration {where}" if height == 1 else f"scale {step.scale}/{step.scales} {width}×{height}, iteration {where}"
-    )
+        return f"{width}×{height}, tile {count}"
+    if height == 1:  # a sound
+        return f"iteration {count}"
+    return f"scale {step.scale}/{step.scales} {width}×{height}, iteration {count}"
 
 
 class StepBar:
-    """A progress bar over the steps of a run."""
+    """A progress bar over the steps of a run, with scale, iteration, losses and time left."""
 
     def __init__(self, shown: bool) -> None:
         self._progress = Progress(
@@ -59,16 +59,16 @@ class StepBar:
             disable=not (shown and err.is_terminal),
             transient=True,
         )
-        self._task = self._progress.add_task("getting ready", total=1, left="", losses="")
+        self._task = self._progress.add_task("preparing", total=1, left="", losses="")
 
     @contextmanager
     def running(self) -> Iterator[StepBar]:
-        """Draw until the block ends."""
+        """Show the bar until the block ends."""
         with self._progress:
             yield self
 
     def show(self, step: Step) -> None:
-        """Draw a step."""
+        """Update the bar with a step."""
         height, width = step.image_size
         sums: dict[str, float] = {}
         for name, value in step.losses.items():
@@ -76,14 +76,17 @@ class StepBar:
             sums[kind] = sums.get(kind, 0) + value
         self._progress.update(
             self._task,
-            description=_described(step, height, width),
+            description=_description(step, height, width),
             completed=step.seconds / max(step.seconds + step.eta, 1e-9),
             left=f"{duration(step.eta)} left",
             losses="  ".join(f"{kind} {value:.4g}" for kind, value in sums.items()),
         )
 
     def show_cell(self, cell: Variation, before: float) -> None:
-        """Draw a step of one cell of a sheet, `before` seconds after the first began: cells take alike."""
+        """Update the bar with a step of one cell of a contact sheet; the cells before took `before` seconds.
+
+        Cells are assumed to take equally long.
+        """
         own = cell.step.seconds + cell.step.eta
         eta = cell.step.eta + (cell.count - cell.number) * own
         seconds = before + cell.step.seconds
@@ -96,7 +99,7 @@ class StepBar:
 
 
 def count_bar(hidden: bool) -> Progress:
-    """A progress bar over what can be counted, with the time left in the field `left`."""
+    """A progress bar over a known number of items, with the time left in the field `left`."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

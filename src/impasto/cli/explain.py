@@ -1,4 +1,4 @@
-"""`impasto explain`: reports of what the network sees."""
+"""`impasto explain`: reports on features, statistics and runs."""
 
 from __future__ import annotations
 
@@ -11,97 +11,102 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from impasto.cli.display import err, out, set_up_logging
+from impasto.cli.flags import Quiet, output_flag
 
 if TYPE_CHECKING:
     from impasto.explain import Report
 
-app = typer.Typer(help="Reports of what the network sees, as HTML, PNG and CSV.", no_args_is_help=True)
+app = typer.Typer(
+    help="Write reports on features, style statistics and runs, as HTML, PNG and CSV.", no_args_is_help=True
+)
 
-FOLDER = Annotated[Path, typer.Option("--output", "-o", help="Folder for report.html and the files beside it.")]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
-LAYER = Annotated[str, typer.Option(help="The layer, relu1_1 to relu5_4.")]
-SIZE = Annotated[int, typer.Option(help="Long side of the pictures, in pixels.", min=64)]
+ReportFolder = Annotated[Path, output_flag("Folder for report.html and its figures and tables.")]
+PhotoFile = Annotated[str, typer.Argument(help="The photo.")]
+Painting = Annotated[str, typer.Argument(help="The painting: a file, or a name from 'impasto styles'.")]
+Layer = Annotated[str, typer.Option(help="Layer of VGG-19, relu1_1 to relu5_4.")]
+Size = Annotated[int, typer.Option(help="Long side of the pictures, in pixels.", min=64)]
 
 
 def register(parent: typer.Typer) -> None:
-    """Add these commands to the command line."""
     for command in (representations, units, gram, statistics, run):
         app.command(no_args_is_help=True)(command)
     parent.add_typer(app, name="explain")
 
 
 def representations(
-    photo: Annotated[str, typer.Argument(help="The photo.")],
-    painting: Annotated[str, typer.Argument(help="The painting, or a name of 'impasto styles'.")],
-    folder: FOLDER = Path("report"),
-    size: SIZE = 256,
-    iterations: Annotated[int, typer.Option(help="Evaluations of each reconstruction.", min=1)] = 150,
-    quiet: QUIET = False,
+    photo: PhotoFile,
+    painting: Painting,
+    folder: ReportFolder = Path("report"),
+    size: Size = 256,
+    iterations: Annotated[int, typer.Option(help="Evaluations for each reconstruction.", min=1)] = 150,
+    quiet: Quiet = False,
 ) -> None:
-    """Content by layer and style by depth: what each layer knows of PHOTO and PAINTING."""
-    with _telling(quiet) as tell:
+    """Reconstruct PHOTO from one layer at a time, and synthesise textures of PAINTING from more and more layers."""
+    with _progress_bar(quiet) as report_progress:
         from impasto import explain
 
-        _write(explain.representations(photo, painting, size, iterations, tell), folder, quiet)
+        _write(explain.representations(photo, painting, size, iterations, report_progress), folder, quiet)
 
 
 def units(
-    pictures: Annotated[Path, typer.Argument(help="A folder of pictures.")],
-    folder: FOLDER = Path("report"),
-    layer: LAYER = "relu3_1",
-    unit: Annotated[int | None, typer.Option(help="Which unit; by default the strongest.", min=0)] = None,
-    top: Annotated[int, typer.Option(help="How many units.", min=1)] = 16,
-    several: Annotated[bool, typer.Option(help="Let one picture give more than one patch.")] = False,
-    quiet: QUIET = False,
+    pictures: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    folder: ReportFolder = Path("report"),
+    layer: Layer = "relu3_1",
+    unit: Annotated[
+        int | None, typer.Option(help="A single unit; by default the most strongly activated.", min=0)
+    ] = None,
+    top: Annotated[int, typer.Option(help="Number of units.", min=1)] = 16,
+    several: Annotated[bool, typer.Option(help="Allow several patches from one picture.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """What excites units: the patches of PICTURES that do most, what in them matters, a picture made for each."""
-    with _telling(quiet) as tell:
+    """Show what activates units of a layer: patches of PICTURES, guided backpropagation, and synthesised pictures."""
+    with _progress_bar(quiet) as report_progress:
         from impasto import explain
 
-        _write(explain.unit_report(pictures, layer, unit, top, several, tell), folder, quiet)
+        _write(explain.unit_report(pictures, layer, unit, top, several, report_progress), folder, quiet)
 
 
 def gram(
     first: Annotated[str, typer.Argument(help="A picture.")],
-    second: Annotated[str, typer.Argument(help="Another.")],
-    folder: FOLDER = Path("report"),
-    layer: LAYER = "relu3_1",
-    paintings: Annotated[Path | None, typer.Option(help="A folder of paintings, for a map of their styles.")] = None,
-    quiet: QUIET = False,
+    second: Annotated[str, typer.Argument(help="Another picture.")],
+    folder: ReportFolder = Path("report"),
+    layer: Layer = "relu3_1",
+    paintings: Annotated[Path | None, typer.Option(help="Folder of paintings, for a map of their styles.")] = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Gram matrices made visible: of two pictures, their difference, channels that fire together, a map of styles."""
-    with _telling(quiet) as tell:
+    """Compare the Gram matrices of two pictures, show correlated channels, and map the styles of paintings."""
+    with _progress_bar(quiet) as report_progress:
         from impasto import explain
 
-        _write(explain.gram_report(first, second, layer, paintings, tell), folder, quiet)
+        _write(explain.gram_report(first, second, layer, paintings, report_progress), folder, quiet)
 
 
 def statistics(
-    photo: Annotated[str, typer.Argument(help="The photo.")],
-    painting: Annotated[str, typer.Argument(help="The painting, or a name of 'impasto styles'.")],
-    folder: FOLDER = Path("report"),
-    size: SIZE = 256,
+    photo: PhotoFile,
+    painting: Painting,
+    folder: ReportFolder = Path("report"),
+    size: Size = 256,
     iterations: Annotated[int, typer.Option(help="Evaluations at the last scale.", min=1)] = 40,
-    quiet: QUIET = False,
+    quiet: Quiet = False,
 ) -> None:
-    """One PHOTO and PAINTING under several statistics, side by side, each judged by all."""
-    with _telling(quiet) as tell:
+    """Stylise PHOTO with several style statistics, side by side, and measure each result by all of them."""
+    with _progress_bar(quiet) as report_progress:
         from impasto import explain
 
-        _write(explain.statistics_report(photo, painting, size, iterations, tell), folder, quiet)
+        _write(explain.statistics_report(photo, painting, size, iterations, report_progress), folder, quiet)
 
 
 def run(
-    picture: Annotated[Path, typer.Argument(help="A picture that 'impasto stylize' made, or a checkpoint.")],
-    folder: FOLDER = Path("report"),
-    snapshots: Annotated[int, typer.Option(help="Pictures to show on the way.", min=1)] = 6,
-    quiet: QUIET = False,
+    picture: Annotated[Path, typer.Argument(help="A picture made by 'impasto stylize', or a checkpoint.")],
+    folder: ReportFolder = Path("report"),
+    snapshots: Annotated[int, typer.Option(help="Number of intermediate pictures.", min=1)] = 6,
+    quiet: Quiet = False,
 ) -> None:
-    """How PICTURE came about: it is made once more by its own settings, and looked at on the way.
+    """Repeat the run that made PICTURE, with its stored settings, and show losses and intermediate pictures.
 
-    Of a checkpoint: how far the run has come, at once.
+    For a checkpoint: show how far its run has come, without computing anything.
     """
-    with _telling(quiet) as tell:
+    with _progress_bar(quiet) as report_progress:
         import impasto
         from impasto import explain, images
         from impasto.settings.options import StylizeOptions
@@ -114,7 +119,7 @@ def run(
             raise ValueError(f"{picture} carries no settings of 'impasto stylize'")
         content, *styles = stored["pictures"]
         steps = impasto.iterate(content, styles, StylizeOptions(**stored["options"]))
-        _write(explain.run_report(steps, snapshots, tell), folder, quiet)
+        _write(explain.run_report(steps, snapshots, report_progress), folder, quiet)
 
 
 def _write(report: Report, folder: Path, quiet: bool) -> None:
@@ -124,10 +129,10 @@ def _write(report: Report, folder: Path, quiet: bool) -> None:
 
 
 @contextmanager
-def _telling(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar that tells how far an explanation is."""
+def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A function that draws progress: (done, total, description)."""
     set_up_logging(quiet)
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()]
     with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
-        task = bar.add_task("getting ready", total=None)
+        task = bar.add_task("preparing", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

@@ -1,4 +1,4 @@
-"""`impasto styles` and `impasto info`: what is there, and what made a picture."""
+"""`impasto styles` and `impasto info`: the built-in styles, stored settings, and the installation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rich.progress import track
 from rich.table import Table
 
 from impasto.cli.display import err, out, set_up_logging
+from impasto.cli.flags import output_flag
 from impasto.extras import EXTRAS, is_installed
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command()(styles)
     app.command()(info)
 
 
 def styles(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Write the contact sheet here.")] = Path("styles.png"),
-    size: Annotated[int, typer.Option(help="Side of each style, in pixels.", min=64)] = 320,
+    output: Annotated[Path, output_flag("Output file for the contact sheet.")] = Path("styles.png"),
+    size: Annotated[int, typer.Option(help="Side length of each style, in pixels.", min=64)] = 320,
 ) -> None:
     """List the built-in styles and draw a contact sheet of them."""
     set_up_logging(False)
@@ -40,9 +40,9 @@ def styles(
 
 
 def info(
-    picture: Annotated[Path | None, typer.Argument(help="A picture that impasto made.", show_default=False)] = None,
+    picture: Annotated[Path | None, typer.Argument(help="A picture made by impasto.", show_default=False)] = None,
 ) -> None:
-    """Show the command that made PICTURE; without one, what this installation has."""
+    """Show the command that made PICTURE; without PICTURE, describe the installation."""
     set_up_logging(False)
     if picture is not None:
         _show_picture(picture)
@@ -55,8 +55,8 @@ def _show_picture(path: Path) -> None:
 
     stored = images.read_settings(path)
     if stored is None:
-        raise ValueError(f"{path} carries no settings of impasto: it was made, or saved again, by something else")
-    out.print(f"Made by impasto {stored['impasto']}. The command that makes it again:\n", markup=False)
+        raise ValueError(f"{path} carries no settings of impasto: another program made it or saved it again")
+    out.print(f"Made by impasto {stored['impasto']}. The command that reproduces it:\n", markup=False)
     out.print(record.command(stored, str(path)), markup=False)
 
 
@@ -72,12 +72,12 @@ def _show_installation() -> None:
     table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
     table.add_row("PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads")
     table.add_row("device", str(devices.choose_device("auto")))
-    ours = native.library() is not None
-    kind = native.LEVELS[native.level()] if ours else ""
-    table.add_row("convolutions", f"Winograd, {kind}" if ours else "PyTorch's: ours was not built, or is switched off")
-    here = [name for name, source in weights.CATALOGUE.items() if weights.locate(source)]
-    table.add_row("weights", ", ".join(here) or "none")
+    if native.library() is not None:
+        table.add_row("convolutions", f"Winograd, {native.LEVELS[native.level()]}")
+    else:
+        table.add_row("convolutions", "PyTorch's: ours was not built, or is switched off")
+    found = [name for name, source in weights.CATALOGUE.items() if weights.locate(source)]
+    table.add_row("weights", ", ".join(found) or "none")
     table.add_row("cache", str(weights.cache_folder()))
-    there = [extra for extra in EXTRAS if is_installed(extra)]
-    table.add_row("extras", ", ".join(there) or "none")
+    table.add_row("extras", ", ".join(extra for extra in EXTRAS if is_installed(extra)) or "none")
     out.print(table)

@@ -1,4 +1,4 @@
-"""`impasto preset`: options kept in a file."""
+"""`impasto preset`: options in files."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from impasto.cli.display import out, set_up_logging
 from impasto.cli.parameters import with_options
 from impasto.settings.options import StylizeOptions
 
-app = typer.Typer(help="Options in files: save them, show them.", no_args_is_help=True)
+app = typer.Typer(help="Save options to a preset file, or show a preset.", no_args_is_help=True)
 
 
 def register(parent: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command(no_args_is_help=True)(with_options(StylizeOptions)(save))
     app.command()(show)
     parent.add_typer(app, name="preset")
 
 
 def save(
-    file: Annotated[Path, typer.Argument(help="The file to write: NAME.toml. One that is there is replaced.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, NAME.toml; an existing one is replaced.")],
     options: StylizeOptions,
 ) -> None:
-    """Save options of 'stylize' to FILE, for --preset FILE.
+    """Save options of 'stylize' to FILE, for use with --preset FILE.
 
-    Options are those of 'stylize': --preset to start from a preset or a picture, the rest over it. The file is text
-    to edit: every option with its help, those left at their defaults commented out.
+    --preset gives the preset or picture to start from, the other options override it. The file is text to edit: it
+    lists every option with its help; defaults are commented out.
     """
     presets.save(file, options)
     out.print(f"{file}  use it with --preset {file}", markup=False)
@@ -38,15 +37,15 @@ def save(
 def show(
     preset: Annotated[
         str | None,
-        typer.Argument(help="A name, a .toml file, or a picture that impasto made.", show_default=False),
+        typer.Argument(help="A name, a .toml file, or a picture made by impasto.", show_default=False),
     ] = None,
 ) -> None:
-    """Show what PRESET sets, as the file it would be; without one, list the names."""
+    """Show the options of PRESET as a preset file; without PRESET, list the names."""
     set_up_logging(False)
     if preset is None:
         for name, values in presets.PRESETS.items():
             settings = ", ".join(f"{key} = {value}" for key, value in values.items())
-            out.print(f"[bold]{name:10}[/] {settings or 'what stylize does if nothing is said'}")
+            out.print(f"[bold]{name:10}[/] {settings or 'the defaults of stylize'}")
         return
     if preset in presets.PRESETS or not Path(preset).is_file():
         options = presets.options_of(StylizeOptions, preset)

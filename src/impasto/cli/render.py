@@ -1,204 +1,135 @@
-"""From an operation's steps to a file: what all commands that make a picture share."""
+"""From an operation's steps to a file: shared by all commands that make one picture or sound."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from impasto.cli.display import StepBar, duration, err, out
+from impasto.cli.flags import Output
 from impasto.errors import ImpastoError
 from impasto.settings.options import Options
 
 if TYPE_CHECKING:
-    from impasto.optim.checkpoints import Checkpoints
+    from impasto.optim.checkpoints import LossRecord
     from impasto.optim.steps import Step
 
 log = logging.getLogger(__name__)
 
-OUTPUT = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Write the picture here: .png, .jpg, .webp or .tif.", rich_help_panel="Output"),
-]
-BITS = Annotated[int, typer.Option(help="Bits per channel: 8, or 16 for .png and .tif.", rich_help_panel="Output")]
-SAVE_EVERY = Annotated[
-    int | None,
-    typer.Option(
-        help="Also write OUT-00050.png and so on, every N evaluations.",
-        min=1,
-        metavar="N",
-        rich_help_panel="Output",
-    ),
-]
-PLOT = Annotated[
-    Path | None,
-    typer.Option(help="Draw how the losses fell: a .png, .svg or .pdf.", rich_help_panel="Output"),
-]
-CHECKPOINT_EVERY = Annotated[
-    float,
-    typer.Option(
-        help="Put the run away in OUT.checkpoint every S seconds; 0 for never. It goes when the picture is written.",
-        min=0,
-        metavar="S",
-        rich_help_panel="Output",
-    ),
-]
-RESUME = Annotated[
-    bool,
-    typer.Option("--resume", help="Go on from OUT.checkpoint, to the same file.", rich_help_panel="Output"),
-]
-AS_JSON = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object per step, and no bar.", rich_help_panel="Output"),
-]
-CLUSTER = Annotated[
-    str | None,
-    typer.Option(
-        help="Spread the work over a Ray cluster: its ADDRESS, or auto for the one this machine is in; where there "
-        "is none, one is begun on this machine, closed to others.",
-        metavar="auto|ADDRESS",
-        rich_help_panel="Machine",
-    ),
-]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """Where a picture goes, and what is shown on the way."""
-
-    output: Path
-    bits: int = 8
-    save_every: int | None = None
-    plot: Path | None = None
-    checkpoint_every: float = 60.0
-    resume: bool = False
-    as_json: bool = False
-    quiet: bool = False
-
-    @property
-    def checkpoints(self) -> Checkpoints | None:
-        """Where the run is put away; None for nowhere."""
-        from impasto.optim.checkpoints import Checkpoints
-
-        if not (self.checkpoint_every or self.resume):
-            return None
-        path = self.output.with_name(self.output.name + ".checkpoint")
-        return Checkpoints(path, self.checkpoint_every or math.inf, self.resume)
-
-
-def files_of(pictures: Sequence[str], options: Options) -> list[str]:
-    """Every name of a file that an operation reads, as far as the command line tells."""
+def input_files(pictures: Sequence[str], options: Options) -> list[str]:
+    """The files that an operation reads, by the names given: pictures, masks and the start. Some may not be files."""
     masks = [value for name in ("content_mask", "style_mask") for value in getattr(options, name, {}).values()]
     return [*pictures, *masks, *([options.init] if hasattr(options, "init") else [])]
 
 
 @dataclass(frozen=True)
-class Medium:
-    """What is made.
+class MediaWriter:
+    """How results of one kind, pictures or sounds, are written.
 
     Attributes:
-        check: path, bits: an error if nothing can be written there.
-        write: path, what is written, bits, settings.
-        check_space: path, size, bits: an error if there is no room for it.
-        tell: what a person is told of it.
+        check: (path, bits): raises an error if no such file can be written.
+        write: (path, result, bits, settings).
+        check_space: (path, size, bits): raises an error if the disk is too full.
+        describe: the size or length of a result, for people.
     """
 
     check: Callable[[Path, int], None]
     write: Callable[[Path, Any, int, dict[str, Any]], None]
     check_space: Callable[[Path, tuple[int, int], int], None]
-    tell: Callable[[Any], str]
+    describe: Callable[[Any], str]
 
 
-def pictures() -> Medium:
-    """Pictures."""
+def picture_writer() -> MediaWriter:
     from impasto import images
 
     def check(path: Path, bits: int) -> None:
         images.check_output(path, bits=bits)
 
-    def tell(picture: images.Picture) -> str:
+    def describe(picture: images.Picture) -> str:
         return f"{picture.size[1]}×{picture.size[0]} px"
 
-    return Medium(check, images.write, images.check_space, tell)
+    return MediaWriter(check, images.write, images.check_space, describe)
 
 
-def check(output: Output, given: Sequence[str], medium: Medium | None = None) -> None:
-    """Raise an error if nothing can be written, or if it would replace one of the files given."""
-    (medium or pictures()).check(output.output, output.bits)
-    for name in given:
-        if output.output.exists() and Path(name).exists() and output.output.samefile(name):
-            raise ValueError(f"{output.output} is one of the files given; write to another name")
+def check_output(output: Output, inputs: Sequence[str], writer: MediaWriter | None = None) -> None:
+    """Raise an error if a file cannot be written, or would replace one of the inputs; call it before long work."""
+    (writer or picture_writer()).check(output.path, output.bits)
+    for name in inputs:
+        if output.path.exists() and Path(name).exists() and output.path.samefile(name):
+            raise ValueError(f"{output.path} is one of the input files; write to another name")
     if output.plot is not None:
         from impasto import plots
 
         plots.check_plot(output.plot)
 
 
-def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], medium: Medium | None = None) -> int:
-    """Go through the steps, show them, and write what the last one made, whatever happens; the exit code."""
-    medium = medium or pictures()
-    curve: list[tuple[int, int, float, Mapping[str, float]]] = []
+def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], writer: MediaWriter | None = None) -> int:
+    """Show the steps and write the result of the last one, after Ctrl-C or an error too.
+
+    Returns:
+        The exit code: 0 for success, 1 if the result had to be written elsewhere, 130 after Ctrl-C.
+    """
+    writer = writer or picture_writer()
+    records: list[LossRecord] = []
     step: Step | None = None
     failure: BaseException | None = None
     saved = 0
-    path, checkpoints = output.output, output.checkpoints
+    path, checkpoints = output.path, output.checkpoints
     try:
-        with StepBar(shown=not (output.quiet or output.as_json)).running() as bar, _remembering_ctrl_c() as asked:
+        with StepBar(shown=not (output.quiet or output.as_json)).running() as bar, _sigint_event() as interrupted:
             for step in steps:
-                if not curve:
-                    medium.check_space(path, step.size, output.bits)
-                    curve += step.earlier[:-1]
+                if not records:
+                    writer.check_space(path, step.size, output.bits)
+                    records += step.earlier[:-1]
                 bar.show(step)
-                if asked.is_set() and curve:
+                if interrupted.is_set() and records:
                     raise KeyboardInterrupt
-                curve.append((step.evaluations, step.scale, step.loss, step.losses))
+                records.append((step.evaluations, step.scale, step.loss, step.losses))
                 if output.as_json:
                     out.print(json.dumps(_report(step)), markup=False)
                 if output.save_every is not None and step.evaluations // output.save_every > saved:
                     saved = step.evaluations // output.save_every
                     name = path.with_name(f"{path.stem}-{step.evaluations:05}{path.suffix}")
                     try:
-                        medium.write(name, step.picture, output.bits, settings)
-                    except ImpastoError as error:  # the run is worth more
+                        writer.write(name, step.picture, output.bits, settings)
+                    except ImpastoError as error:  # no reason to end the run
                         log.warning("%s", error)
     except (Exception, KeyboardInterrupt) as error:
-        if not curve:
+        if not records:
             raise
-        failure = error  # hours may lie behind it: first the run, where it is not over yet, then the picture
+        failure = error  # raised below: first the checkpoint and the result are saved, which may have taken hours
         if isinstance(steps, Generator):
             steps.close()
-    assert step is not None  # there is one at least
-    made = step.finish(step.image.cpu())
-    written = _write(medium, path, made, output.bits, settings)
+    assert step is not None  # operations yield at least one
+    result = step.finish(step.image.cpu())
+    written = _write(writer, path, result, output.bits, settings)
     if checkpoints is not None and failure is None and written == path:
         checkpoints.discard()
     if output.plot is not None:
         from impasto import plots
 
-        plots.plot_losses(output.plot, curve)
+        plots.plot_losses(output.plot, records)
     if output.as_json:
         done = {"event": "done", "output": str(written), "interrupted": failure is not None, "settings": settings}
         out.print(json.dumps(_report(step) | done), markup=False)
     elif failure is not None:
-        kept = checkpoints is not None and checkpoints.path.exists()
-        further = "; the same command with --resume goes on" if kept else ""
-        err.print(f"impasto: interrupted; the best so far is in {written}{further}", markup=False)
+        resumable = checkpoints is not None and checkpoints.path.exists()
+        advice = "; run the same command with --resume to continue" if resumable else ""
+        err.print(f"impasto: interrupted; the best result so far is in {written}{advice}", markup=False)
     elif not output.quiet:
         work = f"{step.evaluations} evaluations in " if step.losses else ""
-        out.print(f"{written}  {medium.tell(made)}, {work}{duration(step.seconds)}", markup=False)
+        out.print(f"{written}  {writer.describe(result)}, {work}{duration(step.seconds)}", markup=False)
     if isinstance(failure, KeyboardInterrupt):
         return 130
     if failure is not None:
@@ -207,8 +138,8 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], medi
 
 
 @contextmanager
-def _remembering_ctrl_c() -> Iterator[Event]:
-    """Whether Ctrl-C was pressed: raised in a finaliser, as it may be, it would be swallowed."""
+def _sigint_event() -> Iterator[Event]:
+    """An event that Ctrl-C sets: a KeyboardInterrupt that happens to be raised in a finaliser is lost."""
     pressed = Event()
     before = signal.getsignal(signal.SIGINT)
 
@@ -226,18 +157,18 @@ def _remembering_ctrl_c() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _write(medium: Medium, path: Path, made: Any, bits: int, settings: dict[str, Any]) -> Path:
-    """Write what was made; where that fails, to another place, under a name that nothing has yet; says where."""
+def _write(writer: MediaWriter, path: Path, result: Any, bits: int, settings: dict[str, Any]) -> Path:
+    """Write a result; if that fails, to an unused name in another folder. Returns the path written to."""
     from impasto import files
 
     try:
-        medium.write(path, made, bits, settings)
+        writer.write(path, result, bits, settings)
         return path
     except ImpastoError as error:
         for folder in (Path.cwd, Path.home, lambda: Path(tempfile.gettempdir())):
             try:
                 other = files.unused(folder() / path.name)
-                medium.write(other, made, bits, settings)
+                writer.write(other, result, bits, settings)
             except (ImpastoError, OSError, RuntimeError):
                 continue
             err.print(f"impasto: {error}; the result is in {other}", style="red", markup=False)
@@ -246,7 +177,7 @@ def _write(medium: Medium, path: Path, made: Any, bits: int, settings: dict[str,
 
 
 def _report(step: Step) -> dict[str, Any]:
-    """A step for machines: everything but the picture."""
+    """A step as JSON, without the picture."""
     return {
         "event": "step",
         "scale": step.scale,

@@ -1,4 +1,4 @@
-"""`impasto sheet`: one photo under every combination of some options."""
+"""`impasto sheet`: a contact sheet comparing settings."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from impasto.cli.display import StepBar, duration, err, out, set_up_logging
+from impasto.cli.flags import Output, PicturePath, Quiet
 from impasto.cli.parameters import with_options
-from impasto.cli.render import OUTPUT, QUIET, Output, check, files_of
+from impasto.cli.render import check_output, input_files
 from impasto.cli.stylize import Photo
 from impasto.settings.options import StylizeOptions
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
     app.command(no_args_is_help=True)(with_options(StylizeOptions, size=256)(sheet))
 
 
@@ -27,24 +27,27 @@ def sheet(
     vary: Annotated[
         list[str],
         typer.Option(
-            help="What varies: OPTION=VALUE,VALUE,… with any option of 'stylize', or style or preset. May be "
-            "repeated for every combination. Values that hold commas are parted by semicolons.",
+            help="Option to vary and its values: any option of 'stylize', or style or preset. Repeat it to combine "
+            "several options. Separate values that contain commas by semicolons.",
             metavar="OPTION=A,B,…",
         ),
     ],
     options: StylizeOptions,
     style: Annotated[
         list[str] | None,
-        typer.Argument(help="The painting, or several: files, or names of 'impasto styles'. [dim]\\[swirls][/]"),
+        typer.Argument(
+            help="One painting or several: files, or names from 'impasto styles'. [dim]\\[swirls][/]",
+            show_default=False,
+        ),
     ] = None,
-    output: OUTPUT = Path("sheet.png"),
-    quiet: QUIET = False,
+    output: PicturePath = Path("sheet.png"),
+    quiet: Quiet = False,
 ) -> int:
-    """Draw a labelled contact sheet of the photo CONTENT under every combination of the options that vary.
+    """Draw a contact sheet comparing settings: the photo CONTENT under every combination of the options that vary.
 
-    The first option varies from row to row, the last along a row. Ctrl-C draws those that are done.
+    The first option varies from row to row, the last along a row. Ctrl-C writes the sheet with the pictures so far.
 
-    Say: impasto sheet photo.jpg painting.jpg --vary strength=0.5,1,2 --vary statistic=gram,nearest
+    Example: impasto sheet photo.jpg painting.jpg --vary strength=0.5,1,2 --vary statistic=gram,nearest
     """
     set_up_logging(quiet)
     from impasto import images, record
@@ -54,41 +57,41 @@ def sheet(
     for text in vary:
         name, values = sheet.parse_axis(text)
         if name in axes:
-            raise ValueError(f"{name} is to vary twice; give all its values at once")
+            raise ValueError(f"--vary {name} is given twice; give all its values at once")
         axes[name] = values
     styles = style or ["swirls"]
     pictures = [content, *styles]
-    check(Output(output=output), files_of([*pictures, *axes.get("style", ())], options))
+    check_output(Output(path=output), input_files([*pictures, *axes.get("style", ())], options))
     more = [word for text in vary for word in ("--vary", text)]
     settings = record.settings("sheet", pictures, options, more=more)
 
-    done: dict[int, Variation] = {}
+    latest: dict[int, Variation] = {}  # number of the cell -> its last step so far
     interrupted = False
     failure: Exception | None = None
     seconds = 0.0
     try:
         with StepBar(shown=not quiet).running() as bar:
             for cell in sheet.iterate_variations(content, styles, axes, options):
-                if cell.number not in done and done:
-                    seconds += done[cell.number - 1].step.seconds
-                done[cell.number] = cell
+                if cell.number not in latest and latest:
+                    seconds += latest[cell.number - 1].step.seconds
+                latest[cell.number] = cell
                 bar.show_cell(cell, seconds)
     except KeyboardInterrupt:
         interrupted = True
     except Exception as error:
         failure = error
-    if not done:
+    if not latest:
         if failure is not None:
             raise failure
         raise KeyboardInterrupt
-    cells = [(cell.label, cell.step.picture) for cell in done.values()]
+    cells = [(cell.label, cell.step.picture) for cell in latest.values()]
     images.write(output, sheet.lay_out(cells, axes), settings=settings)
     if failure is not None:
         raise failure
     if interrupted:
-        err.print(f"impasto: interrupted; what was done is in {output}", markup=False)
+        err.print(f"impasto: interrupted; the pictures so far are in {output}", markup=False)
         return 130
     if not quiet:
-        last = done[len(done)]
-        out.print(f"{output}  {len(done)} pictures in {duration(seconds + last.step.seconds)}", markup=False)
+        last = latest[len(latest)]
+        out.print(f"{output}  {len(latest)} pictures in {duration(seconds + last.step.seconds)}", markup=False)
     return 0

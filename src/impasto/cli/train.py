@@ -1,4 +1,4 @@
-"""`impasto train` and `impasto export`: networks of the fast way, made and given away."""
+"""`impasto train` and `impasto export`: feed-forward networks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from impasto.cli.display import duration, err, out, set_up_logging
+from impasto.cli.flags import Quiet, checkpoint_flag, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
 from impasto.settings.options import TrainOptions
 
@@ -25,47 +26,35 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command(no_args_is_help=True)(with_options(TrainOptions)(train))
     app.command(no_args_is_help=True)(export)
 
 
 def train(
-    photos: Annotated[Path, typer.Option(help="Folder of photos to paint.", rich_help_panel="Pictures")],
-    folder: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder for the model, samples and checkpoints.", rich_help_panel="Output"),
-    ],
+    photos: Annotated[Path, typer.Option(help="Folder of photos to train on.", rich_help_panel="Pictures")],
+    folder: Annotated[Path, output_flag("Folder for the model, samples, losses and checkpoints.")],
     options: TrainOptions,
     paintings: Annotated[
         Path | None,
-        typer.Option(help="Folder of paintings: the model then takes any.", rich_help_panel="Pictures"),
+        typer.Option(help="Folder of paintings; the model then takes any painting.", rich_help_panel="Pictures"),
     ] = None,
     style: Annotated[
         str | None,
-        typer.Option(help="One painting: the model then knows it, and no other.", rich_help_panel="Pictures"),
+        typer.Option(help="A single painting; the model then knows no other.", rich_help_panel="Pictures"),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.", rich_help_panel="Output")
-    ] = False,
-    checkpoint_every: Annotated[
-        float, typer.Option(help="Seconds between checkpoints.", min=1, metavar="S", rich_help_panel="Output")
-    ] = 300,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per step.", rich_help_panel="Output")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")
-    ] = False,
+    resume: Annotated[bool, resume_flag("Resume from the checkpoint in the folder.")] = False,
+    checkpoint_every: Annotated[float, checkpoint_flag("Save the model and a checkpoint every S seconds.", 1)] = 300,
+    as_json: Annotated[bool, json_flag("step")] = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Train a network of the fast way: for any painting (--paintings), or for one (--style).
+    """Train a feed-forward network: for any painting (--paintings), or for a single one (--style).
 
-    The folder fills with a model to use at any time ('impasto fast --model'), sheets of held-out pictures, and the
-    losses. Ctrl-C keeps all of it, and --resume goes on as though nothing had been.
+    The folder receives the model, for 'impasto fast --model', contact sheets of held-out pictures, and the losses.
+    After Ctrl-C, --resume continues as if the training had never stopped.
     """
     set_up_logging(quiet)
     if (paintings is None) == (style is None):
-        raise ValueError("give either --paintings, a folder of many, or --style, one painting")
+        raise ValueError("give either --paintings, a folder, or --style, a single painting")
 
     from impasto import images
     from impasto.devices import choose_device
@@ -74,17 +63,17 @@ def train(
 
     device = choose_device(options.device)
     shown = not (quiet or as_json)
-    manner: Folder | torch.Tensor
+    styles: Folder | torch.Tensor
     if style is not None:
         ((_, painting),) = read_styles(style, (2 * options.crop) ** 2, {})
         height, width = images.fit_area(
             painting.size, min(painting.size[0] * painting.size[1], (2 * options.crop) ** 2)
         )
-        manner = painting.resized(max(8, height // 8 * 8), max(8, width // 8 * 8)).rgb[None].to(device)
+        styles = painting.resized(max(8, height // 8 * 8), max(8, width // 8 * 8)).rgb[None].to(device)
     else:
         assert paintings is not None
-        manner = _read(paintings, options, device, shown)
-    run = training.Run(options, _read(photos, options, device, shown), manner, device)
+        styles = _read(paintings, options, device, shown)
+    run = training.Run(options, _read(photos, options, device, shown), styles, device)
     steps = training.train(run, folder, resume, checkpoint_every)
     try:
         with _table(shown) as show:
@@ -94,7 +83,9 @@ def train(
                     out.print(json.dumps(_report(progress)), markup=False)
     except KeyboardInterrupt:
         steps.close()  # type: ignore[attr-defined]
-        err.print(f"impasto: interrupted at step {run.step}; the same command with --resume goes on", markup=False)
+        err.print(
+            f"impasto: interrupted at step {run.step}; run the same command with --resume to continue", markup=False
+        )
         return 130
     if shown:
         out.print(f"{folder / 'model.safetensors'}  {run.step} steps", markup=False)
@@ -102,7 +93,7 @@ def train(
 
 
 def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool) -> Folder:
-    """A folder's pictures, with a bar."""
+    """The pictures of a folder, read with a progress bar."""
     from impasto.errors import PictureError
     from impasto.fast import crops
     from impasto.inputs.read import files_in
@@ -153,7 +144,7 @@ def _table(shown: bool) -> Iterator[Any]:
 
 
 def _report(progress: Progress) -> dict[str, Any]:
-    """A step for machines."""
+    """A step as JSON."""
     return {
         "event": "step",
         "step": progress.step,
@@ -166,21 +157,19 @@ def _report(progress: Progress) -> dict[str, Any]:
 
 
 def export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Write the graph here: .onnx.")],
+    output: Annotated[Path, output_flag("Output file: .onnx.")],
     model: Annotated[
         Path | None,
-        typer.Argument(help="A model of 'impasto train'; by default the one that comes along.", show_default=False),
+        typer.Argument(help="A model from 'impasto train'; by default the bundled one.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a model as an ONNX graph, for programs without PyTorch and for browsers.
+    """Export a model as an ONNX graph, for browsers and programs without PyTorch. Needs the extra 'export'.
 
-    Its inputs are a photo and, unless the model knows its own, a painting; pictures are float32,
-    1×3×height×width, sRGB in [0, 1], of any size. Needs the extra 'export'.
+    Inputs: a photo and, unless the model has a painting of its own, a painting; 1×3×height×width, sRGB in [0, 1].
     """
     set_up_logging(False)
-    from impasto.fast import models
-    from impasto.fast.export import export as write
+    from impasto.fast import export, models
 
     with err.status("exporting"):
-        largest = write(models.load(model), output)
-    out.print(f"{output}  differs from PyTorch by {largest:.1e} at most", markup=False)
+        difference = export.export(models.load(model), output)
+    out.print(f"{output}  differs from PyTorch by {difference:.1e} at most", markup=False)

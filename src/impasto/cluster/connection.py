@@ -99,7 +99,7 @@ def disconnect() -> None:
 class Workers:
     """The cluster's cores as a pool, see `impasto.batch.pools.Pool`; where it has GPUs, these."""
 
-    near = False
+    shares_files = False
 
     def __init__(self, threads: int = 1) -> None:
         """Each call is given so many cores."""
@@ -114,7 +114,7 @@ class Workers:
         self._under_way: set[Any] = set()
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """One call more than there are cores for: the next is there when one is done."""
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         return int(resources.get("GPU", 0) or resources.get("CPU", 1) // self._threads) + 1

@@ -1,4 +1,4 @@
-"""Variations: the same photo under every combination of some options, on one labelled sheet."""
+"""Contact sheets comparing settings: one photo under every combination of some options."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from impasto.presets import preset
 from impasto.settings.fields import fields_of, text_of, typed, unknown
 from impasto.settings.options import StylizeOptions
 
-#: What may vary beside the options.
+#: What may vary, apart from options.
 STYLE, PRESET = "style", "preset"
 
 
 @dataclass(frozen=True, eq=False)
 class Variation:
-    """A step on the way to one cell of a sheet.
+    """A step of one cell of a contact sheet.
 
     Attributes:
-        label: what sets it apart: `strength 0.5 · statistic gram`.
+        label: the values that vary: `strength 0.5 · statistic gram`.
         number, count: which cell this is, from 1, and how many there are.
-        step: of this cell.
+        step: of the cell's run.
     """
 
     label: str
@@ -37,15 +37,15 @@ class Variation:
 
 
 def parse_axis(text: str) -> tuple[str, list[str]]:
-    """`strength=0.5,1,2` -> ("strength", ["0.5", "1", "2"]); values that hold commas are parted by semicolons.
+    """`strength=0.5,1,2` -> ("strength", ["0.5", "1", "2"]); values that contain commas are separated by semicolons.
 
     Raises:
-        ValueError: text that is not of this form.
+        ValueError: the text is not of this form.
     """
     name, equals, values = text.partition("=")
     parts = [part.strip() for part in values.split(";" if ";" in values else ",") if part.strip()]
     if not equals or not parts:
-        raise ValueError(f"vary is {text!r}; needed is OPTION=VALUE,VALUE,… such as strength=0.5,1,2")
+        raise ValueError(f"vary is {text!r}; expected OPTION=VALUE,VALUE,… such as strength=0.5,1,2")
     return name.strip().replace("-", "_"), parts
 
 
@@ -55,26 +55,24 @@ def iterate_variations(
     vary: Mapping[str, Sequence[Any]],
     options: StylizeOptions | None = None,
 ) -> Iterator[Variation]:
-    """The steps of every cell of a sheet, one cell after the other, rows first.
+    """The steps of every cell of a contact sheet, one cell after the other, row by row.
 
-    Pictures are read, and the targets that several cells share computed, only once. What is wrong with the
-    arguments is raised before the first step.
+    Pictures are read once, and targets that several cells share are computed once.
 
     Args:
-        content: as in `stylize`.
-        styles: likewise.
-        vary: option -> its values, or text for them; also `style` and `preset`. The last one varies fastest.
-        options: what does not vary; small by default.
+        content, styles: as in `stylize`.
+        vary: option -> its values, as such or as text; also `style` and `preset`. The last one varies fastest.
+        options: the options that do not vary; by default a size of 256.
 
     Raises:
-        ValueError: an unknown option, values that do not fit; and see `stylize`.
+        ValueError: an unknown option, or a wrong value; and what `stylize` raises. Both before the first step.
     """
     cells = [
         (_label(cell), *_settings(cell, styles, options or StylizeOptions(size=256)))
         for cell in itertools.product(*([(name, value) for value in values] for name, values in _axes(vary)))
     ]
     memo: Memo = {}
-    for _, style, settings in cells:  # what is wrong with any of them should be known before the first is made
+    for _, style, settings in cells:  # raises errors in the arguments of any cell before the first run begins
         iterate(content, style, settings, memo)
 
     def steps() -> Iterator[Variation]:
@@ -97,7 +95,7 @@ def sheet(
 
 
 def lay_out(cells: Sequence[tuple[str, Picture]], vary: Mapping[str, Sequence[Any]]) -> Picture:
-    """The sheet of these (label, picture) pairs: a row for each value of all options but the last."""
+    """The contact sheet of (label, picture) pairs: the last option varies along a row."""
     fastest = len(list(vary.values())[-1])
     columns = fastest if len(vary) > 1 or fastest <= 5 else next(n for n in (4, 3, 5) if n == 5 or fastest % n == 0)
     side = max(max(picture.size) for _, picture in cells)
@@ -107,27 +105,26 @@ def lay_out(cells: Sequence[tuple[str, Picture]], vary: Mapping[str, Sequence[An
 def _axes(vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Sequence[Any]]]:
     known = [STYLE, PRESET, *fields_of(StylizeOptions)]
     if not vary:
-        raise ValueError("nothing to vary was given; say for example strength=0.5,1,2")
+        raise ValueError("nothing to vary was given; give an option and its values, such as strength=0.5,1,2")
     for name, values in vary.items():
         if name not in known:
             raise unknown("option to vary", name, known)
         if not values:
-            raise ValueError(f"{name} is to vary, but over no values")
+            raise ValueError(f"no values were given for {name}")
     return list(vary.items())
 
 
 def _settings(cell: Sequence[tuple[str, Any]], styles: Any, options: StylizeOptions) -> tuple[Any, StylizeOptions]:
-    """The styles and options of a cell."""
-    changes = dict(cell)
+    """The styles and options of a cell. Options that are not at their defaults override a preset that varies."""
+    changes, fields = dict(cell), fields_of(StylizeOptions)
     styles = changes.pop(STYLE, styles)
     if PRESET in changes:
         base = preset(changes.pop(PRESET))
-        own = {name: getattr(options, name) for name in fields_of(options)}
         default = StylizeOptions()
+        given = {name: getattr(options, name) for name in fields}
         options = dataclasses.replace(
-            base, **{name: value for name, value in own.items() if value != getattr(default, name)}
+            base, **{name: value for name, value in given.items() if value != getattr(default, name)}
         )
-    fields = fields_of(StylizeOptions)
     return styles, dataclasses.replace(options, **{name: typed(fields[name], value) for name, value in changes.items()})
 
 

@@ -1,7 +1,7 @@
-"""How an option is declared, checked, read from text and written back.
+"""How an option is declared, checked, parsed from text and formatted.
 
-The command line, forms, presets and the settings stored in pictures are all made from dataclass fields: a field's
-type says what it holds, its metadata the help text, the group and how it is parsed. Imports no torch.
+The command line, forms, presets and the settings stored in pictures are all derived from dataclass fields: from the
+type of a field, and from its metadata (help text, group, parser, bounds). Imports no torch.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ import json
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 #: The groups of options, in the order in which they are shown.
 GROUPS = ("Picture", "Sound", "Video", "Style", "Regions", "Time", "Objective", "Network", "Optimiser", "Machine")
 _SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
-#: Type of a field -> what reads one from text.
+#: Type of a field -> its parser.
 _READ: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: lambda text: _SWITCH[text.lower()]}
 
 Field = dataclasses.Field[Any]
 
 
 def option(default: Any, group: str, about: str, **metadata: Any) -> Any:
-    """A dataclass field with what a person, a form or a parser needs to know about it.
+    """A dataclass field with metadata for the command line, forms and presets.
 
     Args:
-        default: the value where none is given.
-        group: the heading it stands under, one of `GROUPS`.
+        default: its default value.
+        group: its heading in help texts and forms, one of `GROUPS`.
         about: the help text, a sentence or two.
-        metadata: `parse` makes the value from text or other types, `format` is its inverse; `repeatable` options may
-            be given several times; `least` (inclusive) and `above` (exclusive) bound a number; `none` is the word for
-            None, where that is not the default; `aliases` are further flags; `metavar`; `per_run` options belong to
-            the pictures of one run, not to a preset; `result_neutral` options say where and how fast, not what: a run
-            may be resumed with another value.
+        metadata: `parse` converts text and other types to the value, `format` is its inverse; `repeatable` options
+            may be given several times; `least` (inclusive) and `above` (exclusive) are lower bounds of a number;
+            `none` is the word for None, required if the default is another value; `aliases` are further flags;
+            `metavar` stands for the value in help texts; `per_run` options belong to the inputs of one run, and are
+            not taken from a preset; `result_neutral` options do not change the result: a run may be resumed with
+            another value.
     """
     metadata = {"group": group, "help": about, **metadata}
     if isinstance(default, dict):
@@ -44,12 +45,12 @@ def option(default: Any, group: str, about: str, **metadata: Any) -> Any:
 
 
 def is_optional(field: Field) -> bool:
-    """Whether None is a value of the field: its type is `… | None`."""
-    return isinstance(field.type, UnionType) and NoneType in get_args(field.type)
+    """Whether the type of a field is `… | None`."""
+    return NoneType in get_args(field.type)
 
 
 def value_type(field: Field) -> Any:
-    """The type of a field's values other than None: `int | None` -> `int`."""
+    """The type of a field without None: `int | None` -> `int`."""
     if not is_optional(field):
         return field.type
     (kind,) = (part for part in get_args(field.type) if part is not NoneType)
@@ -57,16 +58,16 @@ def value_type(field: Field) -> Any:
 
 
 def choices_of(field: Field) -> tuple[str, ...]:
-    """The named choices of a field whose type is a `Literal`; empty for any other."""
+    """The choices of a field whose type is a `Literal`; empty for other types."""
     kind = value_type(field)
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def check(options: Any) -> None:
-    """Bring every field of a frozen dataclass into its own type, from whatever stands for it.
+    """Check every field of a frozen dataclass, and convert its value to the type of the field.
 
     Raises:
-        ValueError: a value that is of the wrong kind, not one of the choices, or out of bounds; the field is named.
+        ValueError: a value has the wrong type, is not one of the choices, or out of bounds; names the field.
     """
     for field in dataclasses.fields(options):
         object.__setattr__(options, field.name, _checked(field, getattr(options, field.name)))
@@ -80,7 +81,7 @@ def _checked(field: Field, value: Any) -> Any:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         except TypeError as error:
-            raise ValueError(f"{name} is {value!r}, of which nothing can be made") from error
+            raise ValueError(f"{name} is {value!r}, which has the wrong type") from error
     if value is None and is_optional(field):
         return None
     if choices := choices_of(field):
@@ -89,9 +90,9 @@ def _checked(field: Field, value: Any) -> Any:
         return value
     if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{name} is {value!r}; needed is a number")
+            raise ValueError(f"{name} is {value!r}; expected a number")
         if not math.isfinite(value):
-            raise ValueError(f"{name} is {value}; needed is a finite number")
+            raise ValueError(f"{name} is {value}; expected a finite number")
         value = float(value)
         if "above" in metadata and value <= metadata["above"]:
             raise ValueError(f"{name} is {value:g}; it must be above {metadata['above']}")
@@ -101,13 +102,13 @@ def _checked(field: Field, value: Any) -> Any:
         least = metadata.get("least")
         if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
             bound = "" if least is None else f" of at least {least}"
-            raise ValueError(f"{name} is {value!r}; needed is a whole number{bound}")
+            raise ValueError(f"{name} is {value!r}; expected a whole number{bound}")
     elif kind in (bool, str) and not isinstance(value, kind):
-        raise ValueError(f"{name} is {value!r}; needed is {'true or false' if kind is bool else 'text'}")
+        raise ValueError(f"{name} is {value!r}; expected {'true or false' if kind is bool else 'text'}")
     return value
 
 
-# -- values that are more than a number --------------------------------------------------------------------
+# -- parsing and formatting values -------------------------------------------------------------------------
 
 
 def parse_size(given: Any) -> int | None:
@@ -119,7 +120,7 @@ def parse_size(given: Any) -> int | None:
     except (ValueError, TypeError):
         size = 0
     if size < 1 or isinstance(given, (bool, float)):
-        raise ValueError(f"{given!r}; needed is a whole number of pixels, at least 1, or 'original'")
+        raise ValueError(f"{given!r}; expected a whole number of pixels, at least 1, or 'original'")
     return size
 
 
@@ -130,7 +131,7 @@ def parse_scales(given: Any) -> int | None:
     try:
         return int(given) if isinstance(given, str) else given
     except ValueError as error:
-        raise ValueError(f"{given!r}; needed is a whole number, at least 1, or 'auto'") from error
+        raise ValueError(f"{given!r}; expected a whole number, at least 1, or 'auto'") from error
 
 
 def parse_extent(given: Any) -> tuple[int, int]:
@@ -140,7 +141,7 @@ def parse_extent(given: Any) -> tuple[int, int]:
     try:
         width, height = (int(part) for part in (parts * 2 if len(parts) == 1 else parts))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{given!r}; needed is WIDTHxHEIGHT in pixels, say 1024x512") from error
+        raise ValueError(f"{given!r}; expected WIDTHxHEIGHT in pixels, such as 1024x512") from error
     if width < 1 or height < 1:
         raise ValueError(f"{given!r}; width and height must be at least 1")
     return width, height
@@ -152,7 +153,7 @@ def format_extent(extent: tuple[int, int]) -> str:
 
 
 def parse_layers(given: Any) -> dict[str, float] | None:
-    """`relu3_1,relu4_1=0.5` -> {"relu3_1": 1.0, "relu4_1": 0.5}; a mapping stays one."""
+    """`relu3_1,relu4_1=0.5` -> {"relu3_1": 1.0, "relu4_1": 0.5}; also from a mapping, or a sequence of such text."""
     if given is None:
         return None
     if isinstance(given, Mapping):
@@ -166,7 +167,7 @@ def parse_layers(given: Any) -> dict[str, float] | None:
         try:
             layers[name] = float(weight)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"the weight of layer {name!r} is {weight!r}; needed is a number") from error
+            raise ValueError(f"the weight of layer {name!r} is {weight!r}; expected a number") from error
         if not (math.isfinite(layers[name]) and layers[name] >= 0):
             raise ValueError(f"the weight of layer {name!r} is {weight}; it must not be negative")
     return layers
@@ -178,13 +179,13 @@ def format_layers(layers: Mapping[str, float]) -> str:
 
 
 def parse_numbers(given: Any) -> tuple[float, ...]:
-    """`0.7,0.3` -> (0.7, 0.3); a number or a sequence of them likewise. None may be negative."""
+    """`0.7,0.3` -> (0.7, 0.3); also from a number or a sequence. They must not be negative."""
     parts = given.split(",") if isinstance(given, str) else given
     parts = [parts] if isinstance(parts, (int, float)) else list(parts)
     try:
         numbers = tuple(float(part) for part in parts)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{given!r}; needed are numbers with commas between them") from error
+        raise ValueError(f"{given!r}; expected numbers with commas between them") from error
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise ValueError(f"{given!r}; none may be negative or infinite")
     return numbers
@@ -196,9 +197,9 @@ def format_numbers(numbers: Sequence[float]) -> str:
 
 
 def parse_masks(given: Any) -> dict[str, Any]:
-    """`["1=sky.png", "keep=face.png"]` -> {"1": "sky.png", "keep": "face.png"}; a mapping stays one.
+    """`["1=sky.png", "keep=face.png"]` -> {"1": "sky.png", "keep": "face.png"}; also from a mapping.
 
-    A mask that names no style belongs to the style of its own number.
+    The n-th mask belongs to the n-th style unless it names one.
     """
     if isinstance(given, Mapping):
         return {str(style): mask for style, mask in given.items()}
@@ -219,11 +220,7 @@ def format_masks(masks: Mapping[str, Any]) -> list[str]:
 
 
 def parse_bytes(given: Any) -> int | None:
-    """`2GB`, `500 MB`, `1.5GiB` -> bytes; a number is bytes already, None stays None.
-
-    Raises:
-        ValueError: text that is no amount of memory.
-    """
+    """`2GB`, `500 MB`, `1.5GiB` -> bytes; also from a number of bytes, or None."""
     if given is None or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
         return given
     units = {
@@ -247,7 +244,7 @@ def parse_bytes(given: Any) -> int | None:
             if 0 < amount < float("inf"):
                 return round(amount)
             break
-    raise ValueError(f"{given!r}; needed is an amount of memory such as 2GB or 500MB")
+    raise ValueError(f"{given!r}; expected an amount of memory such as 2GB or 500MB")
 
 
 def format_bytes(amount: int) -> str:
@@ -274,11 +271,11 @@ MASKS = {
 BYTES = {"parse": parse_bytes, "format": format_bytes, "least": 1, "metavar": "AMOUNT"}
 
 
-# -- keys, defaults, and text ------------------------------------------------------------------------------
+# -- names, defaults and text ------------------------------------------------------------------------------
 
 
 def unknown(what: str, key: str, known: Collection[str]) -> ValueError:
-    """The error for a key that is none of the known ones; it suggests the nearest."""
+    """The error for an unknown key, which suggests the nearest known one."""
     near = difflib.get_close_matches(key, known, 1)
     return ValueError(
         f"unknown {what} {key!r}; " + (f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known))
@@ -286,23 +283,23 @@ def unknown(what: str, key: str, known: Collection[str]) -> ValueError:
 
 
 def fields_of(kind: Any) -> dict[str, Field]:
-    """Name -> field of a dataclass of options, group by group."""
+    """Name -> field of an options dataclass, or an instance of it, group by group."""
     fields = sorted(dataclasses.fields(kind), key=lambda field: GROUPS.index(field.metadata["group"]))
     return {field.name: field for field in fields}
 
 
 def default_of(field: Field) -> Any:
-    """The default of a field, made afresh where it is a mapping."""
+    """The default of a field; a new copy if it is a mapping."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
 
 
 def typed(field: Field, value: Any) -> Any:
-    """A value given as text as the number, or the switch, that its field holds; all others as they are.
+    """A value of a number or boolean field, converted from text; other values are returned unchanged.
 
     Raises:
-        ValueError: text that is none; the field is named.
+        ValueError: the text cannot be converted; names the field.
     """
     kind = value_type(field)
     if not isinstance(value, str) or "parse" in field.metadata or kind not in _READ:
@@ -310,14 +307,14 @@ def typed(field: Field, value: Any) -> Any:
     try:
         return _READ[kind](value)
     except (ValueError, KeyError) as error:
-        needed = "on or off" if kind is bool else "a number"
-        raise ValueError(f"{field.name} is {value!r}; needed is {needed}") from error
+        expected = "on or off" if kind is bool else "a number"
+        raise ValueError(f"{field.name} is {value!r}; expected {expected}") from error
 
 
 def text_of(field: Field, value: Any) -> str | list[str] | None:
-    """A field's value as the command line takes it: one text, or for repeatable options a list.
+    """A field's value as text for the command line, for repeatable options a list of texts.
 
-    None where no text stands for the value: an optional field that is not set and knows no word for it.
+    None if the value is None and the field has no word for it.
     """
     if value is None:
         word: str | None = field.metadata.get("none")
@@ -332,7 +329,11 @@ def flag_of(field: Field) -> str:
 
 
 def to_arguments(options: Any) -> list[str]:
-    """The command-line arguments that make these options from the defaults."""
+    """The command-line arguments that give these options.
+
+    Raises:
+        ValueError: an option is None, which is not its default, and has no word for it.
+    """
     arguments: list[str] = []
     for field in fields_of(options).values():
         value = getattr(options, field.name)
@@ -344,19 +345,19 @@ def to_arguments(options: Any) -> list[str]:
             continue
         text = text_of(field, value)
         if text is None:
-            raise ValueError(f"{field.name} is not set, for which the command line has no word")
+            raise ValueError(f"{field.name} is None, which cannot be given on the command line")
         for part in [text] if isinstance(text, str) else text:
             arguments += [flag, part]
     return arguments
 
 
-# -- what a run is resumed with ----------------------------------------------------------------------------
+# -- comparing settings ------------------------------------------------------------------------------------
 
 
 def result_settings(options: Any) -> dict[str, Any]:
-    """The options that decide what a result looks like, as JSON stores them: all but the `result_neutral` ones.
+    """The options that the result depends on, as JSON values: all but the `result_neutral` ones.
 
-    Of mappings from styles to masks only the keys: what the masks show is hashed with the inputs.
+    Of masks only the keys are included; their pictures are hashed with the inputs.
     """
     values: dict[str, Any] = {}
     for name, field in fields_of(options).items():
@@ -367,5 +368,5 @@ def result_settings(options: Any) -> dict[str, Any]:
 
 
 def first_difference(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str | None:
-    """The first key, in the order of `current`, at which stored settings are not the current ones."""
+    """The first key, in the order of `current`, at which the settings differ; None if they are equal."""
     return next((name for name in {**current, **stored} if stored.get(name) != current.get(name)), None)
