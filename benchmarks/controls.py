@@ -1,8 +1,8 @@
-"""Make the pictures of docs/control.md: one for every control.
+"""Make the pictures of docs/control.md, one for each control.
 
     python -m benchmarks.controls PHOTO PAINTING OTHER_PAINTING -o docs/images/control
 
-Pictures that are there already are kept, so that an interrupted run can be taken up again.
+Existing pictures are kept, so that an interrupted run can be resumed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from impasto import cli, images
 from impasto.images import sheets
 
 SIDE = 256
-#: Name -> what varies on a sheet of PHOTO and PAINTING.
+#: Name of a contact sheet of PHOTO and PAINTING -> the options that vary.
 SHEETS = {
     "strength": ["strength=0.5,0.75,1,1.5", "pooling=max,average"],
     "statistic": ["statistic=gram,mean,moments,covariance,gaussian,wasserstein,nearest"],
@@ -35,7 +35,7 @@ def run(*words: object) -> None:
 
 
 def soft(size: tuple[int, int], shape: str, box: tuple[float, float, float, float], path: Path) -> Path:
-    """A mask with one soft white shape; `box` in parts of the picture: left, top, right, bottom."""
+    """A mask of one soft white shape; `box` is (left, top, right, bottom) relative to the picture's size."""
     width, height = size
     mask = PIL.Image.new("L", size)
     edges = [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
@@ -45,7 +45,7 @@ def soft(size: tuple[int, int], shape: str, box: tuple[float, float, float, floa
 
 
 def sky_of(photo: str, path: Path) -> Path:
-    """A mask of the upper pixels that are blue."""
+    """A mask of the blue pixels in the upper part of a photo."""
     picture = images.read(photo).resized(*images.fit(images.read(photo).size, 512))
     red, _, blue = picture.rgb.numpy()
     mask = PIL.Image.fromarray(np.uint8((blue > red + 0.03) & (np.arange(len(red))[:, None] < 0.6 * len(red))) * 255)
@@ -60,8 +60,8 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--only", nargs="*", help="names of pictures, such as strength; all by default")
-    given = parser.parse_args()
-    photo, painting, other, folder = given.photo, given.painting, given.other, given.output
+    args = parser.parse_args()
+    photo, painting, other, folder = args.photo, args.painting, args.other, args.output
     parts = folder / "parts"
     parts.mkdir(parents=True, exist_ok=True)
 
@@ -113,16 +113,16 @@ def main() -> None:
         ]
         return [*style, *content]
 
-    made = {"several-styles": (several, 4), "regions": (regions, 4), "texture": (textures, 4)}
-    made["reconstruct"] = (reconstructions, 5)
+    composed = {"several-styles": (several, 4), "regions": (regions, 4), "texture": (textures, 4)}
+    composed["reconstruct"] = (reconstructions, 5)
     for name, axes in {"color": ["color=style,luminance,match,both,palette"], **SHEETS}.items():
         path = folder / f"{name}.jpg"
-        if not path.exists() and (not given.only or name in given.only):
+        if not path.exists() and (not args.only or name in args.only):
             vary = [word for axis in axes for word in ("--vary", axis)]
             run("sheet", photo, other if name == "color" else painting, "--size", SIDE, "-o", path, *vary)
-    for name, (cells, columns) in made.items():
+    for name, (cells, columns) in composed.items():
         path = folder / f"{name}.jpg"
-        if not path.exists() and (not given.only or name in given.only):
+        if not path.exists() and (not args.only or name in args.only):
             images.write(path, sheets.contact_sheet(cells(), columns=columns, cell=SIDE))
 
 

@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/explain.md, from photos and styles that come along.
+"""Make the pictures of docs/explain.md, from bundled photos and styles.
 
 python -m benchmarks.explained -o docs/images/explain
 """
@@ -37,17 +37,17 @@ def main() -> None:
         for photo in PHOTOS:
             try:
                 images.write(folder / f"{photo}.png", images.read(getattr(skimage.data, photo)()))
-            except (OSError, ValueError, AttributeError, ImportError) as error:  # not all come with scikit-image
-                print(f"without {photo}: {error}")
-        keep(explain.representations("chelsea", "mosaic", 192, 100), output)
-        keep(explain.unit_report(folder, "relu3_1", top=6), output)
-    keep(explain.gram_report("swirls", "facets", "relu2_1"), output)
-    keep(explain.statistics_report("coffee", "swirls", 192, 30), output)
-    keep(explain.run_report(impasto.iterate("chelsea", "mosaic", preset("default", size=256))), output)
+            except (OSError, ValueError, AttributeError, ImportError) as error:  # not bundled with every scikit-image
+                print(f"skipped {photo}: {error}")
+        save(explain.representations("chelsea", "mosaic", 192, 100), output)
+        save(explain.unit_report(folder, "relu3_1", top=6), output)
+    save(explain.gram_report("swirls", "facets", "relu2_1"), output)
+    save(explain.statistics_report("coffee", "swirls", 192, 30), output)
+    save(explain.run_report(impasto.iterate("chelsea", "mosaic", preset("default", size=256))), output)
 
 
-def keep(report: Report, output: Path) -> None:
-    """The report's pictures, as JPEG files."""
+def save(report: Report, output: Path) -> None:
+    """Write the figures of a report as JPEG files."""
     with tempfile.TemporaryDirectory() as name:
         report.write(Path(name))
         output.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,16 @@
-/* Convolutions and pooling under AddressSanitizer and UndefinedBehaviorSanitizer: every buffer exactly as large as it must be, over
- * random shapes, paddings, masks and instruction sets, against the direct method in double precision. See ./sanitize. */
+/* Convolutions and pooling under AddressSanitizer and UndefinedBehaviorSanitizer, compared with the direct method in
+ * double precision: random shapes, paddings, masks and instruction sets, and buffers of the smallest sizes that are
+ * allowed. Run by ./sanitize. */
 #include "../src/impasto/vgg/native/native.c"
 
 #include <math.h>
 #include <stdio.h>
 
+/* New memory: random numbers in [-1, 1] if `filled`, else NaN. */
 static float *buffer(long count, int filled) {
-    float *made = malloc(sizeof(float) * count);
-    for (long i = 0; i < count; i++) made[i] = filled ? (float)(rand() / (double)RAND_MAX * 2 - 1) : NAN;
-    return made;
+    float *values = malloc(sizeof(float) * count);
+    for (long i = 0; i < count; i++) values[i] = filled ? (float)(rand() / (double)RAND_MAX * 2 - 1) : NAN;
+    return values;
 }
 
 static double direct(const float *x, const float *mask, const float *weights, const float *bias, long h, long w, long c,
@@ -20,28 +22,28 @@ static double direct(const float *x, const float *mask, const float *weights, co
             if (row < 0 || column < 0) continue;
             for (long n = 0; n < c; n++) {
                 long at = (row * w + column) * c + n;
-                /* weights lie as [inputs][3][3][outputs], turned around */
+                /* weights: [inputs][3][3][outputs], rotated by 180 degrees */
                 if (!mask || mask[at] > 0) sum += (double)x[at] * weights[(n * 9 + 8 - (3 * a + b)) * k + o];
             }
         }
     return sum;
 }
 
-/* Whether pooling goes wrong: what is given must be the maximum or mean, and its gradient must return whole. */
-static int pooled(long h, long w, long c, const float *x, int level, long threads) {
+/* 1, with a message, if the outputs are not the maxima or means, or the gradients do not sum to those given. */
+static int pooling_fails(long h, long w, long c, const float *x, int level, long threads) {
     long count = h / 2 * (w / 2) * c, average = rand() % 2;
-    float *y = buffer(count, 0), *given = buffer(count, 1), *back = buffer(h * w * c, 0);
+    float *y = buffer(count, 0), *gradient = buffer(count, 1), *back = buffer(h * w * c, 0);
     double error = 0, sum = 0;
     impasto_pool(x, y, h, w, c, average, level, threads, NULL);
-    impasto_pool_back(given, x, back, h, w, c, average, level, threads, NULL);
+    impasto_pool_back(gradient, x, back, h, w, c, average, level, threads, NULL);
     for (long at = 0; at < count; at++) {
         const float *from = x + (at / c / (w / 2) * 2 * w + at / c % (w / 2) * 2) * c + at % c;
         float a = from[0], b = from[c], d = from[w * c], e = from[(w + 1) * c];
         error += fabs(y[at] - (average ? (a + b + d + e) / 4 : fmax(fmax(a, b), fmax(d, e))));
-        sum += given[at];
+        sum += gradient[at];
     }
     for (long at = 0; at < h * w * c; at++) sum -= back[at];
-    free(y), free(given), free(back);
+    free(y), free(gradient), free(back);
     if (error < 1e-3 && fabs(sum) < 1e-2) return 0;
     printf("pooling %ldx%ld, %ld channels, level %d: error %g, %g lost\n", h, w, c, level, error, sum);
     return 1;
@@ -57,10 +59,10 @@ int main(void) {
         float *x = buffer(h * w * c, 1), *mask = masked ? buffer(h * w * c, 1) : NULL, *bias = buffer(k, 1);
         float *weights = buffer(9 * c * k, 1), *kernel = buffer(count, 0), *y = buffer(h * w * k, 0);
         int thin = c < 16 || k < 16, by_panels = rand() % 2;
-        long room = thin        ? impasto_scratch_thin(w, c, k, threads)
-                    : by_panels ? impasto_scratch_panels(h, w, c, threads)
-                                : impasto_scratch(per, c, k, threads);
-        float *scratch = buffer(room, 0);
+        long floats = thin        ? impasto_scratch_thin(w, c, k, threads)
+                      : by_panels ? impasto_scratch_panels(h, w, c, threads)
+                                  : impasto_scratch(per, c, k, threads);
+        float *scratch = buffer(floats, 0);
         if (thin) {
             impasto_convolve_thin(x, mask, weights, bias, y, h, w, c, k, padding, relu, level, scratch, threads, NULL);
         } else if (by_panels) {
@@ -82,7 +84,7 @@ int main(void) {
             printf("round %d: %ldx%ld, %ld to %ld channels, level %d: error %g\n", round, h, w, c, k, level, sqrt(error / size));
             return 1;
         }
-        if (pooled(h, w, c, x, level, threads)) return 1;
+        if (pooling_fails(h, w, c, x, level, threads)) return 1;
         free(x), free(mask), free(bias), free(weights), free(kernel), free(y), free(scratch);
     }
     puts("400 rounds, no errors");

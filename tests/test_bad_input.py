@@ -386,7 +386,7 @@ def test_pictures_of_one_colour(photo, content, style):
 
 
 def test_styles_where_the_photo_should_be():
-    with pytest.raises(impasto.PictureError, match="swirls is a style, and no photo: the content comes first"):
+    with pytest.raises(impasto.PictureError, match="swirls is a style, not a photo: the content comes first"):
         impasto.stylize("swirls", "photo.jpg")
 
 

@@ -1,6 +1,6 @@
-"""Real files, mutated: each is a picture or a clear error; nothing else, and nothing is written.
+"""Mutated picture files: each gives a picture or one of our errors, and nothing is written.
 
-A longer run, of an hour or so: python -m pytest tests/test_fuzz.py --hypothesis-profile=long
+A run of about an hour: python -m pytest tests/test_fuzz.py --hypothesis-profile=long
 """
 
 import os
@@ -49,7 +49,7 @@ def corpus(photo, tmp_path_factory):
 
 
 KINDS = ["flip", "set", "cut", "zero", "repeat", "insert", "drop"]
-#: What is done to a file: some cuts, flips, repetitions and insertions.
+#: A few mutations of a file, each (kind, position, length, bytes).
 MUTATIONS = st.lists(
     st.tuples(st.sampled_from(KINDS), st.integers(0, 9999), st.integers(1, 64), st.binary(min_size=1, max_size=8)),
     min_size=1,
@@ -88,7 +88,7 @@ def test_a_mutated_file_is_a_picture_or_an_error(corpus, tmp_path, kind, changes
     path.write_bytes(mutated((corpus / name).read_bytes(), changes))
     try:
         picture = images.read(path)
-    except (PictureError, ValueError) as error:  # ValueErrors are of floats that are none of a picture
+    except (PictureError, ValueError) as error:  # a ValueError for floats outside [0, 1]
         if not (name in str(error) or ("values" in str(error) and isinstance(error, ValueError))):
             raise
     else:
@@ -102,7 +102,7 @@ def test_a_mutated_file_is_a_picture_or_an_error(corpus, tmp_path, kind, changes
 @settings(deadline=None, suppress_health_check=FIXTURES)
 @given(suffix=st.sampled_from([".png", ".jpg", ".webp", ".tif"]), changes=MUTATIONS)
 def test_the_settings_of_a_mutated_picture(corpus, tmp_path, capsys, suffix, changes):
-    """`impasto info`, and a preset taken from it, on pictures that hold settings, damaged."""
+    """`impasto info` and `presets.load`, for pictures whose stored settings are damaged."""
     kept = {"impasto": "0.1.0", "operation": "stylize", "pictures": ["a", "b"], "bits": 8, "more": [], "options": {}}
     whole = tmp_path / f"whole{suffix}"
     images.write(whole, images.read(corpus / "RGB.png"), settings=kept)

@@ -1,4 +1,4 @@
-"""A deep encoder of few channels, a folder of pictures, and a reader of tables."""
+"""A deep encoder of few channels, a folder of pictures, and a reader of CSV files."""
 
 import csv
 
@@ -11,7 +11,7 @@ from impasto.vgg.encoder import Encoder, random_encoder
 
 @pytest.fixture(scope="module")
 def deep() -> Encoder:
-    """All of VGG-19's layers, few channels."""
+    """All of VGG-19's layers, with 2 to 4 channels; float64."""
     return random_encoder(((2, 2), (2, 2), (4, 2), (4, 3), (4, 3)), seed=1, pooling="average")
 
 

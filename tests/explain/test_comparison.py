@@ -1,4 +1,4 @@
-"""The report of one photo under several statistics."""
+"""The report that compares statistics."""
 
 from impasto import explain
 

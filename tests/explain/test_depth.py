@@ -1,9 +1,9 @@
-"""The report of what each layer knows."""
+"""The report on what each layer represents."""
 
 from impasto import explain
 
 
-def test_representations_fade_with_depth(photo):
+def test_content_error_grows_with_depth(photo):
     report = explain.representations(photo, "mosaic", size=64, iterations=30)
     (table,) = report.sections[0].tables
     errors = [row[1] for row in table.rows]

@@ -1,4 +1,4 @@
-"""The report of Gram matrices, also in a browser."""
+"""The report on Gram matrices, also in a browser."""
 
 import shutil
 
@@ -12,7 +12,7 @@ def test_gram(folder, tmp_path, rows_of):
     report = explain.gram_report("mosaic", "swirls", "relu2_1", None)
     assert [section.title for section in report.sections] == [
         "Gram matrices at relu2_1",
-        "Channels that fire together",
+        "Correlated channels",
     ]
     pytest.importorskip("sklearn")
     (folder / "bad.jpg").unlink()
@@ -29,17 +29,17 @@ def test_opens_in_a_browser(tmp_path, photo):
     if chromium is None:
         pytest.skip("no Chromium")
     path = explain.gram_report("mosaic", "swirls", "relu1_2").write(tmp_path / "report")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with playwright.sync_playwright() as playwright_:
+        browser = playwright_.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
-        trouble: list[str] = []
-        page.on("pageerror", lambda error: trouble.append(str(error)))
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
             "request",
-            lambda request: trouble.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
+            lambda request: problems.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
         )
         page.goto(path.as_uri())
         assert page.evaluate("[...document.images].every(image => image.naturalWidth > 50)")
-        assert page.title() == "What a Gram matrix says"
+        assert page.title() == "What a Gram matrix measures"
         browser.close()
-    assert not trouble
+    assert not problems

@@ -1,4 +1,4 @@
-"""The report of what excites units."""
+"""The report on what units respond to."""
 
 import re
 
@@ -12,8 +12,8 @@ def test_units(folder, tmp_path, monkeypatch, rows_of):
     path = report.write(tmp_path / "report")
     rows = rows_of(tmp_path / "report" / "units.csv")
     assert rows[0] == ["unit", "activation", "picture", "row", "column"]
-    assert len(rows) == 1 + 2 * 4  # of each of four pictures one patch
+    assert len(rows) == 1 + 2 * 4  # one patch of each of four pictures
     assert images.size_of(tmp_path / "report" / "units.png")[1] > 300
     page = path.read_text()
     assert "data:image/png;base64," in page
-    assert not re.search(r'(src|href)="(?!data:)', page)  # nothing is fetched
+    assert not re.search(r'(src|href)="(?!data:)', page)  # self-contained

@@ -1,4 +1,4 @@
-"""Strongest places against brute force, patches, and pictures made for units."""
+"""Strongest responses compared with brute force, patches, guided gradients and activation maximisation."""
 
 import pytest
 import torch
@@ -14,47 +14,48 @@ class TestUnits:
         return [torch.rand(3, 24 + 4 * n, 30, generator=generator) for n in range(6)]
 
     @pytest.mark.parametrize("several", [False, True])
-    def test_the_strongest_places_are_those_of_brute_force(self, deep, several):
+    def test_the_strongest_responses_are_those_of_brute_force(self, deep, several):
         pictures = self.pictures()
-        best = units.strongest(deep, "relu2_2", iter([*pictures, None]), 4, several)
+        best = units.strongest_responses(deep, "relu2_2", iter([*pictures, None]), 4, several)
         for unit, found in enumerate(best):
             every = []
             for number, picture in enumerate(pictures):
-                seen = deep(picture[None].double(), ["relu2_2"])["relu2_2"][0, unit]
-                values = [(seen[r, c].item(), number, r, c) for r in range(seen.shape[0]) for c in range(seen.shape[1])]
+                features = deep(picture[None].double(), ["relu2_2"])["relu2_2"][0, unit]
+                height, width = features.shape
+                values = [(features[r, c].item(), number, r, c) for r in range(height) for c in range(width)]
                 every += values if several else [max(values)]
-            wanted = sorted((value for value, *_ in every), reverse=True)[:4]
-            assert [place.value for place in found] == pytest.approx(wanted)
-            for place in found:
-                seen = deep(pictures[place.picture][None].double(), ["relu2_2"])["relu2_2"][0, unit]
-                assert seen[place.row, place.column].item() == pytest.approx(place.value)
+            expected = sorted((value for value, *_ in every), reverse=True)[:4]
+            assert [response.value for response in found] == pytest.approx(expected)
+            for response in found:
+                features = deep(pictures[response.picture][None].double(), ["relu2_2"])["relu2_2"][0, unit]
+                assert features[response.row, response.column].item() == pytest.approx(response.value)
 
-    def test_a_patch_excites_as_the_picture_does(self, deep):
+    def test_a_patch_has_the_activations_of_the_picture(self, deep):
         picture = torch.rand(3, 64, 64)
-        seen = deep(picture[None].double(), ["relu2_2"])["relu2_2"][0]
-        place = units.Place(0, 0, 9, 8)
-        patch = units.patch(deep, "relu2_2", picture, place)
+        features = deep(picture[None].double(), ["relu2_2"])["relu2_2"][0]
+        response = units.UnitResponse(0, 0, 9, 8)
+        patch = units.patch(deep, "relu2_2", picture, response)
         field = receptive_field(deep, "relu2_2", 9, 8)
         assert patch.shape == (3, field.side, field.side)
         assert torch.equal(patch, picture[:, field.top : field.top + field.side, field.left : field.left + field.side])
         changed = torch.rand(3, 64, 64)
         changed[:, field.top : field.top + field.side, field.left : field.left + field.side] = patch
-        again = deep(changed[None].double(), ["relu2_2"])["relu2_2"][0]
-        assert torch.allclose(again[:, 9, 8], seen[:, 9, 8])
+        of_changed = deep(changed[None].double(), ["relu2_2"])["relu2_2"][0]
+        assert torch.allclose(of_changed[:, 9, 8], features[:, 9, 8])
 
-    def test_what_matters_lies_in_the_receptive_field(self, deep):
+    def test_the_guided_gradient_vanishes_outside_the_receptive_field(self, deep):
         picture = torch.rand(3, 64, 64)
-        gradient = units.guided(deep, "relu2_1", 0, picture, units.Place(0, 0, 12, 12))
+        gradient = units.guided_gradient(deep, "relu2_1", 0, picture, units.UnitResponse(0, 0, 12, 12))
         field = receptive_field(deep, "relu2_1", 12, 12)
         outside = gradient.abs().sum(0)
         outside[field.top : field.top + field.side, field.left : field.left + field.side] = 0
         assert outside.max() == 0
 
-    def test_a_picture_made_for_a_unit_excites_it_more_than_photos(self):
+    def test_the_optimised_input_excites_the_unit_more_than_noise(self):
         encoder = weights.load("vgg19", padding="replicate").up_to(["relu2_1", "conv2_1"])
-        made = units.excite(encoder, "relu2_1", 5, steps=40)
+        made = units.maximize_activation(encoder, "relu2_1", 5, steps=40)
         generator = torch.Generator().manual_seed(0)
         noise = torch.rand(made.shape, generator=generator)
-        seen = [encoder(image[None], ["conv2_1"])["conv2_1"][0, 5] for image in (made, noise)]
-        response = [found[found.shape[0] // 2, found.shape[1] // 2].item() for found in seen]
-        assert response[0] > response[1]
+        channels = [encoder(image[None], ["conv2_1"])["conv2_1"][0, 5] for image in (made, noise)]
+        optimised, random = (channel[channel.shape[0] // 2, channel.shape[1] // 2].item() for channel in channels)
+        assert optimised > random

@@ -1,4 +1,4 @@
-"""Picture files of every kind, in and out."""
+"""Reading and writing pictures of every kind."""
 
 import os
 from io import BytesIO
@@ -66,8 +66,8 @@ def test_icc_profile_is_converted(photo, tmp_path):
     wide = image.icc_transform("p3", input_profile="srgb")
     wide.write_to_file(str(path))
     stored = np.asarray(PIL.Image.open(path))
-    assert np.abs(stored.astype(int) - photo).mean() > 1.5  # other numbers …
-    assert difference(images.read(path), photo) < 1  # … for the same colours
+    assert np.abs(stored.astype(int) - photo).mean() > 1.5  # other values of the same colours
+    assert difference(images.read(path), photo) < 1
     assert difference(images.read(PIL.Image.open(path)), photo) < 1
 
 
@@ -95,7 +95,7 @@ def test_modes(pil, photo, tmp_path, mode, by_file):
         source = pil.convert(mode)
     if by_file:
         if mode == "HSV":
-            pytest.skip("no file holds HSV")
+            pytest.skip("no format stores HSV")
         suffix = ".jpg" if mode in ("CMYK", "YCbCr") else ".png"
         source.save(tmp_path / f"picture{suffix}", quality=95)
         source = tmp_path / f"picture{suffix}"
@@ -107,7 +107,7 @@ def test_modes(pil, photo, tmp_path, mode, by_file):
         expected = np.asarray(expected.convert("RGB"))
     else:
         expected = photo if mode in ("RGBA", "CMYK", "YCbCr", "HSV") else np.repeat(grey[..., None], 3, 2)
-    # Without a profile, CMYK's colours are a matter of taste: recognisably the picture will do.
+    # Without a profile, the colours of CMYK are not defined; the result only has to resemble the picture.
     assert difference(picture, expected) < {"CMYK": 40, "YCbCr": 4, "HSV": 4}.get(mode, 1.5)
 
 
@@ -208,7 +208,7 @@ def test_wrong_files(pil, tmp_path):
 
 
 def test_decompression_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MOST_PIXELS", 1000)
+    monkeypatch.setattr("impasto.images.picture.MAX_PIXELS", 1000)
     PIL.Image.new("L", (100, 100)).save(tmp_path / "bomb.png")
     with pytest.raises(PictureError, match="100×100"):
         images.read(tmp_path / "bomb.png")
@@ -256,7 +256,7 @@ def test_write_sixteen_bits(tmp_path, suffix):
     assert len(again.rgb.unique()) > 2900
 
 
-def test_what_cannot_be_written(tmp_path, photo):
+def test_paths_that_cannot_be_written(tmp_path, photo):
     picture = images.read(photo)
     for path, bits, error, message in [
         (tmp_path / "out.xyz", 8, ValueError, ".png, .jpg"),
@@ -288,7 +288,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, photo, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_settings_of_others(tmp_path, pil):
+def test_pictures_without_settings(tmp_path, pil):
     pil.save(tmp_path / "plain.png")
     assert images.read_settings(tmp_path / "plain.png") is None
     exif = PIL.Image.Exif()

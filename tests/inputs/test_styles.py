@@ -1,4 +1,4 @@
-"""The painted styles: the same at every size, and unlike each other."""
+"""Built-in styles: the same picture at every size, and different from each other."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Weights: the catalogue, loading without running code, and downloads over a server that misbehaves."""
+"""Weights: the catalogue, loading without executing code, and downloads from a misbehaving server."""
 
 import contextlib
 import dataclasses
@@ -23,8 +23,8 @@ from impasto.vgg import encoder as vgg
 
 
 @pytest.fixture(autouse=True)
-def anew(weights_once, monkeypatch):
-    """Here it is read again and again."""
+def uncached(weights_once, monkeypatch):
+    """Without the cache of `conftest`, since these tests are about loading."""
     monkeypatch.setattr(weights, "load", weights.load.__wrapped__)
 
 
@@ -33,7 +33,7 @@ DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves DATA under paths that name a misbehaviour, and notes what was asked."""
+    """Serves DATA at paths that name a misbehaviour, and records the ranges requested."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -41,14 +41,14 @@ class Server(ThreadingHTTPServer):
 
     def source(self, path, sha256=DIGEST, scheme="http"):
         url = f"{scheme}://127.0.0.1:{self.server_port}/{path}"
-        return weights.Source("test", "", "vgg19", "caffe-bgr", "", "test.pth", sha256, len(DATA), url)
+        return weights.WeightsSource("test", "", "vgg19", "caffe-bgr", "", "test.pth", sha256, len(DATA), url)
 
 
 class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def answer(self, status, body, length=None, kind="application/octet-stream", **headers):
+    def respond(self, status, body, length=None, kind="application/octet-stream", **headers):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body) if length is None else length))
@@ -59,38 +59,38 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def do_GET(self):
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        requested = self.headers.get("Range")
+        self.server.ranges.append(requested)
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested else 0
         match self.path:
             case "/good":
                 if start >= len(DATA):
-                    self.answer(416, b"")
+                    self.respond(416, b"")
                 elif start:
                     span = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
-                    self.answer(206, DATA[start:], Content_Range=span)
+                    self.respond(206, DATA[start:], Content_Range=span)
                 else:
-                    self.answer(200, DATA)
+                    self.respond(200, DATA)
             case "/no-ranges":
-                self.answer(200, DATA)
+                self.respond(200, DATA)
             case "/truncated":
-                self.answer(200, DATA[:1_000_000])
+                self.respond(200, DATA[:1_000_000])
             case "/wrong":
-                self.answer(200, bytes(len(DATA)))
+                self.respond(200, bytes(len(DATA)))
             case "/page":
-                self.answer(200, b"<html>please log in</html>", kind="text/html; charset=utf-8")
+                self.respond(200, b"<html>please log in</html>", kind="text/html; charset=utf-8")
             case "/missing":
-                self.answer(404, b"no")
+                self.respond(404, b"no")
             case "/tired":
                 if len(self.server.ranges) < 3:
-                    self.answer(503, b"later")
+                    self.respond(503, b"later")
                 else:
-                    self.answer(200, DATA)
-            case "/breaks":  # every answer breaks off after a megabyte
-                self.answer(206 if start else 200, DATA[start : start + 1_000_000], len(DATA) - start)
+                    self.respond(200, DATA)
+            case "/breaks":  # every response breaks off after a megabyte
+                self.respond(206 if start else 200, DATA[start : start + 1_000_000], len(DATA) - start)
                 self.close_connection = True
             case "/always-breaks":
-                self.answer(200, DATA[:10_000], len(DATA))
+                self.respond(200, DATA[:10_000], len(DATA))
                 self.close_connection = True
 
 
@@ -105,48 +105,48 @@ def server(monkeypatch):
         thread.join()
 
 
-def left_over():
+def cached_files():
     folder = weights.cache_folder()
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 def test_good_file(server):
-    seen = []
-    path = weights.fetch(server.source("good"), lambda done, total: seen.append((done, total)))
+    calls = []
+    path = weights.fetch(server.source("good"), lambda done, total: calls.append((done, total)))
     assert path.read_bytes() == DATA
-    assert seen[-1] == (len(DATA), len(DATA))
-    assert left_over() == ["test.pth"]
+    assert calls[-1] == (len(DATA), len(DATA))
+    assert cached_files() == ["test.pth"]
     weights.fetch(server.source("good"))
-    assert len(server.ranges) == 1  # the second time nothing was asked
+    assert len(server.ranges) == 1  # the second time nothing is downloaded
 
 
 def test_resumes_within_a_call(server):
     assert weights.fetch(server.source("breaks")).read_bytes() == DATA
-    starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in server.ranges[1:]]
+    starts = [int(requested.removeprefix("bytes=").removesuffix("-")) for requested in server.ranges[1:]]
     assert server.ranges[0] is None
-    assert 900_000 < starts[0] < starts[1] < len(DATA)  # each took up where the one before broke off
+    assert 900_000 < starts[0] < starts[1] < len(DATA)  # each resumed where the one before broke off
 
 
-def test_resumes_what_an_earlier_run_left(server):
+def test_resumes_across_calls(server):
     part = weights.cache_folder() / "test.pth.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(DATA[:1_234_567])
-    seen = []
-    path = weights.fetch(server.source("good"), lambda done, total: seen.append((done, total)))
+    calls = []
+    path = weights.fetch(server.source("good"), lambda done, total: calls.append((done, total)))
     assert path.read_bytes() == DATA
     assert server.ranges == ["bytes=1234567-"]
-    assert seen[-1] == (len(DATA), len(DATA))
-    assert left_over() == ["test.pth"]
+    assert calls[-1] == (len(DATA), len(DATA))
+    assert cached_files() == ["test.pth"]
 
 
-def test_resuming_against_a_server_that_cannot(server):
+def test_a_server_that_cannot_resume(server):
     part = weights.cache_folder() / "test.pth.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * 1000)
     assert weights.fetch(server.source("no-ranges")).read_bytes() == DATA
 
 
-def test_a_part_that_is_already_whole(server):
+def test_a_part_that_is_already_complete(server):
     part = weights.cache_folder() / "test.pth.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(DATA)
@@ -167,40 +167,40 @@ def test_a_server_that_recovers(server):
         ("always-breaks", "broke off.*kept", ["test.pth.part"]),
     ],
 )
-def test_failures_are_said_and_leave_no_false_file(server, path, message, remains):
+def test_failures_are_reported_and_leave_no_wrong_file(server, path, message, remains):
     with pytest.raises(WeightsError, match=message) as error:
         weights.fetch(server.source(path))
     assert f"/{path}" in str(error.value)
-    assert left_over() == remains
+    assert cached_files() == remains
 
 
-def test_after_a_wrong_file_a_right_one_is_fetched_afresh(server):
+def test_a_wrong_file_is_discarded_and_downloaded_again(server):
     with pytest.raises(WeightsError):
         weights.fetch(server.source("wrong"))
     assert weights.fetch(server.source("good")).read_bytes() == DATA
     assert server.ranges == [None, None]
 
 
-def test_nobody_listening(monkeypatch):
+def test_no_connection(monkeypatch):
     monkeypatch.setattr(downloads, "PAUSES", (0.01,))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    source = weights.Source("test", "", "vgg19", "", "", "t.pth", DIGEST, 1, f"http://127.0.0.1:{port}/good")
+    source = weights.WeightsSource("test", "", "vgg19", "", "", "t.pth", DIGEST, 1, f"http://127.0.0.1:{port}/good")
     with pytest.raises(WeightsError, match="no connection"):
         weights.fetch(source)
-    assert left_over() == []
+    assert cached_files() == []
 
 
 def test_tls_is_verified(server, tmp_path):
-    """A server whose certificate nobody vouches for is refused."""
+    """A self-signed certificate is refused."""
     made = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
         capture_output=True, check=False,
     )  # fmt: skip
     if made.returncode:
-        pytest.skip("no openssl to make a certificate with")
+        pytest.skip("no openssl")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -209,7 +209,7 @@ def test_tls_is_verified(server, tmp_path):
     assert server.ranges == []
 
 
-def test_disk_trouble(server, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "file"))
     with pytest.raises(WeightsError, match="cannot store"):
@@ -226,11 +226,11 @@ def test_every_source_is_complete():
         assert source.about
         assert source.size > 1e7
         assert source.url is None or source.url.startswith("https://")
-        # Where only the beginning of the hash is known, it is the one in the file's name.
+        # If only the first digits of the hash are published, they are in the file's name.
         assert len(source.sha256) == 64 or source.sha256 in source.file
 
 
-def test_default_weights_are_whole():
+def test_default_weights_are_intact():
     source = weights.CATALOGUE["vgg19"]
     path = weights.locate(source)
     weights.verify(source, path)
@@ -250,7 +250,7 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
 
 
 def state_dict(architecture="vgg16", prefix="features.", seed=0):
-    """Random weights of a whole VGG under torchvision's names, scaled down to nothing much."""
+    """Small random weights of a whole VGG under torchvision's names."""
     generator = torch.Generator().manual_seed(seed)
     tensors, row = {}, 0
     for layer in vgg.layers(architecture):
@@ -282,7 +282,7 @@ def test_local_files(tmp_path, architecture, suffix):
     assert_close(bgr.kernels["conv1_1"].weight, tensors["features.0.weight"].flip(1) * 255)
 
 
-def test_a_file_of_the_catalogue_is_known_by_its_hash(tmp_path, monkeypatch):
+def test_a_file_of_the_catalogue_is_recognised_by_its_hash(tmp_path, monkeypatch):
     path = tmp_path / "renamed.pth"
     torch.save(state_dict("vgg19"), path)
     known = dataclasses.replace(weights.CATALOGUE["vgg19-torchvision"], sha256=weights.sha256(path))

@@ -10,7 +10,7 @@ from impasto.cli.display import byte_bar, out, set_up_logging
 from impasto.errors import WeightsError
 
 if TYPE_CHECKING:
-    from impasto.vgg.weights import Source
+    from impasto.vgg.weights import WeightsSource
 
 group = typer.Typer(no_args_is_help=True, help="List, download and verify VGG weights.")
 
@@ -71,7 +71,7 @@ def verify(
             raise WeightsError(f"the weights {name} are not installed: run 'impasto weights fetch {name}'")
 
 
-def _source(name: str) -> Source:
+def _source(name: str) -> WeightsSource:
     from impasto.vgg import weights
 
     if name not in weights.CATALOGUE:

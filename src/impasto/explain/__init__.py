@@ -1,4 +1,4 @@
-"""Explanations: figures of what the network sees, and why Gram matrices. Some need the extra `explain`."""
+"""Reports on what VGG responds to, and on why Gram matrices capture style. Some need the extra `explain`."""
 
 from impasto.explain.comparison import statistics_report
 from impasto.explain.depth import representations

@@ -1,4 +1,4 @@
-"""One photo and painting under several statistics."""
+"""The report that compares statistics: one photo and painting, stylised by each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 import impasto
 from impasto import images
 from impasto.explain import figures
-from impasto.explain.report import Report, Section, Table, Tell, quiet
+from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
 from impasto.images import PictureLike
 from impasto.inputs import read
 from impasto.inputs.read import read_styles
@@ -23,23 +23,38 @@ from impasto.vgg.encoder import Encoder
 
 
 def statistics_report(
-    photo: PictureLike, painting: PictureLike, size: int = 256, iterations: int = 40, tell: Tell = quiet
+    photo: PictureLike,
+    painting: PictureLike,
+    size: int = 256,
+    iterations: int = 40,
+    progress: ProgressCallback = no_progress,
 ) -> Report:
-    """A photo and a painting under several statistics, and each result's distance under all (Li et al. 2017)."""
+    """A photo stylised by matching each of several statistics, and every result's distance by all of them.
+
+    Li et al., "Demystifying neural style transfer" (arXiv 1701.01036).
+
+    Args:
+        size: long side of the results, in pixels.
+        iterations: evaluations at the last scale, for each statistic.
+
+    Raises:
+        ValueError, PictureError: see `impasto.stylize`.
+    """
     names: tuple[StatisticName, ...] = ("gram", "mean", "moments", "gaussian", "wasserstein")
     base = StylizeOptions(size=size, iterations=iterations)
     pictures: list[tuple[str, Tensor]] = []
     memo: read.Memo = {}
     for number, name in enumerate(names):
-        tell(number, len(names), name)
+        progress(number, len(names), name)
         chosen = dataclasses.replace(base, statistic=name)
         *_, last = impasto.iterate(photo, painting, chosen, memo)
         pictures.append((name, last.picture.rgb))
     encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
-    ((_, given),) = read_styles(painting, size * size, {})
+    ((_, original),) = read_styles(painting, size * size, {})
     pixels = pictures[0][1].shape[1] * pictures[0][1].shape[2]
-    target = given.resized(*images.fit_area(given.size, min(pixels, given.size[0] * given.size[1]))).rgb
-    values = torch.tensor([[_under(encoder, name, picture, target) for name in names] for _, picture in pictures])
+    pixels = min(pixels, original.size[0] * original.size[1])
+    target = original.resized(*images.fit_area(original.size, pixels)).rgb
+    values = torch.tensor([[_distance(encoder, name, picture, target) for name in names] for _, picture in pictures])
     rows = [(f"made with {name}", *line) for (name, _), line in zip(pictures, values.tolist(), strict=True)]
     return Report(
         "Statistics compared",
@@ -47,13 +62,13 @@ def statistics_report(
             Section(
                 "The same photo and painting",
                 [
-                    "Matching Gram matrices is one way to bring two distributions of features together: each of "
-                    "these is another (Li et al., arXiv 1701.01036). Below, how far each picture is from the "
-                    "painting under every statistic, relative to the painting's own distance from nothing."
+                    "Matching Gram matrices is one way to match two distributions of features; each of these "
+                    "statistics is another (Li et al., arXiv 1701.01036). The table gives the distance of each "
+                    "picture from the painting by every statistic, relative to the distance of a statistic of 0."
                 ],
                 [
                     ("statistics", figures.grid([("", pictures)], 2.4)),
-                    ("values", figures.table(values.clamp_min(1e-8), [row[0] for row in rows], names, "distance")),
+                    ("values", figures.heat_map(values.clamp_min(1e-8), [row[0] for row in rows], names, "distance")),
                 ],
                 [Table("statistics", ["", *names], rows)],
             )
@@ -61,16 +76,16 @@ def statistics_report(
     )
 
 
-def _under(encoder: Encoder, name: StatisticName, picture: Tensor, target: Tensor) -> float:
-    """Mean over the style layers of the relative distance under a statistic."""
+def _distance(encoder: Encoder, name: StatisticName, picture: Tensor, target: Tensor) -> float:
+    """The relative distance of two images `(3, h, w)` by a statistic, averaged over the style layers."""
     with torch.no_grad():
-        seen, wanted = (encoder(image[None], list(STYLE_LAYERS)) for image in (picture, target))
+        features, target_features = (encoder(image[None], list(STYLE_LAYERS)) for image in (picture, target))
     total = 0.0
     for layer in STYLE_LAYERS:
-        a, b = (found[layer][0].flatten(1) for found in (seen, wanted))
-        chosen = STATISTICS[name](statistics.moments(b), 0)
-        goal = chosen.phi.reduce(b, None).mean
-        distance = chosen.distance_to(goal)
-        found = distance(chosen.phi.reduce(a, None).mean) / distance(torch.zeros_like(goal)).clamp_min(1e-12)
-        total += found.item() / len(STYLE_LAYERS)
+        a, b = (activations[layer][0].flatten(1) for activations in (features, target_features))
+        statistic = STATISTICS[name](statistics.moments(b), 0)
+        goal = statistic.phi.reduce(b, None).mean
+        distance = statistic.distance_to(goal)
+        relative = distance(statistic.phi.reduce(a, None).mean) / distance(torch.zeros_like(goal)).clamp_min(1e-12)
+        total += relative.item() / len(STYLE_LAYERS)
     return total

@@ -1,4 +1,4 @@
-"""Gram matrices made visible: as pictures, as channels that fire together, as distances between paintings."""
+"""The report on Gram matrices: as heat maps, as correlated channels, as distances between paintings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from impasto import images
 from impasto.explain import figures, units
-from impasto.explain.report import Report, Section, Table, Tell, quiet
-from impasto.explain.units import Place
+from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
+from impasto.explain.units import UnitResponse
 from impasto.extras import require_extra
 from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
@@ -23,43 +23,54 @@ from impasto.vgg.encoder import Encoder
 
 
 def gram_report(
-    one: PictureLike, two: PictureLike, layer: str = "relu3_1", folder: StrPath | None = None, tell: Tell = quiet
+    one: PictureLike,
+    two: PictureLike,
+    layer: str = "relu3_1",
+    folder: StrPath | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Report:
-    """Gram matrices made visible: of two pictures, their difference, channels that fire together, styles on a map.
+    """The Gram matrices of two pictures and their difference, the most correlated channels, and a map of styles.
+
+    Args:
+        one, two: as `impasto.stylize` takes styles; large ones are scaled down to 384 pixels.
+        folder: of paintings, for the map, which needs the extra `explain`; None for no map.
 
     Raises:
         ValueError: there is no such layer.
+        PictureError: a picture cannot be read, or the folder has none.
+        ExtraError: scikit-learn is not installed.
     """
     encoder = weights.load("vgg19", padding="replicate").up_to([layer])
-    pictures = [_sized(read_styles(given, 1 << 16, {})[0][1]) for given in (one, two)]
-    tell(0, 3, "Gram matrices")
-    seen = [_features(encoder, layer, picture) for picture in pictures]
-    grams = [statistics.gram(found.flatten(1)).mean for found in seen]
+    pictures = [_limited(read_styles(given, 1 << 16, {})[0][1]) for given in (one, two)]
+    progress(0, 3, "Gram matrices")
+    features = [_features(encoder, layer, picture) for picture in pictures]
+    grams = [statistics.gram(each.flatten(1)).mean for each in features]
     order = grams[0].diagonal().argsort(descending=True)[:64]
     first, second = (gram[order][:, order].sqrt() for gram in grams)
     sections = [
         Section(
             f"Gram matrices at {layer}",
             [
-                "Each cell says how much two channels fire together, over all places: the 64 strongest channels of "
-                "the first picture, as square roots.",
+                "Each cell is the square root of the mean product of two channels over all positions. Shown are the 64 "
+                "channels that are strongest in the first picture.",
             ],
             [
                 ("pictures", figures.grid([("", [("first", pictures[0].rgb), ("second", pictures[1].rgb)])], 3.0)),
                 ("gram", figures.matrices([("first", first), ("second", second)])),
-                ("gram-difference", figures.matrices([("first less second", first - second)], signed=True)),
+                ("gram-difference", figures.matrices([("first minus second", first - second)], signed=True)),
             ],
         )
     ]
-    tell(1, 3, "channels that fire together")
-    sections.append(_pairs(encoder, layer, pictures[0], seen[0], grams[0]))
+    progress(1, 3, "correlated channels")
+    sections.append(_pairs(encoder, layer, pictures[0], features[0], grams[0]))
     if folder is not None:
-        tell(2, 3, "distances between styles")
+        progress(2, 3, "distances between styles")
         sections.append(_distances(folder))
-    return Report("What a Gram matrix says", sections)
+    return Report("What a Gram matrix measures", sections)
 
 
-def _sized(picture: Picture, side: int = 384) -> Picture:
+def _limited(picture: Picture, side: int = 384) -> Picture:
+    """The picture, scaled down if its long side exceeds `side` pixels."""
     return picture if max(picture.size) <= side else picture.resized(*images.fit(picture.size, side))
 
 
@@ -69,48 +80,47 @@ def _features(encoder: Encoder, layer: str, picture: Picture) -> Tensor:
         return encoder(picture.rgb[None], [layer])[layer][0]
 
 
-def _pairs(encoder: Encoder, layer: str, picture: Picture, seen: Tensor, gram: Tensor, count: int = 5) -> Section:
-    """The channel pairs of the highest correlation, with the places where both fire."""
+def _pairs(encoder: Encoder, layer: str, picture: Picture, features: Tensor, gram: Tensor, count: int = 5) -> Section:
+    """The `count` most correlated pairs of channels, with the patches at which both are most active."""
     energy = gram.diagonal().clamp_min(1e-9)
-    together = gram / torch.outer(energy, energy).sqrt()
+    correlation = gram / torch.outer(energy, energy).sqrt()
     strong = energy > 0.1 * energy.mean()
-    together = torch.where(strong[:, None] & strong[None], together, 0).triu(1)
+    correlation = torch.where(strong[:, None] & strong[None], correlation, 0).triu(1)
     rows, table = [], []
-    for place in together.flatten().topk(count).indices.tolist():
-        a, b = place // len(gram), place % len(gram)
-        both = (seen[a] * seen[b]).clone()
+    for index in correlation.flatten().topk(count).indices.tolist():
+        a, b = divmod(index, len(gram))
+        product = features[a] * features[b]
         patches = []
         for _ in range(5):
-            where = int(both.argmax())
-            row, column = where // both.shape[1], where % both.shape[1]
-            found = Place(both[row, column].item(), 0, row, column)
-            patches.append(("", units.patch(encoder, layer, picture.rgb, found)))
-            reach = max(1, min(both.shape) // 8)  # another place, not the one beside it
-            both[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = -1
+            row, column = divmod(int(product.argmax()), product.shape[1])
+            response = UnitResponse(product[row, column].item(), 0, row, column)
+            patches.append(("", units.patch(encoder, layer, picture.rgb, response)))
+            reach = max(1, min(product.shape) // 8)  # the next patch is taken elsewhere
+            product[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = -1
         rows.append((f"{a} & {b}", patches))
-        table.append((float(a), float(b), together[a, b].item()))
+        table.append((float(a), float(b), correlation[a, b].item()))
     return Section(
-        "Channels that fire together",
-        ["The pairs whose correlation is highest in the first picture, and where both fire: what the matrix stores."],
+        "Correlated channels",
+        ["The most correlated pairs of channels in the first picture, and the patches at which both are most active."],
         [("pairs", figures.grid(rows, 1.3))],
         [Table("pairs", ["channel", "channel", "correlation"], table)],
     )
 
 
 def _distances(folder: StrPath) -> Section:
-    """Every two paintings' distance, and a map on which near styles lie near."""
+    """The distance between every two paintings of a folder, and a map of the plane with about these distances."""
     require_extra("explain", "a map of styles")
     from sklearn.manifold import smacof
 
     encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
-    files, grams, small = files_in(folder), [], []
+    files, grams, thumbnails = files_in(folder), [], []
     for path in files:
-        picture = _sized(images.read(path), 256)
+        picture = _limited(images.read(path), 256)
         with torch.no_grad():
-            seen = encoder(picture.rgb[None], list(STYLE_LAYERS))
-        found = [statistics.gram(seen[layer][0].flatten(1)).mean for layer in STYLE_LAYERS]
-        grams.append([gram / gram.norm() for gram in found])
-        small.append(picture.resized(*images.fit(picture.size, 64)).rgb)
+            features = encoder(picture.rgb[None], list(STYLE_LAYERS))
+        of_picture = [statistics.gram(features[layer][0].flatten(1)).mean for layer in STYLE_LAYERS]
+        grams.append([gram / gram.norm() for gram in of_picture])
+        thumbnails.append(picture.resized(*images.fit(picture.size, 64)).rgb)
     count = len(files)
     distance = torch.zeros(count, count)
     for i in range(count):
@@ -118,24 +128,25 @@ def _distances(folder: StrPath) -> Section:
             parts = [(a - b).norm() for a, b in zip(grams[i], grams[j], strict=True)]
             distance[i, j] = distance[j, i] = torch.stack(parts).mean()
     names = [path.stem[:18] for path in files]
-    places, _ = smacof(distance.double().numpy(), n_components=2, init=_spread(distance), n_init=1)
+    points, _ = smacof(distance.double().numpy(), n_components=2, init=_classical_scaling(distance), n_init=1)
     rows = [(name, *line) for name, line in zip(names, distance.tolist(), strict=True)]
     return Section(
-        "How far styles lie apart",
+        "Distances between styles",
         [
-            "The distance between the Gram matrices of every two paintings, each of norm 1, over five layers; and a "
-            "map that keeps these distances as well as two dimensions can."
+            "The mean distance between the Gram matrices of every two paintings over five layers, each matrix "
+            "normalised to norm 1; and a map that preserves these distances as well as two dimensions allow "
+            "(multidimensional scaling)."
         ],
         [
-            ("distances", figures.matrices([("distance", distance)], of="painting")),
-            ("map", figures.scatter(torch.from_numpy(places), small, names)),
+            ("distances", figures.matrices([("distance", distance)], axis="painting")),
+            ("map", figures.scatter(torch.from_numpy(points), thumbnails, names)),
         ],
         [Table("distances", ["", *names], rows)],
     )
 
 
-def _spread(distance: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Places in the plane to begin from: classical scaling (Torgerson 1952)."""
+def _classical_scaling(distance: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Points `(n, 2)` with about these distances (Torgerson 1952), from which the iterative scaling starts."""
     centre = torch.eye(len(distance)) - 1 / len(distance)
     values, vectors = torch.linalg.eigh((-0.5 * centre @ distance.square() @ centre).double())
     return (vectors[:, -2:] * values[-2:].clamp_min(1e-9).sqrt()).numpy()

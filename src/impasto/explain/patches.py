@@ -1,4 +1,4 @@
-"""What excites the units of a layer, over a folder of pictures: their nine patches each."""
+"""The report on what the units of a layer respond to, over a folder of pictures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from impasto.errors import PictureError
 from impasto.explain import figures, units
-from impasto.explain.report import Report, Section, Table, Tell, quiet
-from impasto.explain.units import Place
+from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
+from impasto.explain.units import UnitResponse
 from impasto.files import StrPath
 from impasto.inputs.read import files_in
 from impasto.vgg import weights
@@ -23,17 +23,20 @@ def unit_report(
     unit: int | None = None,
     top: int = 16,
     several: bool = False,
-    tell: Tell = quiet,
+    progress: ProgressCallback = no_progress,
 ) -> Report:
-    """What excites units of a layer, over a folder of pictures (Zeiler and Fergus 2013).
+    """For units of a layer, the nine patches that excite each of them most (Zeiler and Fergus 2013).
+
+    Beside them, the guided gradient of the strongest one, and a picture optimised to excite the unit.
 
     Args:
-        unit: which; None for the `top` ones that are excited most.
-        several: whether a picture may give more than one patch.
+        folder: of pictures; its subfolders are searched too.
+        unit: the only one to report on; None for the `top` units of the strongest responses.
+        several: whether one picture may contribute more than one patch to a unit.
 
     Raises:
         ValueError: there is no such layer or unit.
-        PictureError: there are no pictures.
+        PictureError: the folder holds no pictures that can be read.
     """
     encoder = weights.load("vgg19", padding="replicate").up_to([layer, layer.replace("relu", "conv")])
     channels = encoder.layers[encoder.depth(layer)].channels
@@ -43,30 +46,33 @@ def unit_report(
 
     def pictures() -> Iterator[Tensor | None]:
         for number, path in enumerate(files):
-            tell(number, len(files) + top, path.name)
-            yield units.looked(path)
+            progress(number, len(files) + top, path.name)
+            yield units.load_picture(path)
 
-    best = units.strongest(encoder, layer, pictures(), 9, several)
+    best = units.strongest_responses(encoder, layer, pictures(), 9, several)
     if not best:
-        raise PictureError(f"none of the {len(files)} files in {folder} is a picture that can be looked at")
-    chosen = [unit] if unit is not None else sorted(range(channels), key=lambda u: -_typical(best[u]))[:top]
+        raise PictureError(
+            f"none of the {len(files)} files in {folder} can be used: each is damaged, or too small for {layer}"
+        )
+    chosen = [unit] if unit is not None else sorted(range(channels), key=lambda u: -_mean(best[u]))[:top]
     rows, table = [], []
     for number, which in enumerate(chosen):
-        tell(len(files) + number, len(files) + len(chosen), f"unit {which}")
+        progress(len(files) + number, len(files) + len(chosen), f"unit {which}")
         rows.append((f"unit {which}", _unit_row(encoder, layer, which, best[which], files)))
         table += [
-            (float(which), place.value, files[place.picture].name, place.row, place.column) for place in best[which]
+            (float(which), response.value, files[response.picture].name, response.row, response.column)
+            for response in best[which]
         ]
     field = encoder.layers[encoder.depth(layer)].field
     return Report(
-        f"What excites {layer}",
+        f"What {layer} responds to",
         [
             Section(
                 f"{len(chosen)} units of {layer}",
                 [
-                    f"Each row is a unit: the nine patches of {len(files)} pictures that excite it most, cut at its "
-                    f"receptive field of {field}×{field} pixels; what in the first of them matters (guided "
-                    "backpropagation); and a picture that was made to excite it.",
+                    f"Each row is a unit: the nine patches of {len(files)} pictures that excite it most, cropped to "
+                    f"its receptive field of {field}×{field} pixels and titled with its activation; the gradient of "
+                    "the first one by guided backpropagation; and a picture optimised to excite the unit.",
                 ],
                 [("units", figures.grid(rows, 1.1))],
                 [Table("units", ["unit", "activation", "picture", "row", "column"], table)],
@@ -75,21 +81,20 @@ def unit_report(
     )
 
 
-def _typical(places: Sequence[Place]) -> float:
-    return sum(place.value for place in places) / max(len(places), 1)
+def _mean(responses: Sequence[UnitResponse]) -> float:
+    return sum(response.value for response in responses) / max(len(responses), 1)
 
 
 def _unit_row(
-    encoder: Encoder, layer: str, unit: int, places: Sequence[Place], files: Sequence[Path]
+    encoder: Encoder, layer: str, unit: int, responses: Sequence[UnitResponse], files: Sequence[Path]
 ) -> list[tuple[str, Tensor]]:
     row: list[tuple[str, Tensor]] = []
-    matters: Tensor | None = None
-    for place in places:
-        picture = units.looked(files[place.picture])
+    guided: list[tuple[str, Tensor]] = []
+    for response in responses:
+        picture = units.load_picture(files[response.picture])
         assert picture is not None
-        row.append((f"{place.value:.0f}", units.patch(encoder, layer, picture, place)))
-        if matters is None:
-            gradient = units.guided(encoder, layer, unit, picture, place)
-            matters = figures.contrasted(units.patch(encoder, layer, gradient, place))
-    row += [] if matters is None else [("what matters", matters)]
-    return [*row, ("made for it", units.excite(encoder, layer, unit))]
+        row.append((f"{response.value:.0f}", units.patch(encoder, layer, picture, response)))
+        if not guided:
+            gradient = units.guided_gradient(encoder, layer, unit, picture, response)
+            guided = [("guided gradient", figures.gradient_image(units.patch(encoder, layer, gradient, response)))]
+    return [*row, *guided, ("optimised input", units.maximize_activation(encoder, layer, unit))]

@@ -1,4 +1,4 @@
-"""Receptive fields: which pixels a position of a layer depends on, exactly, from the table of layers."""
+"""Receptive fields, computed exactly from the table of layers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from impasto.vgg.encoder import Encoder
 
 @dataclass(frozen=True)
 class Square:
-    """Rows and columns of pixels; they may lie beyond the picture.
+    """A square of pixels, which may reach beyond the picture.
 
     Attributes:
-        top, left: the first row and column.
-        side: how many there are of each.
+        top, left: its first row and column.
+        side: in pixels.
     """
 
     top: int
@@ -24,10 +24,11 @@ class Square:
 def receptive_field(encoder: Encoder, layer: str, row: int, column: int) -> Square:
     """The pixels that one position of a layer depends on.
 
-    A 3×3 convolution looks one position further on each side, at its stride; a 2×2 pooling begins at twice its place.
+    Raises:
+        ValueError: there is no such layer.
     """
-    rows = encoder.layers[: encoder.depth(layer) + 1]
-    first = -sum(part.stride for part in rows if part.kind == "conv")
-    side = rows[-1].field
-    stride = rows[-1].stride
-    return Square(row * stride + first, column * stride + first, side)
+    layers = encoder.layers[: encoder.depth(layer) + 1]
+    stride, side = layers[-1].stride, layers[-1].field
+    # A 3×3 convolution reaches one position of its own stride further up and left; a 2×2 pooling does not.
+    offset = -sum(part.stride for part in layers if part.kind == "conv")
+    return Square(row * stride + offset, column * stride + offset, side)

@@ -1,4 +1,4 @@
-"""Reports: one HTML file with everything inside, and the plain PNG and CSV files beside it."""
+"""Reports: one self-contained HTML file, and its figures and tables as PNG and CSV files beside it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from impasto._version import __version__
 from impasto.errors import FileError
 from impasto.files import StrPath, atomic_write
 
-#: Told how far an explanation is: (done, in all, what is being done).
-Tell = Callable[[int, int, str], None]
-#: Rows of a table that a page shows.
-MOST = 48
+#: Called with the steps done, the steps in total, and what is being computed.
+ProgressCallback = Callable[[int, int, str], None]
+#: The most rows of a table that the HTML file shows.
+MAX_ROWS = 48
 
 TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -38,8 +38,8 @@ TEMPLATE = """<!doctype html>
 {% for paragraph in section.text %}<p>{{ paragraph }}</p>{% endfor %}
 {% for name, image in section.images %}<figure><img alt="{{ section.title }}: {{ name }}"
   src="data:image/png;base64,{{ image }}"><figcaption>{{ name }}.png</figcaption></figure>{% endfor %}
-{% for table in section.tables %}<table><tr>{% for cell in table.head %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for row in table.brief %}<tr>{% for cell in row %}<td>{{ table.shown(cell) }}</td>{% endfor %}</tr>{% endfor %}
+{% for table in section.tables %}<table><tr>{% for cell in table.header %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% for row in table.excerpt %}<tr>{% for cell in row %}<td>{{ table.formatted(cell) }}</td>{% endfor %}</tr>{% endfor %}
 </table>{% endfor %}</section>{% endfor %}
 <p><small>Made by impasto {{ version }}.</small></p></body></html>
 """
@@ -47,25 +47,25 @@ TEMPLATE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers with a heading.
+    """A table of text and numbers.
 
     Attributes:
-        name: of its file.
-        head: of the columns; `rows`: text and numbers.
+        name: of its CSV file, without the suffix.
+        header: the columns' titles.
     """
 
     name: str
-    head: Sequence[str]
+    header: Sequence[str]
     rows: Sequence[Sequence[str | float]]
 
     @property
-    def brief(self) -> Sequence[Sequence[str | float]]:
-        """At most `MOST` rows, evenly: the file has all of them."""
-        return self.rows[:: -(-len(self.rows) // MOST)] if self.rows else []
+    def excerpt(self) -> Sequence[Sequence[str | float]]:
+        """At most `MAX_ROWS` rows, evenly spaced; the CSV file has all of them."""
+        return self.rows[:: -(-len(self.rows) // MAX_ROWS)] if self.rows else []
 
     @staticmethod
-    def shown(cell: str | float) -> str:
-        """As people read it."""
+    def formatted(cell: str | float) -> str:
+        """A cell of the HTML file: numbers to four significant digits."""
         return cell if isinstance(cell, str) else f"{cell:.4g}"
 
 
@@ -75,7 +75,7 @@ class Section:
 
     Attributes:
         text: paragraphs.
-        figures: (name of the file, figure) pairs.
+        figures: (name, figure) pairs; the name is that of the PNG file, without the suffix.
     """
 
     title: str
@@ -86,23 +86,26 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What there is to show."""
+    """Sections under a title."""
 
     title: str
     sections: Sequence[Section] = field(default_factory=list)
 
     def write(self, folder: StrPath) -> Path:
-        """Write `report.html` and the files beside it, each whole or not at all; gives the report's path.
+        """Write `report.html` and the files beside it into a folder, which is made if missing.
+
+        Returns:
+            The path of `report.html`.
 
         Raises:
-            FileError: nothing can be written there.
+            FileError: the folder or a file cannot be written. Files that were there stay whole.
         """
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"cannot write to {folder}: {error.strerror}") from error
-        shown = []
+        sections = []
         for section in self.sections:
             pictures = []
             for name, figure in section.figures:
@@ -112,21 +115,23 @@ class Report:
                 pictures.append((name, base64.b64encode(data).decode()))
             for table in section.tables:
                 with atomic_write(folder / f"{table.name}.csv") as draft, open(draft, "w", newline="") as file:
-                    csv.writer(file).writerows([table.head, *table.rows])
-            shown.append({"title": section.title, "text": section.text, "images": pictures, "tables": section.tables})
+                    csv.writer(file).writerows([table.header, *table.rows])
+            sections.append(
+                {"title": section.title, "text": section.text, "images": pictures, "tables": section.tables}
+            )
         page = jinja2.Environment(autoescape=True).from_string(TEMPLATE)
         path = folder / "report.html"
         with atomic_write(path) as draft:
-            draft.write_text(page.render(title=self.title, sections=shown, version=__version__), encoding="utf-8")
+            draft.write_text(page.render(title=self.title, sections=sections, version=__version__), encoding="utf-8")
         return path
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as a PNG file."""
+    """The content of a figure's PNG file."""
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=110)
     return memory.getvalue()
 
 
-def quiet(done: int, total: int, what: str) -> None:
-    """For who does not want to be told."""
+def no_progress(done: int, total: int, what: str) -> None:
+    """A `ProgressCallback` that does nothing."""

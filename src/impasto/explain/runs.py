@@ -1,4 +1,4 @@
-"""A run as it went: its loss and terms, and the picture on the way."""
+"""Reports on a run: its loss and terms over the evaluations, and snapshots of the picture."""
 
 from __future__ import annotations
 
@@ -11,45 +11,50 @@ from torch import Tensor
 
 from impasto import images
 from impasto.explain import figures
-from impasto.explain.report import Report, Section, Table, Tell, quiet
+from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
 from impasto.files import StrPath
 from impasto.optim import checkpoints
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
 
 
-def run_report(steps: Iterator[Step], snapshots: int = 6, tell: Tell = quiet) -> Report:
-    """A run as it goes: its terms over time and scale, each layer's share, snapshots.
+def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressCallback = no_progress) -> Report:
+    """Runs an optimisation and reports its loss terms and their shares by evaluation and scale, with snapshots.
 
     Args:
-        steps: of any operation that optimises a picture.
+        steps: of any operation that optimises a picture, such as `impasto.iterate`; all of them are consumed.
+        snapshots: how many pictures to show.
+
+    Raises:
+        ValueError: there are no steps.
     """
     curve: list[LossRecord] = []
     kept: list[tuple[str, Tensor]] = []
     last: Step | None = None
     for last in steps:
         curve.append((last.evaluations, last.scale, last.loss, dict(last.losses)))
-        tell(round(last.seconds), max(1, round(last.seconds + last.eta)), f"scale {last.scale}/{last.scales}")
+        progress(round(last.seconds), max(1, round(last.seconds + last.eta)), f"scale {last.scale}/{last.scales}")
         kept.append((f"{last.evaluations}", images.resize(last.picture.rgb, *images.fit(last.size, 224))))
-        if len(kept) > 2 * snapshots:  # every other one: in the end they lie evenly
+        if len(kept) > 2 * snapshots:  # dropping every other one keeps them evenly spaced
             kept = kept[::2]
     if last is None:
-        raise ValueError("there was no step to explain")
-    marks = torch.linspace(0, len(kept) - 1, min(snapshots, len(kept))).round().int().tolist()
-    return _run("A run, explained", curve, [kept[mark] for mark in marks])
+        raise ValueError("the run has no steps to report on")
+    chosen = torch.linspace(0, len(kept) - 1, min(snapshots, len(kept))).round().int().tolist()
+    return _report("How a picture was optimised", curve, [kept[index] for index in chosen])
 
 
 def checkpoint_report(path: StrPath) -> Report:
-    """A run that was put away, as far as it has come: its terms over time and scale, shares, where it stands.
+    """The same report up to a checkpoint, with its picture and its options.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the file is missing or damaged.
+        ValueError: it is the checkpoint of a sound.
     """
     checkpoint, settings = checkpoints.read(Path(path), torch.device("cpu"))
     height, width = checkpoint.state.canvas.gather().shape[-2:]
     if height == 1:
-        raise ValueError(f"{path} is of a sound; runs of pictures are explained")
-    report = _run(
+        raise ValueError(f"{path} is the checkpoint of a sound; there are reports on pictures only")
+    report = _report(
         f"A run after {checkpoint.evaluations} evaluations",
         list(checkpoint.curve),
         [(f"{checkpoint.evaluations}, {width}×{height} px", checkpoint.state.canvas.gather()[0])],
@@ -59,12 +64,12 @@ def checkpoint_report(path: StrPath) -> Report:
         report,
         sections=[
             *report.sections,
-            Section("Its settings", tables=[Table("settings", ["option", "value"], options)]),
+            Section("Options", tables=[Table("settings", ["option", "value"], options)]),
         ],
     )
 
 
-def _run(title: str, curve: Sequence[LossRecord], snapshots: list[tuple[str, Tensor]]) -> Report:
+def _report(title: str, curve: Sequence[LossRecord], snapshots: list[tuple[str, Tensor]]) -> Report:
     names = list(dict.fromkeys(name for row in curve for name in row[3]))
     rows = [(float(row[0]), float(row[1]), row[2], *(row[3].get(name, 0.0) for name in names)) for row in curve]
     return Report(
@@ -73,22 +78,16 @@ def _run(title: str, curve: Sequence[LossRecord], snapshots: list[tuple[str, Ten
             Section(
                 "The loss and its terms",
                 [
-                    "Above, every term's weighted value, with a dotted line where a larger scale begins; "
-                    "below, its share."
+                    "Above, the weighted value of every term, with a dotted line where a larger scale begins; "
+                    "below, each term's share of the loss."
                 ],
-                [("losses", figures.run(curve))],
-                [],
+                [("losses", figures.loss_curves(curve))],
             ),
             Section(
-                "On the way",
-                ["The picture after so many evaluations."],
+                "Snapshots",
+                ["Each title is the number of evaluations so far."],
                 [("snapshots", figures.grid([("", snapshots)], 2.0))],
             ),
-            Section(
-                "The numbers",
-                [],
-                [],
-                [Table("run", ["evaluations", "scale", "loss", *names], rows)],
-            ),
+            Section("Loss by evaluation", tables=[Table("run", ["evaluations", "scale", "loss", *names], rows)]),
         ],
     )

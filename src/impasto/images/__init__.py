@@ -1,4 +1,4 @@
-"""Pictures: files in and out, colours, regions of them, sheets of several."""
+"""Pictures: reading and writing files, colour transfer, regions, contact sheets."""
 
 from impasto.images.picture import (
     FORMATS,

@@ -1,4 +1,4 @@
-"""Colour transfer between pictures: matching the distribution of colours, and luminance apart from colour."""
+"""Colour transfer between pictures: matching colour distributions, and separating luminance from colour."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ def match(
     """`picture` with the distribution of `reference`'s colours.
 
     Args:
-        picture, reference: `(3, …)`, sRGB in [0, 1], of any two sizes.
-        method: `covariance` matches mean and covariance, by the linear map that of all that do moves colours
-            least: the optimal transport between the two Gaussian fits (Pitié & Kokaram, "The linear
-            Monge-Kantorovitch linear colour mapping", 2007). `histogram` matches that of each channel.
-        weights, reference_weights: how much each pixel counts, `(…)`, not negative; None for all alike. By
-            `histogram`, pixels of `picture` that do not count stay as they are.
+        picture, reference: `(3, …)`, sRGB in [0, 1]; their sizes may differ.
+        method: `covariance` matches mean and covariance by the linear map that changes colours least, the optimal
+            transport between the Gaussian fits (Pitié & Kokaram, "The linear Monge-Kantorovitch linear colour
+            mapping", 2007). `histogram` matches the histogram of each channel.
+        weights, reference_weights: a weight per pixel, `(…)`, not negative; None for equal weights. With
+            `histogram`, pixels of `picture` whose weight is 0 stay as they are.
 
     Returns:
-        As `picture`, clipped to [0, 1].
+        The shape, type and device of `picture`, clipped to [0, 1].
     """
     pixels, target = picture.flatten(1).cpu(), reference.flatten(1).cpu()
     w = None if weights is None else weights.flatten().cpu()
     v = None if reference_weights is None else reference_weights.flatten().cpu()
-    repaint = (_by_covariance if method == "covariance" else _by_histogram)(pixels, target, w, v)
-    moved = torch.empty_like(pixels)
+    transfer = (_covariance_transfer if method == "covariance" else _histogram_transfer)(pixels, target, w, v)
+    matched = torch.empty_like(pixels)
     for block in _blocks(pixels.shape[1]):
-        moved[:, block] = repaint(pixels[:, block].double()).clamp_(0, 1).to(moved)
+        matched[:, block] = transfer(pixels[:, block].double()).clamp_(0, 1).to(matched)
     if method == "histogram" and w is not None:
-        moved = torch.where(w > 0, moved, pixels)
-    return moved.view(picture.shape).to(picture)
+        matched = torch.where(w > 0, matched, pixels)
+    return matched.view(picture.shape).to(picture)
 
 
-#: Pixels that are worked on at once: in double precision, a large picture would take several times its own memory.
+#: Pixels that are processed at once, since all of a large picture in double precision would take too much memory.
 BLOCK = 1 << 20
 
 
@@ -59,127 +59,126 @@ def _blocks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
-def _by_covariance(
+def _covariance_transfer(
     pixels: Tensor, target: Tensor, weights: Tensor | None, target_weights: Tensor | None
 ) -> Callable[[Tensor], Tensor]:
-    mean, covariance = _fit(pixels, weights)
-    target_mean, target_covariance = _fit(target, target_weights)
-    root = _root(covariance)
+    """Maps colours `(3, m)` to matched ones, in double precision."""
+    mean, covariance = _gaussian_fit(pixels, weights)
+    target_mean, target_covariance = _gaussian_fit(target, target_weights)
+    root = _sqrtm(covariance)
     inverse = torch.linalg.inv(root)
-    transport = inverse @ _root(root @ target_covariance @ root) @ inverse
+    transport = inverse @ _sqrtm(root @ target_covariance @ root) @ inverse
     return lambda block: transport @ (block - mean) + target_mean
 
 
-def _fit(pixels: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean `(3, 1)` and covariance `(3, 3)` of colours, in double precision."""
+def _gaussian_fit(pixels: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean `(3, 1)` and covariance `(3, 3)` of colours `(3, m)`, in double precision."""
     first = torch.zeros(3, 1, dtype=torch.float64)
-    second, mass = torch.zeros(3, 3, dtype=torch.float64), 0.0
+    second, weight_sum = torch.zeros(3, 3, dtype=torch.float64), 0.0
     for block in _blocks(pixels.shape[1]):
         part = pixels[:, block].double()
-        share = torch.ones(part.shape[1], dtype=part.dtype) if weights is None else weights[block].double()
-        first += (part * share).sum(1, keepdim=True)
-        second += part * share @ part.T
-        mass += share.sum().item()
-    mean = first / mass
-    # One grey level in 8 bits of spread: a picture of one colour has an invertible covariance too.
-    return mean, second / mass - mean @ mean.T + torch.eye(3, dtype=torch.float64) / 255**2
+        w = torch.ones(part.shape[1], dtype=part.dtype) if weights is None else weights[block].double()
+        first += (part * w).sum(1, keepdim=True)
+        second += part * w @ part.T
+        weight_sum += w.sum().item()
+    mean = first / weight_sum
+    # With a standard deviation of one 8-bit grey level added, so that a single colour has an invertible covariance too.
+    return mean, second / weight_sum - mean @ mean.T + torch.eye(3, dtype=torch.float64) / 255**2
 
 
-def _root(matrix: Tensor) -> Tensor:
+def _sqrtm(matrix: Tensor) -> Tensor:
+    """The square root of a symmetric, positive semi-definite matrix."""
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
-def _by_histogram(
+def _histogram_transfer(
     pixels: Tensor, target: Tensor, weights: Tensor | None, target_weights: Tensor | None
 ) -> Callable[[Tensor], Tensor]:
-    """Learnt from as many pixels as fit a block, drawn in proportion to their weights."""
-    drawn, wanted = (p[:, _draw(w, p.shape[1])].double() for p, w in ((pixels, weights), (target, target_weights)))
-    matched = skimage.exposure.match_histograms(drawn.T.numpy(), wanted.T.numpy(), channel_axis=1)
-    order = drawn.argsort(dim=1)
-    known = drawn.gather(1, order).numpy()
-    goal = torch.from_numpy(matched).T.gather(1, order).numpy()
-
-    def repaint(block: Tensor) -> Tensor:
-        channels = [np.interp(block[c].numpy(), known[c], goal[c]) for c in range(len(block))]
-        return torch.from_numpy(np.stack(channels))
-
-    return repaint
+    """Maps colours `(3, m)` to matched ones, by histograms of at most `BLOCK` pixels, sampled by weight."""
+    samples, target_samples = (
+        p[:, _sample_indices(w, p.shape[1])].double() for p, w in ((pixels, weights), (target, target_weights))
+    )
+    matched = skimage.exposure.match_histograms(samples.T.numpy(), target_samples.T.numpy(), channel_axis=1)
+    order = samples.argsort(dim=1)
+    x = samples.gather(1, order).numpy()
+    y = torch.from_numpy(matched).T.gather(1, order).numpy()
+    return lambda block: torch.from_numpy(np.stack([np.interp(block[c].numpy(), x[c], y[c]) for c in range(3)]))
 
 
-def _draw(weights: Tensor | None, count: int) -> Tensor:
-    """Indices of pixels, evenly through the cumulated weights: each occurs in proportion to its weight."""
+def _sample_indices(weights: Tensor | None, count: int) -> Tensor:
+    """Indices of at most `BLOCK` pixels, evenly spaced in the cumulative weights: each occurs by its weight."""
     if weights is None:
         return torch.linspace(0, count - 1, min(count, BLOCK), dtype=torch.float64).round().long()
-    ladder = weights.double().cumsum(0) / weights.sum()
+    cumulative = weights.double().cumsum(0) / weights.sum()
     size = min(max(count, 1 << 16), BLOCK)
-    steps = (torch.arange(size, dtype=ladder.dtype) + 0.5) / size
-    return torch.searchsorted(ladder, steps).clamp_max(count - 1)
+    quantiles = (torch.arange(size, dtype=cumulative.dtype) + 0.5) / size
+    return torch.searchsorted(cumulative, quantiles).clamp_max(count - 1)
 
 
 def luminance(picture: Tensor) -> Tensor:
-    """The grey picture of the same lightness, CIE L* under D65.
+    """The grey picture of the same lightness (CIE L*, D65).
 
     Args:
         picture: `(3, h, w)`, sRGB in [0, 1].
 
     Returns:
-        `(3, h, w)`, all three channels alike.
+        `(3, h, w)`, three equal channels.
     """
-    lab = skimage.color.rgb2lab(_last(picture))
+    lab = skimage.color.rgb2lab(_to_hwc(picture))
     lab[..., 1:] = 0
-    return _first(_srgb(lab), picture).mean(0, keepdim=True).expand(3, -1, -1).clamp(0, 1).contiguous()
+    return _to_chw(_lab_to_rgb(lab), picture).mean(0, keepdim=True).expand(3, -1, -1).clamp(0, 1).contiguous()
 
 
 def with_colors_of(picture: Tensor, colors: Tensor) -> Tensor:
     """The lightness L* of `picture` with the hue and chroma, a* and b*, of `colors`.
 
-    Colours that sRGB cannot show at that lightness are clipped to its border.
+    Colours outside the sRGB gamut are clipped.
 
     Args:
         picture, colors: `(3, h, w)`, sRGB in [0, 1], of one size.
     """
-    lab = skimage.color.rgb2lab(_last(colors))
-    lab[..., 0] = skimage.color.rgb2lab(_last(picture))[..., 0]
-    return _first(_srgb(lab), picture).clamp(0, 1)
+    lab = skimage.color.rgb2lab(_to_hwc(colors))
+    lab[..., 0] = skimage.color.rgb2lab(_to_hwc(picture))[..., 0]
+    return _to_chw(_lab_to_rgb(lab), picture).clamp(0, 1)
 
 
-def _srgb(lab: Array) -> Array:
+def _lab_to_rgb(lab: Array) -> Array:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about colours beyond what sRGB can show: they are clipped, as promised
+        warnings.simplefilter("ignore")  # of colours outside the gamut
         return skimage.color.lab2rgb(lab)
 
 
-def _last(picture: Tensor) -> Array:
+def _to_hwc(picture: Tensor) -> Array:
     return picture.permute(1, 2, 0).double().cpu().numpy()
 
 
-def _first(array: Array, like: Tensor) -> Tensor:
+def _to_chw(array: Array, like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1).to(like)
 
 
 def recolor(photo: Tensor, regions: Sequence[Region], method: ColorMatch) -> Tensor:
-    """The photo with every region's colours matched to those of its sources; `(3, h, w)`, as the regions are."""
-    painted = photo
+    """A photo `(3, h, w)` with the colours of each region matched to those of its sources; masks are of that size."""
+    recolored = photo
     for region in regions:
-        # Large paintings are thinned out: a colour is one of 3 channels and needs no millions of examples.
+        # Three channels do not need millions of samples, so large paintings are scaled down.
         sources = [
             source.resized(*pictures.fit_area(source.size, min(source.size[0] * source.size[1], 1 << 18)))
             for source in region.sources
         ]
         pixels = torch.cat([source.image.flatten(1) for source in sources], 1)
-        counts = torch.cat([_counts(source) * source.weight for source in sources])
-        matched = match(photo, pixels, method, region.mask, counts)
-        painted = matched if region.mask is None else painted + region.mask * (matched - photo)
-    return painted.clamp(0, 1) if len(regions) > 1 else painted
+        weights = torch.cat([_pixel_weights(source) * source.weight for source in sources])
+        matched = match(photo, pixels, method, region.mask, weights)
+        recolored = matched if region.mask is None else recolored + region.mask * (matched - photo)
+    return recolored.clamp(0, 1) if len(regions) > 1 else recolored
 
 
-def _counts(source: StyleSource) -> Tensor:
-    """How much each pixel of a source counts, `(m,)`, summing to 1."""
+def _pixel_weights(source: StyleSource) -> Tensor:
+    """A weight for each pixel of a source, `(h * w,)`, summing to 1."""
     mask = torch.ones(source.size) if source.mask is None else source.mask
     return (mask / mask.sum()).flatten()
 
 
 def in_colors_of(photo: Tensor, region: Region, method: ColorMatch) -> Region:
-    """The region with its sources recoloured to the colours that the photo, `(3, h, w)`, has there."""
+    """The region with its sources recoloured to match the part of a photo `(3, h, w)` that the region covers."""
     return region.with_images(lambda source: match(source.image, photo, method, source.mask, region.mask))

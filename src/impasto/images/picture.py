@@ -1,7 +1,7 @@
-"""Picture files, in and out: the only room that touches them.
+"""Reading and writing pictures; no other module decodes or encodes picture files.
 
-A `Picture` is what the rest of impasto sees: upright, sRGB, in [0, 1]. libvips reads and writes the formats,
-applies colour profiles and keeps 16 bits where a file has them; Pillow reads the settings back out.
+The rest of impasto works on a `Picture`: upright, sRGB, in [0, 1]. libvips decodes and encodes files, converts colour
+profiles and keeps 16 bits; Pillow decodes the formats that libvips does not know, and reads EXIF.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from impasto.files import StrPath, atomic_write, check_writable
 
 log = logging.getLogger(__name__)
 
-#: More pixels than this in one file are refused before they are decoded.
-MOST_PIXELS = 400_000_000
+#: Files with more pixels than this are refused before they are decoded.
+MAX_PIXELS = 400_000_000
 
-#: Bytes per pixel that reading takes at its peak: as the file has them, and as we do.
-TAKEN = 22
+#: Peak memory of reading a file, in bytes per pixel: its own values and ours.
+BYTES_PER_PIXEL = 22
 
-#: Suffix -> (libvips' options for saving, the longest side the format allows, whether it holds 16 bits, alpha).
+#: Suffix -> (libvips' options for saving, the format's longest side in pixels, whether it holds 16 bits, alpha).
 FORMATS: dict[str, tuple[dict[str, Any], int, bool, bool]] = {
     ".png": ({"compression": 6}, 2**31 - 1, True, True),
     ".jpg": ({"Q": 95}, 65535, False, False),
@@ -46,7 +46,8 @@ FORMATS: dict[str, tuple[dict[str, Any], int, bool, bool]] = {
     ".tiff": ({"compression": "deflate", "predictor": "horizontal"}, 2**31 - 1, True, True),
 }
 
-_DESCRIPTION = 0x010E  # EXIF and TIFF: ImageDescription
+#: The tag of EXIF and TIFF that is called ImageDescription.
+_IMAGE_DESCRIPTION = 0x010E
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Picture:
 
     Attributes:
         rgb: `(3, h, w)`, float32 in [0, 1], gamma-encoded sRGB.
-        alpha: `(h, w)` in [0, 1], 1 where opaque; None where the picture has none.
+        alpha: `(h, w)`, float32 in [0, 1], 1 where opaque; None for a picture without transparency.
     """
 
     rgb: Tensor
@@ -67,7 +68,7 @@ class Picture:
         return self.rgb.shape[-2], self.rgb.shape[-1]
 
     def resized(self, height: int, width: int) -> Picture:
-        """The same picture at exactly this size."""
+        """The picture resampled to exactly this size, see `resize`."""
         alpha = None if self.alpha is None else resize(self.alpha[None], height, width)[0]
         return Picture(resize(self.rgb, height, width), alpha)
 
@@ -81,34 +82,38 @@ class Picture:
         return bands.permute(1, 2, 0).cpu().numpy()
 
 
-#: Anything that `read` takes: a file's path or content, a PIL picture, an array, a tensor, or what it gave before.
+#: What `read` accepts: a file's path or its bytes, a PIL image, an array, a tensor, or a `Picture`.
 PictureLike = StrPath | bytes | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
 
 
 def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """Height and width of the same shape as `size` whose longer side is `long_side`."""
+    """The height and width with the aspect ratio of `size` whose longer side is `long_side`; at least 1 pixel each."""
     scale = long_side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def fit_area(size: tuple[int, int], pixels: float) -> tuple[int, int]:
-    """Height and width of the same shape as `size` with about this many pixels."""
+    """The height and width with the aspect ratio of `size` and about this many pixels; at least 1 pixel each."""
     scale = math.sqrt(pixels / (size[0] * size[1]))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def resize(bands: Tensor, height: int, width: int, wrap: bool = False) -> Tensor:
-    """Resample `(c, h, w)` to exactly `(c, height, width)`: bicubic, antialiased, within [0, 1].
+    """Resample `(c, h, w)` to exactly `(c, height, width)`: bicubic, antialiased, clipped to [0, 1].
 
-    With `wrap`, as though the picture were tiled, so that one that tiles still does.
+    Args:
+        wrap: whether the picture continues on the opposite side of each border, so that a seamless one stays seamless.
+
+    Returns:
+        The resampled tensor; `bands` itself if it has this size already.
     """
     if bands.shape[-2:] == (height, width):
         return bands
     if wrap:
         tiled = resize(bands.repeat(1, 3, 3), 3 * height, 3 * width)
         return tiled[:, height : 2 * height, width : 2 * width].contiguous()
-    here = bands.cpu() if bands.device.type == "mps" else bands  # Apple's GPUs lack the antialiased kernel
-    resized = F.interpolate(here[None], (height, width), mode="bicubic", align_corners=False, antialias=True)
+    source = bands.cpu() if bands.device.type == "mps" else bands  # Apple's GPUs lack the antialiased kernel
+    resized = F.interpolate(source[None], (height, width), mode="bicubic", align_corners=False, antialias=True)
     return resized[0].clamp(0, 1).to(bands.device)
 
 
@@ -116,16 +121,20 @@ def resize(bands: Tensor, height: int, width: int, wrap: bool = False) -> Tensor
 
 
 def read(source: PictureLike, what: str = "the picture") -> Picture:
-    """A picture from a file, or what is in one, from a PIL picture, an array or a tensor.
+    """Read a picture.
 
-    Files, their bytes, PIL pictures: EXIF orientation is applied, embedded ICC profiles are converted to sRGB, grey,
-    palette, CMYK and 16-bit pictures are expanded, alpha is kept apart; of several frames the first is taken.
-    Arrays are `(h, w)`, `(h, w, 1|2|3|4)`, tensors `(c, h, w)` or `(1, c, h, w)`: integers of 8 or 16 bits
-    over their full range, or floats in [0, 1]; sRGB. A `Picture` stays itself.
+    Args:
+        source: A path, a file's bytes or a PIL image: EXIF orientation is applied; an embedded ICC profile is converted
+            to sRGB; grey, palette and CMYK become RGB; of several frames the first is read.
+            An array `(h, w)` or `(h, w, c)`, or a tensor `(c, h, w)` or `(1, c, h, w)`, c from 1 to 4: sRGB, the last
+            of 2 or 4 channels being alpha; booleans, unsigned integers of 8 or 16 bits over their full range, or
+            floats in [0, 1].
+            A `Picture` is returned as it is.
+        what: what error messages call it.
 
     Raises:
-        PictureError: a file that is missing, damaged, too large or not a picture.
-        ValueError: an array of the wrong shape, type or range.
+        PictureError: a file that is missing, damaged, not a picture, or larger than `MAX_PIXELS` or the free memory.
+        ValueError: an array or tensor of the wrong shape, type or range, or an object of another type.
     """
     if isinstance(source, Picture):
         return source
@@ -135,7 +144,7 @@ def read(source: PictureLike, what: str = "the picture") -> Picture:
             bands = bands[0]
         if bands.ndim != 3 or bands.shape[0] not in (1, 2, 3, 4):
             raise ValueError(
-                f"{what} is a tensor of shape {tuple(source.shape)}; needed is (c, h, w) with 1 to 4 bands"
+                f"{what} is a tensor of shape {tuple(source.shape)}; expected (c, h, w) with 1 to 4 channels"
             )
         return _from_array(bands.permute(1, 2, 0).numpy(), what)
     if isinstance(source, np.ndarray):
@@ -145,10 +154,9 @@ def read(source: PictureLike, what: str = "the picture") -> Picture:
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(source), what)
     if isinstance(source, bytes):
-        return _decoded(pyvips.Source.new_from_memory(source), BytesIO(source), what)
+        return _decode(pyvips.Source.new_from_memory(source), BytesIO(source), what)
     raise ValueError(
-        f"{what} is of type {type(source).__name__}; needed is a path, a file's bytes, a PIL picture, an array or a "
-        "tensor"
+        f"{what} is of type {type(source).__name__}; expected a path, a file's bytes, a PIL image, an array or a tensor"
     )
 
 
@@ -156,33 +164,33 @@ def _from_array(array: np.ndarray[Any, Any], what: str) -> Picture:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
-        raise ValueError(f"{what} has shape {array.shape}; needed is (h, w) or (h, w, c) with 1 to 4 bands")
+        raise ValueError(f"{what} has shape {array.shape}; expected (h, w) or (h, w, c) with 1 to 4 channels")
     if array.dtype in (np.bool_, np.uint8, np.uint16):
-        full = 1 if array.dtype == np.bool_ else np.iinfo(array.dtype).max
+        maximum = 1 if array.dtype == np.bool_ else np.iinfo(array.dtype).max
     elif np.issubdtype(array.dtype, np.floating):
-        full = 1
+        maximum = 1
         if not np.isfinite(array).all():
-            raise ValueError(f"{what} has values that are not finite (NaN or infinity); mend them first")
+            raise ValueError(f"{what} has values that are not finite (NaN or infinity); replace them first")
         if array.min() < -1e-3 or array.max() > 1 + 1e-3:
             raise ValueError(
                 f"{what} has values from {array.min():.4g} to {array.max():.4g}; "
                 "floats must lie in [0, 1] (divide by 255, or give integers of 8 or 16 bits)"
             )
     else:
-        raise ValueError(f"{what} is of type {array.dtype}; needed is uint8, uint16 or floats in [0, 1]")
-    # Band by band: a large picture is never there twice in floating point.
+        raise ValueError(f"{what} is of type {array.dtype}; expected uint8, uint16 or floats in [0, 1]")
+    # Band by band, so that there is no second copy of a large picture in floating point.
     bands = np.empty((array.shape[2], *array.shape[:2]), np.float32)
     for index, band in enumerate(bands):
-        np.divide(array[:, :, index], full, out=band, casting="unsafe")
+        np.divide(array[:, :, index], maximum, out=band, casting="unsafe")
         np.clip(band, 0, 1, out=band)
     tensor = torch.from_numpy(bands)
-    colours = tensor if len(tensor) in (1, 3) else tensor[:-1]
+    colors = tensor if len(tensor) in (1, 3) else tensor[:-1]
     alpha = None if len(tensor) in (1, 3) else tensor[-1]
-    return Picture(colours.expand(3, -1, -1).contiguous(), alpha)
+    return Picture(colors.expand(3, -1, -1).contiguous(), alpha)
 
 
 def _from_pil(image: PIL.Image.Image, what: str) -> Picture:
-    """Through memory as TIFF, which holds every mode and profile, down the same road as a file."""
+    """Converted by libvips like a file, from a TIFF in memory, which holds every mode and profile."""
     try:
         profile = image.info.get("icc_profile")
         image = PIL.ImageOps.exif_transpose(image)
@@ -194,33 +202,33 @@ def _from_pil(image: PIL.Image.Image, what: str) -> Picture:
         image.save(memory, "TIFF", icc_profile=profile)
     except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"cannot read {what}: {error}") from error
-    return _decode(pyvips.Image.new_from_buffer(memory.getvalue(), ""), what)
+    return _converted(pyvips.Image.new_from_buffer(memory.getvalue(), ""), what)
 
 
 def _from_file(path: Path, what: str) -> Picture:
-    if not os.path.exists(path):  # which no name is too long for
+    if not os.path.exists(path):  # unlike Path.exists, False for a name that is too long
         raise PictureError(f"no such file: {path} ({what})")
     if path.is_dir():
         raise PictureError(
             f"{path} is a folder; {what} must be a file (for folders of photos there is 'impasto batch')"
         )
-    return _decoded(path, path, str(path))
+    return _decode(path, path, str(path))
 
 
-def _decoded(source: Any, again: Path | BytesIO, what: str) -> Picture:
-    """A picture from where libvips reads it, or Pillow again."""
+def _decode(source: StrPath | pyvips.Source, pillow_source: Path | BytesIO, what: str) -> Picture:
+    """Decoded by libvips, or by Pillow if libvips does not know the format."""
     try:
         image = _open(source)
     except pyvips.Error as error:
-        return _from_rare_file(again, what, _reason(error))
-    return _decode(image, what)
+        return _decode_with_pillow(pillow_source, what, _reason(error))
+    return _converted(image, what)
 
 
 def size_of(path: StrPath) -> tuple[int, int]:
-    """Height and width that a file says its picture has, in pixels, as it lies in the file: nothing is decoded.
+    """Height and width in pixels by a file's header, before EXIF orientation is applied. Nothing is decoded.
 
     Raises:
-        PictureError: no such file, or no picture.
+        PictureError: a file that is missing or not a picture.
     """
     try:
         image = _open(path)
@@ -228,23 +236,23 @@ def size_of(path: StrPath) -> tuple[int, int]:
     except pyvips.Error as error:
         reason = _reason(error)
     try:
-        with warnings.catch_warnings(action="ignore"), PIL.Image.open(path) as rare:
-            return rare.height, rare.width
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(path) as opened:
+            return opened.height, opened.width
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise PictureError(f"cannot read {path}: not a picture, or damaged ({reason})") from error
 
 
 def _open(given: StrPath | pyvips.Source) -> Any:
-    # libvips would take "[…]" at a name's end for options: a source has no name to misread.
+    # By a source, since libvips reads "[…]" at the end of a file name as options.
     source = given if isinstance(given, pyvips.Source) else pyvips.Source.new_from_file(os.fspath(given))
     return pyvips.Image.new_from_source(source, "", fail_on="error")
 
 
-def _from_rare_file(given: Path | BytesIO, what: str, reason: str) -> Picture:
-    """BMP, TGA and other formats that libvips leaves to Pillow."""
+def _decode_with_pillow(source: Path | BytesIO, what: str, reason: str) -> Picture:
+    """BMP, TGA and other formats that libvips does not know; `reason` is what libvips reported."""
     try:
-        # What Pillow warns of, large pictures and flaws, is checked here, or does not matter.
-        with warnings.catch_warnings(action="ignore"), PIL.Image.open(given) as image:
+        # Pillow warns of large pictures, which are checked here, and of flaws that do not prevent reading.
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(source) as image:
             _check_pixels(*image.size, what)
             return _from_pil(image, what)
     except PIL.UnidentifiedImageError as error:
@@ -254,12 +262,12 @@ def _from_rare_file(given: Path | BytesIO, what: str, reason: str) -> Picture:
 
 
 def _check_pixels(width: int, height: int, what: str) -> None:
-    if width * height > MOST_PIXELS:
-        raise PictureError(f"{what} has {width}×{height} pixels; at most {MOST_PIXELS:,} are read")
-    needed, free = width * height * TAKEN, devices.available()
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"{what} has {width}×{height} pixels; at most {MAX_PIXELS:,} are read")
+    needed, free = width * height * BYTES_PER_PIXEL, devices.available()
     if needed > free:
         raise PictureError(
-            f"{what} has {width}×{height} pixels; to read them takes {needed / 1e9:.1f} GB of memory, "
+            f"{what} has {width}×{height} pixels; reading it takes {needed / 1e9:.1f} GB of memory, "
             f"and {free / 1e9:.1f} GB are free"
         )
 
@@ -268,39 +276,41 @@ def _reason(error: pyvips.Error) -> str:
     return " ".join(str(error.detail or error.message).split())
 
 
-def _decode(image: Any, what: str) -> Picture:
+def _converted(image: Any, what: str) -> Picture:
+    """The picture of a libvips image."""
     _check_pixels(image.width, image.height, what)
     try:
         alpha = None
         image = image.autorot()
         if image.hasalpha():
             alpha, image = image[image.bands - 1], image[: image.bands - 1]
-        array = _srgb(image, what).numpy()
+        array = _to_srgb(image, what).numpy()
         if alpha is not None:
-            # Alpha has the file's own depth, whatever became of the colours.
+            # Alpha keeps the file's depth, which the conversion to sRGB may have changed for the colours.
             opacity = alpha.numpy()
             if opacity.dtype != array.dtype:
-                opacity = opacity.astype(np.float64) / _full(opacity) * _full(array)
+                opacity = opacity.astype(np.float64) / _maximum(opacity) * _maximum(array)
             array = np.dstack([array, opacity.astype(array.dtype)])
     except pyvips.Error as error:
         raise PictureError(f"cannot read {what}: the file is damaged ({_reason(error)})") from error
     return _from_array(array, what)
 
 
-def _full(array: np.ndarray[Any, Any]) -> int:
+def _maximum(array: np.ndarray[Any, Any]) -> int:
+    """The value that stands for full intensity in an array of this type."""
     return 1 if np.issubdtype(array.dtype, np.floating) else int(np.iinfo(array.dtype).max)
 
 
-def _srgb(image: Any, what: str) -> Any:
-    """An image without alpha as sRGB, 8 or 16 bits as it came."""
+def _to_srgb(image: Any, what: str) -> Any:
+    """A libvips image without alpha, converted to sRGB at its own depth of 8 or 16 bits."""
     deep = image.format == "ushort"
     if image.get_typeof("icc-profile-data"):
         try:
             return image.icc_transform("srgb", embedded=True, intent="relative", depth=16 if deep else 8)
         except pyvips.Error:
-            log.warning("%s: its colour profile is damaged and was ignored", what)
+            log.warning("%s: the colour profile is damaged and was ignored", what)
     if image.format in ("float", "double"):
-        if image.interpretation == "scrgb":  # linear light, as in HDR pictures
+        if image.interpretation == "scrgb":  # linear, as in HDR pictures
             return image.colourspace("srgb")
         return image if image.bands == 3 else image[0]
     if image.interpretation == "multiband":
@@ -312,11 +322,18 @@ def _srgb(image: Any, what: str) -> Any:
 
 
 def check_output(path: StrPath, size: tuple[int, int] | None = None, bits: int = 8) -> Path:
-    """The path, if a picture of this size and depth can be written there; ask before the long work.
+    """Check, before long work, that a picture can be written to a path.
+
+    Args:
+        size: height and width in pixels; None if they are not known yet.
+        bits: per channel, 8 or 16.
+
+    Returns:
+        The path.
 
     Raises:
-        PictureError: no such folder, no permission, or a folder in the way.
-        ValueError: a suffix that names no known format, or a format that cannot hold the picture.
+        PictureError: the folder does not exist or is not writable, or the path is a folder.
+        ValueError: the suffix is not one of `FORMATS`, or that format cannot hold the size or depth.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -334,7 +351,7 @@ def check_output(path: StrPath, size: tuple[int, int] | None = None, bits: int =
 
 
 def check_space(path: StrPath, size: tuple[int, int], bits: int = 8) -> None:
-    """Raise a PictureError if there is no room on the disk for a picture of this size and depth."""
+    """Raise a PictureError if the disk lacks space for a picture of this height and width and of `bits` per channel."""
     lossy = "Q" in FORMATS[Path(path).suffix.lower()][0]
     files.check_space(Path(path), size[0] * size[1] * 3 * bits // 8 // (4 if lossy else 1), PictureError)
 
@@ -345,21 +362,25 @@ def write(
     bits: int = 8,
     settings: dict[str, Any] | None = None,
 ) -> None:
-    """Write a picture, tagged as sRGB, in the format that the suffix names: whole, or not at all.
+    """Write a picture with an sRGB profile, in the format of the suffix.
 
-    `settings` are stored in the file as JSON: a PNG text chunk named `impasto`, elsewhere the EXIF or TIFF
-    image description. Formats without alpha get the picture on white.
+    The file is written completely or not at all; if writing fails, an existing one stays as it was. Transparency is
+    blended with white in formats without alpha.
+
+    Args:
+        bits: per channel, 8 or 16.
+        settings: stored as JSON in a PNG text chunk named `impasto`, or in the EXIF or TIFF image description.
 
     Raises:
-        PictureError, ValueError: see `check_output`; and PictureError where writing fails, the disk full
-            say: a file that was there before is left as it was.
+        PictureError: see `check_output`; or writing fails, because the disk is full for example.
+        ValueError: see `check_output`.
     """
     path = check_output(path, picture.size, bits)
     suffix = path.suffix.lower()
     options, _, _, holds_alpha = FORMATS[suffix]
     if picture.alpha is not None and not holds_alpha:
         picture = Picture(picture.rgb * picture.alpha + (1 - picture.alpha))
-        log.warning("%s holds no transparency: the picture was put on white", suffix)
+        log.warning("%s cannot store transparency: the picture was blended with white", suffix)
     image = pyvips.Image.new_from_array(_to_integers(picture, bits))
     image = image.copy(interpretation="srgb" if bits == 8 else "rgb16")
     if settings is not None:
@@ -370,7 +391,7 @@ def write(
             image.set_type(pyvips.GValue.gstr_type, "image-description", text)
         else:
             exif = PIL.Image.Exif()
-            exif[_DESCRIPTION] = text
+            exif[_IMAGE_DESCRIPTION] = text
             image.set_type(pyvips.GValue.blob_type, "exif-data", exif.tobytes())
     try:
         with atomic_write(path, PictureError) as draft:
@@ -380,19 +401,19 @@ def write(
 
 
 def _to_integers(picture: Picture, bits: int) -> np.ndarray[Any, Any]:
+    """`(h, w, 3 or 4)`, integers of this many bits over their full range."""
     bands = [*picture.rgb, *([] if picture.alpha is None else [picture.alpha])]
-    full = 2**bits - 1
-    whole = np.empty((*picture.size, len(bands)), np.uint8 if bits == 8 else np.uint16)
+    array = np.empty((*picture.size, len(bands)), np.uint8 if bits == 8 else np.uint16)
     for index, band in enumerate(bands):
-        whole[:, :, index] = band.cpu().clamp(0, 1).mul_(full).round_().numpy()
-    return whole
+        array[:, :, index] = band.cpu().clamp(0, 1).mul_(2**bits - 1).round_().numpy()
+    return array
 
 
 def read_settings(path: StrPath) -> dict[str, Any] | None:
-    """The settings that `write` stored in a file; None where there are none.
+    """The settings that `write` stored in a file; None if it has none.
 
     Raises:
-        PictureError: a file that is missing, or of none of the formats that impasto writes.
+        PictureError: a file that is missing, damaged, or of a format that libvips does not read.
     """
     if not Path(path).is_file():
         raise PictureError(f"no such file: {os.fspath(path)}")
@@ -405,7 +426,7 @@ def read_settings(path: StrPath) -> dict[str, Any] | None:
             exif = PIL.Image.Exif()
             with warnings.catch_warnings(action="ignore"):
                 exif.load(image.get("exif-data"))
-                texts.append(exif.get(_DESCRIPTION, ""))
+                texts.append(exif.get(_IMAGE_DESCRIPTION, ""))
     except (pyvips.Error, OSError, ValueError, SyntaxError) as error:
         reason = _reason(error) if isinstance(error, pyvips.Error) else error
         raise PictureError(f"cannot read {os.fspath(path)}: {reason}") from error

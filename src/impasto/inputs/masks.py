@@ -1,4 +1,4 @@
-"""Which style goes where: masks over the photo, masks over the paintings, and what stays untouched."""
+"""Masks: which region of the photo takes which style, from which part of its painting, and what stays untouched."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ from impasto.images import Picture, PictureLike
 from impasto.images.regions import Region, StyleSource, resize_mask
 from impasto.inputs.checks import check_filled
 
-#: What a content mask is called whose pixels stay as they are, and what stands for a picture's own alpha.
+#: The key of the content mask whose pixels stay untouched, and the value that stands for a picture's own alpha.
 KEEP, ALPHA = "keep", "alpha"
 
 
-def mask_of(given: PictureLike, what: str, size: tuple[int, int]) -> Tensor:
-    """A mask `(h, w)` in [0, 1] of this size, from a file, PIL picture, array or tensor of any size.
+def read_mask(given: PictureLike, what: str, size: tuple[int, int]) -> Tensor:
+    """A mask `(h, w)` in [0, 1], resized to `size`, from anything that `images.read` accepts.
 
-    White, or any full colour, is 1 and black 0. Of a picture with transparency whose visible part is of one
-    colour, the alpha is the mask; otherwise what is transparent is black.
+    The mask is the largest of the three channels times alpha; but alpha alone if the opaque pixels are all of one
+    colour, as when a shape is painted on a transparent layer.
+
+    Args:
+        what: what error messages call it.
+
+    Raises:
+        PictureError, ValueError: see `images.read`.
     """
     if isinstance(given, torch.Tensor) and given.ndim == 2:
         given = given[None]
@@ -31,8 +37,8 @@ def mask_of(given: PictureLike, what: str, size: tuple[int, int]) -> Tensor:
     mask = picture.rgb.amax(0)
     if picture.alpha is not None:
         visible = mask[picture.alpha > 0.5]
-        plain = len(visible) == 0 or visible.max() - visible.min() < 0.02
-        mask = picture.alpha if plain and picture.alpha.min() < 0.99 else mask * picture.alpha
+        uniform = len(visible) == 0 or visible.max() - visible.min() < 0.02
+        mask = picture.alpha if uniform and picture.alpha.min() < 0.99 else mask * picture.alpha
     resized = resize_mask(mask, *size)
     assert resized is not None
     return resized
@@ -41,39 +47,45 @@ def mask_of(given: PictureLike, what: str, size: tuple[int, int]) -> Tensor:
 def assign(
     photo: Picture,
     paintings: Sequence[tuple[str, Picture]],
-    shares: Sequence[float] = (),
+    weights: Sequence[float] = (),
     content_mask: Mapping[str, PictureLike] | None = None,
     style_mask: Mapping[str, PictureLike] | None = None,
 ) -> tuple[tuple[Region, ...], Tensor | None]:
-    """The regions of a picture, and what of it stays untouched, `(h, w)` or None.
+    """Divide a picture into regions, each with the paintings that its style comes from.
 
-    Styles that a content mask names get its region. The others share what no mask covers, by their `shares`;
-    if there are none, it stays untouched. Where masks overlap, each has its part. What is transparent in the
-    photo belongs to no region (unless its alpha is one of the masks), and what is transparent in a painting is
-    not read.
+    A style that a content mask names applies to that mask. The others share the pixels that no mask covers, by their
+    weights; if there are no others, these pixels stay untouched. Where masks add up to more than 1, they are divided by
+    their sum. Transparent pixels of the photo belong to no region, unless its alpha is one of the masks; transparent
+    pixels of a painting do not count.
 
     Args:
         photo: at the final size.
-        paintings: (name, picture) pairs; a mask names one by its name, the stem of it, or its number from 1.
-        shares: one per painting, or none for equal ones.
-        content_mask: style or `keep` -> mask over the photo; `alpha` stands for its own.
-        style_mask: style -> mask over the painting; `alpha` stands for its own.
+        paintings: (name, picture) pairs; a mask refers to one by its name, the stem of the name, or its number from 1.
+        weights: one for each painting; none for equal ones.
+        content_mask: a style or `keep` -> mask over the photo; `alpha` stands for the photo's own.
+        style_mask: a style -> mask over the painting; `alpha` stands for the painting's own.
+
+    Returns:
+        The regions, and the mask `(h, w)` of what stays untouched, None if that is nothing.
 
     Raises:
-        ValueError: shares that do not fit, masks that name no style, empty regions.
+        PictureError: a mask that cannot be read.
+        ValueError: the wrong number of weights, weights that are all 0, a mask for an unknown style, an empty region.
     """
     names = [name for name, _ in paintings]
-    shares = _shares(shares, len(names))
-    keys = [key for key in content_mask or {} if key != KEEP]
-    masked = {_index(key, names): _mask_of_photo(photo, content_mask[key], key) for key in keys} if content_mask else {}
-    keep = _mask_of_photo(photo, content_mask[KEEP], KEEP) if content_mask and KEEP in content_mask else None
-    parts = {_index(key, names): mask for key, mask in (style_mask or {}).items()}
+    weights = _weights(weights, len(names))
+    content_mask, style_mask = content_mask or {}, style_mask or {}
+    masked = {
+        _style_index(key, names): _content_mask(photo, mask, key) for key, mask in content_mask.items() if key != KEEP
+    }
+    keep = _content_mask(photo, content_mask[KEEP], KEEP) if KEEP in content_mask else None
+    style_masks = {_style_index(key, names): mask for key, mask in style_mask.items()}
     sources = [
-        StyleSource(name, _filled(picture), _part(picture, parts.get(index), name))
+        StyleSource(name, _fill_transparent(picture), _style_mask(picture, style_masks.get(index), name))
         for index, (name, picture) in enumerate(paintings)
     ]
     if not masked and keep is None:
-        return (Region(_visible(photo), _weighed(sources, shares)),), None
+        return (Region(_alpha(photo), _normalized(sources, weights)),), None
 
     masks = [*masked.values(), *([keep] if keep is not None else [])]
     total = torch.stack(masks).sum(0)
@@ -81,17 +93,17 @@ def assign(
     rest = (1 - total).clamp_min(0)
     if keep is not None:
         keep = masks.pop()
-    by_alpha = ALPHA in [mask for mask in (content_mask or {}).values() if isinstance(mask, str)]
-    visible = None if by_alpha else _visible(photo)
+    uses_alpha = any(isinstance(mask, str) and mask == ALPHA for mask in content_mask.values())
+    visible = None if uses_alpha else _alpha(photo)
     others = [index for index in range(len(names)) if index not in masked]
     regions = []
     for index, mask in zip(masked, masks, strict=True):
         area = mask if visible is None else mask * visible
-        regions.append(Region(area, _weighed([sources[index]], [1.0]), f"{index + 1} {Path(names[index]).stem}"))
+        regions.append(Region(area, _normalized([sources[index]], [1.0]), f"{index + 1} {Path(names[index]).stem}"))
     if others:
         area = rest if visible is None else rest * visible
-        chosen = _weighed([sources[index] for index in others], [shares[index] for index in others])
-        regions.append(Region(area, chosen, "the rest"))
+        rest_sources = _normalized([sources[index] for index in others], [weights[index] for index in others])
+        regions.append(Region(area, rest_sources, "the rest"))
     else:
         keep = rest if keep is None else keep + rest
     for region in regions:
@@ -100,61 +112,65 @@ def assign(
     return tuple(regions), None if keep is None or keep.max() < 1 / 255 else keep
 
 
-def _mask_of_photo(photo: Picture, given: PictureLike, key: str) -> Tensor:
-    """The content mask of style `key`, at the photo's size."""
+def _content_mask(photo: Picture, given: PictureLike, key: str) -> Tensor:
+    """The content mask of a style, at the photo's size."""
     if isinstance(given, str) and given == ALPHA and not Path(ALPHA).exists():
         if photo.alpha is None:
             raise ValueError("a content mask is 'alpha', but the photo has no transparency")
         return photo.alpha
-    return mask_of(given, f"the content mask of {key}", photo.size)
+    return read_mask(given, f"the content mask of {key}", photo.size)
 
 
-def _part(picture: Picture, mask: PictureLike | None, name: str) -> Tensor | None:
-    """What counts of a painting: what is opaque, and within its mask."""
-    opaque = _visible(picture)
+def _style_mask(picture: Picture, mask: PictureLike | None, name: str) -> Tensor | None:
+    """The mask of a painting times its alpha; None if all of it counts."""
+    alpha = _alpha(picture)
     if isinstance(mask, str) and mask == ALPHA and not Path(ALPHA).exists():
         if picture.alpha is None:
             raise ValueError(f"the style mask of {name} is 'alpha', but the painting has no transparency")
         mask = None
     if mask is None:
-        return opaque
-    part = mask_of(mask, f"the style mask of {name}", picture.size)
-    return part if opaque is None else part * opaque
+        return alpha
+    read = read_mask(mask, f"the style mask of {name}", picture.size)
+    return read if alpha is None else read * alpha
 
 
-def _filled(picture: Picture) -> Tensor:
-    """The colours of a painting, what is transparent in its mean colour: hidden ones would shine in at the edges."""
+def _fill_transparent(picture: Picture) -> Tensor:
+    """The colours `(3, h, w)` of a painting, transparent pixels in its mean colour.
+
+    Hidden colours would otherwise affect the features near the edges of the opaque part.
+    """
     if picture.alpha is None:
         return picture.rgb
     mean = (picture.rgb * picture.alpha).sum((1, 2)) / picture.alpha.sum().clamp_min(1e-6)
     return mean[:, None, None].lerp(picture.rgb, picture.alpha)
 
 
-def _visible(picture: Picture) -> Tensor | None:
+def _alpha(picture: Picture) -> Tensor | None:
+    """The alpha of a picture; None if it is opaque."""
     opaque = picture.alpha is None or picture.alpha.min() >= 1 - 1 / 255
     return None if opaque else picture.alpha
 
 
-def _shares(given: Sequence[float], count: int) -> Sequence[float]:
+def _weights(given: Sequence[float], count: int) -> Sequence[float]:
     if given and len(given) != count:
-        raise ValueError(f"there are {len(given)} style weights for {count} styles; needed is one for each")
+        raise ValueError(f"there are {len(given)} style weights for {count} styles; give one for each")
     return given or [1.0] * count
 
 
-def _weighed(sources: Sequence[StyleSource], shares: Sequence[float]) -> tuple[StyleSource, ...]:
-    """The sources that weigh anything, their weights summing to 1."""
-    total = sum(shares)
+def _normalized(sources: Sequence[StyleSource], weights: Sequence[float]) -> tuple[StyleSource, ...]:
+    """The sources whose weight is not 0, with weights that sum to 1."""
+    total = sum(weights)
     if not total:
-        raise ValueError(f"{', '.join(source.name for source in sources)}: all of them weigh 0")
+        raise ValueError(f"the styles {', '.join(source.name for source in sources)} all weigh 0")
     return tuple(
-        dataclasses.replace(source, weight=share / total)
-        for source, share in zip(sources, shares, strict=True)
-        if share
+        dataclasses.replace(source, weight=weight / total)
+        for source, weight in zip(sources, weights, strict=True)
+        if weight
     )
 
 
-def _index(key: str, names: Sequence[str]) -> int:
-    """Which style a key names: its number from 1, its name, or the stem of that."""
+def _style_index(key: str, names: Sequence[str]) -> int:
+    """The index of the style that a mask refers to: by its number from 1, its name, or the stem of the name."""
     if key.isdecimal() and 1 <= int(key) <= len(names):
         return int(key) - 1
     for matching in (

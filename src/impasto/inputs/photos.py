@@ -1,4 +1,4 @@
-"""Free photos to start with: scikit-image's, by name, wherever a content may be given."""
+"""Sample photos: those of scikit-image, by name, wherever a content is expected."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-#: Names of the photos, all free of restrictions (see scikit-image's own notes on each).
+#: Names of the photos, all free of restrictions (see scikit-image's notes on each).
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 
 
 def load(name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The photo of that name, `(h, w, 3)` in 0–255.
+    """A sample photo, `(h, w, 3)` in 0–255.
 
     Raises:
         ValueError: an unknown name.

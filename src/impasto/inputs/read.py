@@ -1,4 +1,4 @@
-"""The pictures that an operation is given: read, named, and remembered where several runs share them."""
+"""Reading the pictures of an operation: files, arrays, bundled photos and styles; and a memo that runs can share."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ from impasto.inputs import photos
 
 Value = TypeVar("Value")
 
-#: No built-in style is painted larger than this many pixels a side: to paint more takes minutes and gigabytes.
-LARGEST_SIDE = 1536
+#: Built-in styles are painted at most this large, in pixels a side: larger ones take minutes and gigabytes.
+MAX_PAINTED_SIDE = 1536
 
-#: What a folder's pictures are called.
+#: The files of a folder that count as pictures.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
-#: What runs that share pictures need to compute only once: key -> value.
+#: Results that runs on the same pictures share, so that they are computed once: key -> value.
 Memo = dict[Hashable, Any]
 
 
 def remembered(memo: Memo, key: Hashable, make: Callable[[], Value]) -> Value:
-    """`make()`, or what it gave when it was called for this key before."""
+    """The memo's value for this key; if there is none, `make()`, which is stored."""
     if key not in memo:
         memo[key] = make()
     return cast(Value, memo[key])
 
 
 def identity(given: PictureLike) -> Hashable:
-    """What tells one given picture from another, for as long as both are kept."""
+    """A key for a picture: the path of a file, or the id of an object, which is unique only while the object lives."""
     return os.fspath(given) if isinstance(given, (str, os.PathLike)) else id(given)
 
 
 def read_content(given: PictureLike, what: str = "the content") -> Picture:
-    """A photo: anything that `images.read` takes, or the name of one that comes along.
+    """A photo: anything that `images.read` accepts, or the name of a bundled one (`photos.PHOTOS`).
+
+    Args:
+        what: what error messages call it.
 
     Raises:
         PictureError, ValueError: see `images.read`.
@@ -52,25 +55,27 @@ def read_content(given: PictureLike, what: str = "the content") -> Picture:
         from impasto.inputs import styles as built_in
 
         if given in built_in.STYLES:
-            raise PictureError(f"{given} is a style, and no photo: {what} comes first, then the styles")
+            raise PictureError(f"{given} is a style, not a photo: {what} comes first, then the styles")
     return images.read(given, what)
 
 
 def read_styles(
     given: PictureLike | Sequence[PictureLike], pixels: float, memo: Memo
 ) -> tuple[tuple[str, Picture], ...]:
-    """(name, picture) pairs of one style or several: files, arrays and so on, or names of built-in ones.
+    """(name, picture) pairs of one style or several.
 
-    A built-in style is painted as a square of `pixels`, within reason.
+    Args:
+        given: anything that `images.read` accepts, or the name of a built-in style; or a sequence of these.
+        pixels: the area at which a built-in style is painted, as a square of 64 to `MAX_PAINTED_SIDE` pixels a side.
 
     Raises:
-        ValueError: no style at all, or a name that is neither a file nor built in.
+        ValueError: an empty sequence, or a name that is neither a file nor built in.
         PictureError: see `images.read`.
     """
-    one = isinstance(given, (str, os.PathLike, bytes, PIL.Image.Image, Picture, Tensor)) or hasattr(given, "shape")
-    styles = cast(Sequence[PictureLike], [given] if one else given)
+    single = isinstance(given, (str, os.PathLike, bytes, PIL.Image.Image, Picture, Tensor)) or hasattr(given, "shape")
+    styles = cast(Sequence[PictureLike], [given] if single else given)
     if not styles:
-        raise ValueError("no style was given; needed is one at least")
+        raise ValueError("no style was given; at least one is needed")
     return tuple(
         (
             os.fspath(style) if isinstance(style, (str, os.PathLike)) else f"number {number}",
@@ -82,27 +87,27 @@ def read_styles(
 
 def _read_style(style: PictureLike, pixels: float) -> Picture:
     if isinstance(style, (str, os.PathLike)) and not Path(style).exists() and not Path(style).suffix:
-        from impasto.inputs import styles as built_in  # a second's third, with what draws them
+        from impasto.inputs import styles as built_in  # takes a third of a second to import
 
         if style not in built_in.STYLES:
             raise ValueError(
                 f"no such style: {os.fspath(style)!r} is neither a file nor one of {', '.join(built_in.STYLES)}"
             )
-        side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), LARGEST_SIDE)
+        side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), MAX_PAINTED_SIDE)
         return images.read(built_in.paint(str(style), side, side), str(style))
     return images.read(style, "the style")
 
 
 def files_in(folder: StrPath) -> list[Path]:
-    """The picture files in a folder and below, in order of their names.
+    """The picture files in a folder and its subfolders, sorted by path.
 
     Raises:
-        PictureError: no such folder, or none in it.
+        PictureError: the folder does not exist, or holds none.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise PictureError(f"no such folder: {folder}")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise PictureError(f"no pictures in {folder}: needed are files called {', '.join('*' + s for s in SUFFIXES)}")
+        raise PictureError(f"no pictures in {folder}: expected files named {', '.join('*' + s for s in SUFFIXES)}")
     return found

@@ -1,4 +1,4 @@
-"""Downloads that go on where they broke off."""
+"""Downloads that resume after an interruption."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ import requests
 
 from impasto.errors import WeightsError
 
-#: Seconds to wait before each new try of a download that brings nothing; what brings something is not counted.
+#: Seconds to wait before each retry; attempts that receive data reset the count.
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 
-Progress = Callable[[int, int], None]
+#: Called with the bytes received so far and the bytes in total.
+DownloadProgress = Callable[[int, int], None]
 
 
-def download(url: str, part: Path, progress: Progress) -> None:
-    """Write what is at this address to `part`, after what is there already; try again while something comes.
-
-    Args:
-        progress: called with the bytes that are here and the bytes in all.
+def download(url: str, part: Path, progress: DownloadProgress) -> None:
+    """Download a file to `part`, appending to what an earlier attempt left there, with retries.
 
     Raises:
-        WeightsError: what the server or the network had against it; what came is kept.
-        OSError: what the disk had.
+        WeightsError: the server or the network failed; `part` is kept.
+        OSError: `part` cannot be written.
     """
     failures = 0
     while True:
@@ -36,7 +34,7 @@ def download(url: str, part: Path, progress: Progress) -> None:
             failures = 0 if _size(part) > before else failures
             if failures == len(PAUSES):
                 raise WeightsError(
-                    f"cannot fetch {url}: {_reason(error)}; what came so far is kept, try again later"
+                    f"cannot fetch {url}: {_reason(error)}; the part received is kept, so try again later"
                 ) from error
             time.sleep(PAUSES[failures])
             failures += 1
@@ -52,30 +50,30 @@ def _reason(error: requests.RequestException) -> str:
     if isinstance(error, requests.Timeout):
         return "the server does not answer"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off again and again"
+        return "the connection broke off repeatedly"
     if isinstance(error, requests.ConnectionError):
         return "no connection"
     return str(error)
 
 
-def _continue(url: str, part: Path, progress: Progress) -> None:
-    have = _size(part)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as answer:
-        if answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # all of it is here, or it is wrong: the hash will tell
-        if answer.status_code >= 500:
-            answer.raise_for_status()  # perhaps for a moment only: tried again
-        if not answer.ok:
-            raise WeightsError(f"cannot fetch {url}: the server answers {answer.status_code} {answer.reason}")
-        if answer.headers.get("Content-Type", "").startswith("text/html"):
+def _continue(url: str, part: Path, progress: DownloadProgress) -> None:
+    received = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received}-"} if received else {})
+    with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # the part is complete or wrong, which its hash tells
+        if response.status_code >= 500:
+            response.raise_for_status()  # may be temporary, so it is retried
+        if not response.ok:
+            raise WeightsError(f"cannot fetch {url}: the server answers {response.status_code} {response.reason}")
+        if response.headers.get("Content-Type", "").startswith("text/html"):
             raise WeightsError(f"cannot fetch {url}: the server sent a web page instead of the file")
-        if answer.status_code != requests.codes.partial_content:
-            have = 0  # the server sends it all from the start
-        total = have + int(answer.headers.get("Content-Length", 0))
-        with open(part, "r+b" if have else "wb") as file:
-            file.seek(have)
-            for chunk in answer.iter_content(1 << 15):
+        if response.status_code != requests.codes.partial_content:
+            received = 0  # the server ignored the range and sends the whole file
+        total = received + int(response.headers.get("Content-Length", 0))
+        with open(part, "r+b" if received else "wb") as file:
+            file.seek(received)
+            for chunk in response.iter_content(1 << 15):
                 file.write(chunk)
-                have += len(chunk)
-                progress(have, total)
+                received += len(chunk)
+                progress(received, total)

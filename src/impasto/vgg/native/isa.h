@@ -1,7 +1,7 @@
-/* All the work for one instruction set: included once for each.
+/* The kernels for one instruction set; included once for each.
  *
- * Before each inclusion: NAME(x), the names' suffix; VL, floats in a vector; MR, rows of the small product held in
- * registers; NV, vectors in each of them.
+ * The includer defines: NAME(x), which adds the instruction set's suffix to a name; VL, the floats in a vector; MR, the
+ * rows of the matrix product that are kept in registers; NV, the vectors in each of these rows.
  */
 
 typedef float NAME(vec) __attribute__((vector_size(4 * VL), aligned(4)));

@@ -1,11 +1,11 @@
-/* What a VGG does to a picture and back: 3x3 convolutions with stride 1 that keep its size, and 2x2 pooling.
+/* The operations of VGG, forward and backward: 3x3 convolutions with stride 1 that keep the size, and 2x2 pooling.
  *
- * Pictures are NHWC, one at a time, float32. Convolutions of many channels go by Winograd's minimal filtering
- * F(4x4, 3x3): a quarter of the multiplications of the direct method (Lavin & Gray, arXiv 1509.09308). The picture is
- * cut into tiles of 4x4 outputs. A block of tiles at a time is transformed, multiplied at each of 36 points by the
- * transformed kernel, and transformed back, while it is in the cache. With few channels on one side, the first layer's
- * and its way back, they are one product with a small matrix. All work is in blocks that are independent, each computed
- * alike whoever does it: results do not depend on the threads.
+ * Layout is NHWC, float32, with a batch of one. Convolutions of many channels use Winograd's minimal filtering
+ * F(4x4, 3x3), with a quarter of the multiplications of the direct method (Lavin & Gray, arXiv 1509.09308): the picture
+ * is cut into tiles of 4x4 outputs, and one block of tiles at a time is transformed, multiplied at each of 36 points by
+ * the transformed kernel, and transformed back while it is in the cache. Convolutions with few inputs or outputs, the
+ * first layer and its backward pass, are one product with a small matrix. Threads compute independent blocks, each in
+ * the same way whatever thread does it, so results do not depend on their number.
  */
 #include <math.h>
 #include <pthread.h>
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Plain C alone where the compiler cannot change its target in the middle of a file. */
+/* Plain C only, if the compiler cannot change its target within a file. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #define LEVELS 3
 #else
@@ -32,7 +32,7 @@ enum { ZEROS, REPLICATE, CIRCULAR };
 
 static inline long round_up(long n, long to) { return (n + to - 1) / to * to; }
 
-/* Where a pixel beyond the border is taken from; -1 for zeros. */
+/* The row or column that a position beyond the border is padded with; -1 for zeros. */
 static inline long inside(long at, long side, long padding) {
     if (at >= 0 && at < side) return at;
     if (padding == ZEROS) return -1;
@@ -43,7 +43,7 @@ static inline long inside(long at, long side, long padding) {
 static void find_inputs(const struct job *job, long tile, const float **pixel, const float **mask) {
     long top = tile / job->across * 4 - 1, left = tile % job->across * 4 - 1;
     for (int i = 0; i < 6; i++) {
-        /* Rows of the last tiles that no output needs would lie further out than the padding reaches. */
+        /* The last tiles have rows beyond the padding, which no output pixel needs. */
         long row = top + i > job->height ? -1 : inside(top + i, job->height, job->padding);
         for (int j = 0; j < 6; j++) {
             long column = left + j > job->width ? -1 : inside(left + j, job->width, job->padding);
@@ -63,14 +63,14 @@ static void find_outputs(const struct job *job, long tile, float **pixel) {
                                    : NULL;
 }
 
-/* The nine pixels around one, in a row. */
+/* The 3x3 pixels around one, as one row: im2col. */
 static void gather(const struct job *job, long y, long x, float *v) {
     long channels = job->inputs;
     for (int i = 0; i < 3; i++) {
         long row = inside(y + i - 1, job->height, job->padding);
         if (row >= 0 && x > 0 && x + 1 < job->width && !job->mask) {
             const float *from = job->x + (row * job->width + x - 1) * channels;
-            if (channels == 3) memcpy(v, from, sizeof(float) * 9); /* of a size that compilers know */
+            if (channels == 3) memcpy(v, from, sizeof(float) * 9); /* a constant size, which compilers inline */
             else memcpy(v, from, sizeof(float) * 3 * channels);
             v += 3 * channels;
             continue;
@@ -132,7 +132,7 @@ static int best_level(void) {
     return 0;
 }
 
-/* 0 plain C, 1 AVX2, 2 AVX-512: the best that this processor has. */
+/* The best instruction set of this processor: 0 plain C, 1 AVX2, 2 AVX-512. */
 int impasto_level(void) { return best_level(); }
 
 typedef void (*block_function)(const struct job *, long, long, float *);
@@ -152,7 +152,7 @@ static const block_function widen_of[] = {widen_plain}, narrow_of[] = {narrow_pl
 static const block_function pool_of[] = {pool_plain}, pool_back_of[] = {pool_back_plain};
 #endif
 
-/* Columns of the kernel that lie together in memory, for a level. */
+/* The outputs in a panel: columns of the kernel that are contiguous in memory. */
 long impasto_panel(int level) { return level == 2 ? 32 : 16; }
 
 static long scratch_of(long per_block, long inputs, long outputs) {
@@ -180,7 +180,7 @@ static void *work_apart(void *given) {
 
 typedef void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
 
-/* Let threads do the blocks of a job: those of the pool that is given, or some made for the purpose. */
+/* Run the blocks of a job on several threads: those of the pool behind `run`, or new ones if it is NULL. */
 static void share(struct job *job, long threads, parallel run) {
     enum { MOST = 256 };
     pthread_t made[MOST];
@@ -201,8 +201,8 @@ static void share(struct job *job, long threads, parallel run) {
 
 /* Transform a kernel.
  *
- * weights: [inputs][3][3][outputs], turned around by half a turn, as the adjoint kernel lies in memory. kernel: [36]
- * [outputs by panels][inputs][panel].
+ * weights: [inputs][3][3][outputs], rotated by 180 degrees: the memory layout of the adjoint kernel. kernel: the result,
+ * [36][outputs by panels][inputs][panel].
  */
 void impasto_transform(const float *weights, float *kernel, long inputs, long outputs, int level, long threads,
                        parallel run) {
@@ -213,11 +213,12 @@ void impasto_transform(const float *weights, float *kernel, long inputs, long ou
     share(&job, threads, run);
 }
 
-/* y = x convolved with the kernel, plus bias, rectified if asked for.
+/* y = x convolved with the kernel, plus bias, through a ReLU if `relu`.
  *
- * x, mask: (height, width, inputs); where a mask is given, x counts only where it is positive. kernel: as
- * impasto_transform makes it. bias: (outputs), or NULL. y: (height, width, outputs). padding: 0 zeros, 1 replicate,
- * 2 circular. per_block: tiles done at once. scratch: impasto_scratch floats. run: GOMP_parallel of the pool to share.
+ * x: (height, width, inputs). mask: of the shape of x, which counts as 0 where the mask is not positive; or NULL.
+ * kernel: made by impasto_transform. bias: (outputs), or NULL. y: (height, width, outputs). padding: 0 zeros,
+ * 1 replicate, 2 circular. per_block: tiles per block. scratch: impasto_scratch floats. run: GOMP_parallel of the pool
+ * to share, or NULL.
  */
 void impasto_convolve(const float *x, const float *mask, const float *kernel, const float *bias, float *y, long height,
                       long width, long inputs, long outputs, long padding, long relu, long per_block, int level,
@@ -242,10 +243,10 @@ long impasto_scratch_panels(long height, long width, long inputs, long threads) 
     return round_up(inputs, 16) * (1 + 36 * rows) + threads * panel_scratch(rows, inputs);
 }
 
-/* The same as impasto_transform and impasto_convolve, for a large kernel and a small picture: all tiles at once, a panel
- * of the kernel after another, transformed while it is in the cache and then forgotten.
+/* impasto_transform and impasto_convolve in one, for a large kernel and a small picture: panels of the kernel are
+ * transformed one at a time and applied to all tiles while they are in the cache; they are not stored.
  *
- * weights: as impasto_transform reads them; scratch: impasto_scratch_panels floats. */
+ * weights: see impasto_transform; scratch: impasto_scratch_panels floats. */
 void impasto_convolve_panels(const float *x, const float *mask, const float *weights, const float *bias, float *y,
                              long height, long width, long inputs, long outputs, long padding, long relu, int level,
                              float *scratch, long threads, parallel run) {
@@ -280,8 +281,8 @@ long impasto_scratch_thin(long width, long inputs, long outputs, long threads) {
     return 9 * round_up(inputs, 32) * round_up(outputs, 32) + round_up(outputs, 16) + threads * thin_scratch(width, inputs, outputs);
 }
 
-/* The same as impasto_convolve for fewer than 16 inputs or outputs. weights: as impasto_transform reads them; scratch:
- * impasto_scratch_thin floats. */
+/* impasto_convolve for fewer than 16 inputs or outputs. weights: see impasto_transform; scratch: impasto_scratch_thin
+ * floats. */
 void impasto_convolve_thin(const float *x, const float *mask, const float *weights, const float *bias, float *y,
                            long height, long width, long inputs, long outputs, long padding, long relu, int level,
                            float *scratch, long threads, parallel run) {
@@ -318,7 +319,8 @@ void impasto_pool(const float *x, float *y, long height, long width, long channe
     share(&job, threads, run);
 }
 
-/* y: the gradient of the x that was pooled, given that of what it gave. */
+/* y = the gradient with respect to x, (height, width, channels), given the gradient with respect to the output of
+ * impasto_pool for x. */
 void impasto_pool_back(const float *gradient, const float *x, float *y, long height, long width, long channels,
                        long average, int level, long threads, parallel run) {
     struct job job = {.x = gradient, .mask = x, .y = y, .height = height, .width = width, .inputs = channels,

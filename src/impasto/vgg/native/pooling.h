@@ -1,5 +1,5 @@
-/* The maximum or mean of every 2x2 square, and the way back, for one instruction set. A last row or column without a
- * partner belongs to no square. See level.h. */
+/* Max and average pooling of 2x2 squares, forward and backward, for one instruction set; see isa.h. A last row or
+ * column that completes no square is dropped. */
 
 static void NAME(pool)(const struct job *job, long first, long count, float *scratch) {
     long channels = job->inputs, across = job->width / 2, row = job->width * channels;
@@ -18,7 +18,7 @@ static void NAME(pool)(const struct job *job, long first, long count, float *scr
         }
 }
 
-/* A gradient goes to the first of the largest of four: VL channels. */
+/* Backward pass of max pooling, VL channels of one square: the gradient goes to the first of equal maxima. */
 static inline void NAME(unpool)(const float *from, const float *p, const float *q, const float *r, const float *s,
                                 float *a, float *b, float *c, float *d) {
     typedef __typeof__(LOAD(p) < LOAD(q)) bits;
@@ -32,7 +32,7 @@ static inline void NAME(unpool)(const float *from, const float *p, const float *
     STORE(d, (VEC)((bits)g & below & far));
 }
 
-/* job->x: the gradient of what was given; job->mask: what was pooled. The first of equal maxima gets all. */
+/* job->x: the gradient with respect to the output; job->mask: the input; job->y: the gradient with respect to it. */
 static void NAME(pool_back)(const struct job *job, long first, long count, float *scratch) {
     long channels = job->inputs, across = job->width / 2, row = job->width * channels;
     (void)scratch;

@@ -1,7 +1,7 @@
-/* Convolutions with few channels on one side, as a product with one small matrix, for one instruction set. See level.h.
- */
+/* Convolutions with few input or output channels, as a product with one small matrix, for one instruction set; see
+ * isa.h. */
 
-/* A pixel's sums with their bias, rectified if asked for. */
+/* The outputs of one pixel: its sums plus the bias, through a ReLU if `relu`. */
 static inline void NAME(finish)(const float *restrict sums, const float *restrict bias, int relu, float *restrict to,
                                 long outputs) {
     float least = relu ? 0 : -INFINITY;
@@ -11,7 +11,7 @@ static inline void NAME(finish)(const float *restrict sums, const float *restric
     }
 }
 
-/* What a mask lets through; without one, everything. */
+/* v = x where the mask is positive, else 0; v = x without a mask. */
 static inline void NAME(masked)(const float *restrict x, const float *restrict mask, float *restrict v, long count) {
     if (mask)
         for (long n = 0; n < count; n++) v[n] = mask[n] > 0 ? x[n] : 0;
@@ -19,7 +19,7 @@ static inline void NAME(masked)(const float *restrict x, const float *restrict m
         memcpy(v, x, sizeof(float) * count);
 }
 
-/* Few inputs. Pixels first to first + count: what is around each, in a row, times the kernel. */
+/* Few inputs: im2col of `count` pixels from `first` on, times the kernel. */
 static void NAME(widen)(const struct job *job, long first, long count, float *scratch) {
     long depth = 9 * job->inputs, wide = round_up(job->outputs, NV * VL), rows = round_up(count, MR);
     float *v = scratch, *m = scratch + rows * depth;
@@ -36,8 +36,8 @@ static void NAME(widen)(const struct job *job, long first, long count, float *sc
                      job->outputs);
 }
 
-/* Few outputs. Rows first to first + count: each pixel of these and of the rows beside them, times the kernel, is what
- * it gives to the nine around it. */
+/* Few outputs: `count` rows from `first` on. Every pixel of these rows and of their neighbours, times the kernel, gives
+ * its contributions to the nine pixels around it; each output pixel sums those that it receives. */
 static void NAME(narrow)(const struct job *job, long first, long count, float *scratch) {
     enum { MOST = 16 };
     long depth = job->inputs, outputs = job->outputs, width = job->width, wide = round_up(9 * outputs, NV * VL);

@@ -1,7 +1,7 @@
-/* Convolutions by Winograd's method, for one instruction set: the work on one block of tiles. See level.h. */
+/* Convolutions by Winograd's minimal filtering, for one instruction set; see isa.h. */
 
-/* One-dimensional transforms, of six values into six (input) and six into four (output): Lavin & Gray,
- * arXiv 1509.09308, with the points 0, 1, -1, 2, -2 and infinity. */
+/* The one-dimensional transforms of the input, six values to six, and of the output, six to four: Lavin & Gray,
+ * arXiv 1509.09308, at the points 0, 1, -1, 2, -2 and infinity. */
 static inline __attribute__((always_inline)) void NAME(input6)(const VEC *d, int step, VEC *o, int ostep) {
     VEC d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
     VEC a = d4 - 4 * d2, b = d3 - 4 * d1, c = d4 - d2, e = 2 * (d3 - d1);
@@ -22,7 +22,7 @@ static inline __attribute__((always_inline)) void NAME(output4)(const VEC *m, in
     o[3 * ostep] = d12 + 8 * d34 + m[5 * step];
 }
 
-/* A tile's 36 pixels, transformed: v[point][tile][channel]. */
+/* The transformed input of one tile, its 36 pixels: v[point][tile][channel]. */
 static void NAME(tile_in)(const float *const *pixel, const float *const *mask, long channels, float *v, long point) {
     VEC d[36], t[36];
     for (long c = 0; c < channels; c += VL) {
@@ -45,7 +45,7 @@ static void NAME(tile_in)(const float *const *pixel, const float *const *mask, l
     }
 }
 
-/* A tile's 36 products back into 4x4 pixels; those at NULL lie outside. */
+/* The 4x4 output pixels of one tile, from its 36 products; those outside the picture are NULL. */
 static void NAME(tile_out)(const float *m, long point, long channels, const float *bias, int relu, float *const *pixel) {
     VEC d[36], t[24], o[16];
     for (long c = 0; c < channels; c += VL) {
@@ -65,7 +65,7 @@ static void NAME(tile_out)(const float *m, long point, long channels, const floa
     }
 }
 
-/* MR rows of v times NV vectors of columns of u. */
+/* The product of MR rows of v and NV * VL columns of u. */
 static inline __attribute__((always_inline)) void NAME(product)(const float *v, long vstep, const float *u, long depth, float *m, long mstep) {
     VEC acc[MR][NV];
     for (int i = 0; i < MR; i++)
@@ -82,7 +82,7 @@ static inline __attribute__((always_inline)) void NAME(product)(const float *v, 
         for (int j = 0; j < NV; j++) STORE(m + i * mstep + j * VL, acc[i][j]);
 }
 
-/* Tiles first to first + count, transformed: v[point][tile][channel]; those from there on up to `rows`, zeros. */
+/* The transformed inputs of `count` tiles from `first` on, v[point][tile][channel], and zeros up to `rows` tiles. */
 static void NAME(fetch)(const struct job *job, long first, long count, long rows, float *v, long point) {
     long deep = round_up(job->inputs, VL);
     for (long n = 0; n < count; n++) {
@@ -112,7 +112,7 @@ static void NAME(block)(const struct job *job, long first, long count, float *sc
     }
 }
 
-/* Three weights into six. */
+/* The one-dimensional transform of the kernel, three weights to six. */
 static inline __attribute__((always_inline)) void NAME(kernel6)(const VEC *g, int step, VEC *o, int ostep) {
     VEC even = g[0] + g[2 * step], part = g[0] / 24 + g[2 * step] / 6;
     o[0] = g[0] / 4;
@@ -123,8 +123,8 @@ static inline __attribute__((always_inline)) void NAME(kernel6)(const VEC *g, in
     o[5 * ostep] = g[2 * step];
 }
 
-/* One input channel's weights for VL outputs from k on, transformed: u[point]. From job->weights: [inputs][3][3]
- * [outputs], turned around by half a turn. */
+/* The transformed kernel of one input channel and VL outputs from k on: u[point]. job->weights:
+ * [inputs][3][3][outputs], rotated by 180 degrees. */
 static inline void NAME(weights)(const struct job *job, long channel, long k, float *u, long point) {
     VEC g[9], t[18], o[36];
     long left = job->outputs - k < VL ? job->outputs - k : VL;
@@ -139,7 +139,7 @@ static inline void NAME(weights)(const struct job *job, long channel, long k, fl
     for (int i = 0; i < 36; i++) STORE(u + i * point, o[i]);
 }
 
-/* The transformed kernel of some input channels. */
+/* The transformed kernel of `count` input channels from `first` on. */
 static void NAME(transform)(const struct job *job, long first, long count, float *scratch) {
     long depth = job->inputs, wide = round_up(job->outputs, NV * VL);
     (void)scratch;
@@ -150,7 +150,7 @@ static void NAME(transform)(const struct job *job, long first, long count, float
         }
 }
 
-/* Some tiles of the picture, to where all of them lie: job->v. */
+/* The transformed inputs of `count` tiles from `first` on, into job->v, which holds those of all tiles. */
 static void NAME(tiles)(const struct job *job, long first, long count, float *scratch) {
     long deep = round_up(job->inputs, VL), rows = round_up(job->tiles, MR);
     long last = first + count == job->tiles;
@@ -158,7 +158,7 @@ static void NAME(tiles)(const struct job *job, long first, long count, float *sc
     NAME(fetch)(job, first, count, last ? rows - first : count, job->v + first * deep, rows * deep);
 }
 
-/* All tiles, for a panel of outputs after another. */
+/* All tiles, for `count` panels of outputs from `first` on. */
 static void NAME(panels)(const struct job *job, long first, long count, float *scratch) {
     long depth = job->inputs, deep = round_up(depth, VL), rows = round_up(job->tiles, MR), wide = NV * VL;
     float *u = scratch, *m = scratch + 36 * depth * wide;
