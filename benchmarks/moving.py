@@ -1,17 +1,18 @@
-"""Clips: how steady, how near to the painting, how fast; against the same frames painted one by one.
+"""Video: temporal error, style loss and time, compared with the same frames stylised independently.
 
     python -m benchmarks.moving CLIP PAINTING -o FOLDER [--size 256] [--frames 8] [--fast] [--flow FOLDER]
 
-Temporal error: each frame less the one before, moved along the flow of the *source* (given as .flo files, or
-estimated), squared, over the pixels that can be followed; the mean over frames. Blur would win, so the style loss
-(Gram matrices at relu1_1 to relu5_1, relative to the painting's) stands beside it, and the source's own error below.
-Writes a sheet of consecutive frames, both ways, to FOLDER/sheet.png.
+The temporal error is the mean squared difference between a frame and the one before, warped along the flow of the
+*source* (from .flo files, or estimated), over the pixels with reliable flow; the mean over frames. Blur would lower it,
+so the style loss (Gram matrices at relu1_1 to relu5_1, relative to the painting's) is printed beside it, and the error
+of the source below. A contact sheet of consecutive frames goes to FOLDER/sheet.png.
 """
 
 import argparse
 import dataclasses
 import statistics
 import time
+from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 from impasto import images, video
 from impasto.images import Picture
 from impasto.images.sheets import contact_sheet
-from impasto.losses import statistics as features
+from impasto.losses.statistics import gram
 from impasto.settings.options import STYLE_LAYERS, VideoOptions
 from impasto.vgg import weights
 from impasto.video import clips, flow
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--skip", type=int, default=0, help="frames of the clip to pass over")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many frames at the beginning")
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--flow", type=Path, help="folder of forward_1_2.flo, backward_2_1.flo and so on")
     given = parser.parse_args()
@@ -47,76 +48,76 @@ def main() -> None:
     options = VideoOptions(
         size=given.size, fast=given.fast, flow=None if given.flow is None else str(given.flow.absolute())
     )
-    together, paces = paint(source, given.painting, given.output / "together.mp4", options)
-    apart = []
+    together, seconds = stylize(source, given.painting, given.output / "together.mp4", options)
+    independent = []
     for path in clips.pictures_in(source):
         alone = given.output / "alone" / path.stem
         alone.mkdir(parents=True, exist_ok=True)
         images.write(alone / path.name, images.read(path))
-        shots, _ = paint(alone, given.painting, given.output / "alone.gif", dataclasses.replace(options, flow=None))
-        apart += shots
+        without_flow = dataclasses.replace(options, flow=None)
+        independent += stylize(alone, given.painting, given.output / "alone.gif", without_flow)[0]
     photos = [images.resize(images.read(path).rgb, *together[0].size) for path in clips.pictures_in(source)]
-    judge = style_judge(given.painting, together[0].size)
-    ways = {"together": together, "frame by frame": apart, "the source itself": [Picture(photo) for photo in photos]}
-    errors = {name: temporal(shots, photos, options) for name, shots in ways.items()}
-    for name, shots in ways.items():
-        style = statistics.median(judge(shot) for shot in shots)
+    style_loss = style_loss_of(given.painting, together[0].size)
+    results = {"together": together, "frame by frame": independent, "the source itself": [*map(Picture, photos)]}
+    errors = {name: temporal_error(frames, photos, options) for name, frames in results.items()}
+    for name, frames in results.items():
+        style = statistics.median(map(style_loss, frames))
         print(f"{name:18} temporal error {errors[name]:.6f}  style loss {style:.4f}")
     print(f"together is {errors['together'] / errors['frame by frame']:.2f} of frame by frame")
-    later = statistics.median(paces[1:]) if len(paces) > 1 else float("nan")
-    print(f"{given.size} px: first frame {paces[0]:.1f} s, later frames {later:.2f} s")
-    shown = [
-        ("" if row else f"frame {n}", shot)
-        for row, shots in enumerate(ways.values())
-        for n, shot in enumerate(shots, 1)
+    later = statistics.median(seconds[1:]) if len(seconds) > 1 else float("nan")
+    print(f"{given.size} px: first frame {seconds[0]:.1f} s, later frames {later:.2f} s")
+    cells = [
+        ("" if row else f"frame {number}", frame)
+        for row, frames in enumerate(results.values())
+        for number, frame in enumerate(frames, 1)
     ]
-    images.write(given.output / "sheet.png", contact_sheet(shown, len(photos), 256))
+    images.write(given.output / "sheet.png", contact_sheet(cells, len(photos), 256))
 
 
-def paint(clip: Path, painting: str, output: Path, options: VideoOptions) -> tuple[list[Picture], list[float]]:
+def stylize(clip: Path, painting: str, output: Path, options: VideoOptions) -> tuple[list[Picture], list[float]]:
     """The frames, and the seconds that each took."""
-    begun, shots, marks = time.perf_counter(), [], []
-    for shot in video.iterate(clip, painting, output, options):
-        shots.append(shot.picture)
-        marks.append(time.perf_counter())
-    return shots, [later - sooner for sooner, later in pairwise([begun, *marks])]
+    pictures, times = [], [time.perf_counter()]
+    for frame in video.iterate(clip, painting, output, options):
+        pictures.append(frame.picture)
+        times.append(time.perf_counter())
+    return pictures, [end - start for start, end in pairwise(times)]
 
 
-def temporal(shots: list[Picture], photos: list[torch.Tensor], options: VideoOptions) -> float:
+def temporal_error(frames: list[Picture], photos: list[torch.Tensor], options: VideoOptions) -> float:
     found = []
-    for number, ((one, two), (before, after)) in enumerate(zip(pairwise(shots), pairwise(photos), strict=True), 1):
+    for number, ((one, two), (before, after)) in enumerate(zip(pairwise(frames), pairwise(photos), strict=True), 1):
         if options.flow is None:
-            back, forth = flow.between(after, before), flow.between(before, after)
+            backward, forward = flow.estimate(after, before), flow.estimate(before, after)
         else:
             folder, size = Path(options.flow), after.shape[-2:]
-            back = flow.read(folder / f"backward_{number + 1}_{number}.flo", *size)
-            forth = flow.read(folder / f"forward_{number}_{number + 1}.flo", *size)
-        trust = flow.trust(back, forth)
-        error = (two.rgb - flow.warp(one.rgb, back)).square().mean(0)
-        found.append(((error * trust).sum() / trust.sum()).item())
+            backward = flow.read(folder / f"backward_{number + 1}_{number}.flo", *size)
+            forward = flow.read(folder / f"forward_{number}_{number + 1}.flo", *size)
+        reliable = flow.reliability(backward, forward)
+        error = (two.rgb - flow.warp(one.rgb, backward)).square().mean(0)
+        found.append(((error * reliable).sum() / reliable.sum()).item())
     return statistics.mean(found)
 
 
-def style_judge(painting: str, size: tuple[int, int]):
+def style_loss_of(painting: str, size: tuple[int, int]) -> Callable[[Picture], float]:
     encoder = weights.load("vgg19", padding="replicate")
     picture = images.read(painting)
     target = picture.resized(*images.fit_area(picture.size, min(size[0] * size[1], picture.size[0] * picture.size[1])))
 
     def grams(given: Picture) -> dict[str, torch.Tensor]:
         with torch.no_grad():
-            seen = encoder(given.rgb[None], list(STYLE_LAYERS))
-        return {layer: features.gram(seen[layer][0].flatten(1)).mean for layer in STYLE_LAYERS}
+            features = encoder(given.rgb[None], list(STYLE_LAYERS))
+        return {layer: gram(features[layer][0].flatten(1)).mean for layer in STYLE_LAYERS}
 
-    wanted = grams(target)
+    target_grams = grams(target)
 
-    def judge(given: Picture) -> float:
+    def style_loss(given: Picture) -> float:
         found = grams(given)
         return sum(
-            weight * ((found[layer] - wanted[layer]).square().sum() / wanted[layer].square().sum()).item()
+            weight * ((found[layer] - target_grams[layer]).square().sum() / target_grams[layer].square().sum()).item()
             for layer, weight in STYLE_LAYERS.items()
         )
 
-    return judge
+    return style_loss
 
 
 if __name__ == "__main__":

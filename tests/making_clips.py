@@ -1,4 +1,4 @@
-"""Clips made here: a textured square moves over a textured ground, with a flow that is known."""
+"""Synthetic clips: a textured square moves over a textured ground, so that the flow is known."""
 
 from fractions import Fraction
 
@@ -27,7 +27,7 @@ def scene(count: int, height: int = 64, width: int = 96, seed: int = 0, step: in
 
 
 def write(path, frames, times=None, rate=10, sound=False, codec="libx264", aspect=None, colors=None, **stream_options):
-    """A clip file; `times` in thousandths of a second."""
+    """Write a clip file; `times` are in milliseconds."""
     base = Fraction(1, 1000)
     times = times or [round(1000 * index / rate) for index in range(len(frames))]
     with av.open(str(path), "w") as out:
@@ -43,19 +43,19 @@ def write(path, frames, times=None, rate=10, sound=False, codec="libx264", aspec
             stream.codec_context.colorspace, stream.codec_context.color_primaries, stream.codec_context.color_trc = (
                 colors
             )
-        voice = out.add_stream("aac", rate=44100, layout="mono") if sound else None
+        audio = out.add_stream("aac", rate=44100, layout="mono") if sound else None
         for frame, time in zip(frames, times, strict=True):
             picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format=stream.pix_fmt)
             picture.pts, picture.time_base = time, base
             out.mux(stream.encode(picture))
         out.mux(stream.encode(None))
-        if voice is not None:
+        if audio is not None:
             samples = np.sin(np.arange(44100 * times[-1] // 1000 + 4410) / 20).astype(np.float32)[None]
             for start in range(0, samples.shape[1], 1024):
                 part = av.AudioFrame.from_ndarray(
                     np.ascontiguousarray(samples[:, start : start + 1024]), "fltp", "mono"
                 )
                 part.sample_rate, part.pts = 44100, start
-                out.mux(voice.encode(part))
-            out.mux(voice.encode(None))
+                out.mux(audio.encode(part))
+            out.mux(audio.encode(None))
     return path

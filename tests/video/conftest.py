@@ -1,4 +1,4 @@
-"""Clips to paint."""
+"""Small clips."""
 
 import pytest
 from making_clips import scene, write

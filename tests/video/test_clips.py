@@ -1,4 +1,4 @@
-"""Clips in files: what comes in goes out, but for the pictures."""
+"""Reading and writing clips: all but the pictures is kept."""
 
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from impasto import images
-from impasto.errors import PictureError
+from impasto.errors import ClipError
 from impasto.video import clips
 
 
@@ -70,8 +70,8 @@ def test_pixel_aspect_and_colours_survive(make_scene, write_clip, tmp_path):
     assert after.colors[:3] == before.colors[:3] == (1, 1, 1)
 
 
-def test_a_turned_clip_is_upright(make_scene, write_clip, tmp_path):
-    """As a phone writes it: the pixels lie, and the file says so."""
+def test_a_rotated_clip_is_upright(make_scene, write_clip, tmp_path):
+    """As phones write it: the pixels lie on their side, and metadata says so."""
     source = write_clip(tmp_path / "a.mp4", make_scene(3))
     turned = tmp_path / "turned.mp4"
     with av.open(str(source)) as given, av.open(str(turned), "w") as out:
@@ -98,10 +98,10 @@ def test_odd_sizes_are_exact(make_scene, write_clip, tmp_path):
         assert after.size == (63, 95)
 
 
-def test_sound_that_the_format_does_not_hold_is_written_anew(moving, tmp_path, caplog):
+def test_sound_that_the_format_cannot_hold_is_re_encoded(moving, tmp_path, caplog):
     before, after = through(moving, tmp_path / "out.webm", tmp_path)
-    assert (before.sounds, after.sounds) == (("aac",), ("opus",))
-    assert "written anew" in caplog.text
+    assert (before.audio_codecs, after.audio_codecs) == (("aac",), ("opus",))
+    assert "re-encoded as Opus" in caplog.text
     with av.open(str(moving)) as one, av.open(str(after.path)) as two:
         assert abs(one.duration - two.duration) < 0.1 * av.time_base
 
@@ -139,15 +139,15 @@ class TestBadFiles:
     @pytest.mark.parametrize("content", [b"", b"no clip at all" * 100])
     def test_no_clip(self, tmp_path, content):
         (tmp_path / "a.mp4").write_bytes(content)
-        with pytest.raises(PictureError, match="not a clip, or damaged"):
+        with pytest.raises(ClipError, match="not a clip, or damaged"):
             clips.open_clip(tmp_path / "a.mp4")
 
     def test_no_file(self, tmp_path):
-        with pytest.raises(PictureError, match="no such file"):
+        with pytest.raises(ClipError, match="no such file"):
             clips.open_clip(tmp_path / "a.mp4")
 
     def test_an_empty_folder(self, tmp_path):
-        with pytest.raises(PictureError, match="no pictures in"):
+        with pytest.raises(ClipError, match="no pictures in"):
             clips.open_clip(tmp_path)
 
     def test_sound_alone(self, moving, tmp_path):
@@ -157,16 +157,16 @@ class TestBadFiles:
                 if packet.dts is not None:
                     packet.stream = stream
                     out.mux(packet)
-        with pytest.raises(PictureError, match="only sound"):
+        with pytest.raises(ClipError, match="only sound"):
             clips.open_clip(tmp_path / "a.m4a")
 
-    def test_a_file_cut_short_gives_what_it_has(self, make_scene, write_clip, tmp_path, caplog):
+    def test_a_truncated_file_gives_what_it_has(self, make_scene, write_clip, tmp_path, caplog):
         whole = write_clip(tmp_path / "a.mkv", make_scene(20)).read_bytes()
         (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
         found = list(clips.frames(clips.open_clip(tmp_path / "cut.mkv")))
         assert 1 <= len(found) < 20
 
-    def test_broken_frames_are_left_out(self, make_scene, write_clip, tmp_path, caplog):
+    def test_broken_frames_are_skipped(self, make_scene, write_clip, tmp_path, caplog):
         bytes_of = bytearray(write_clip(tmp_path / "a.mkv", make_scene(20, step=1), codec="mpeg4").read_bytes())
         rng = np.random.default_rng(0)
         for place in rng.integers(len(bytes_of) // 3, len(bytes_of) * 2 // 3, 60):
@@ -179,7 +179,7 @@ class TestBadFiles:
             clips.check_output(tmp_path / "a.avi")
 
     def test_nothing_is_left_where_writing_fails(self, moving, tmp_path, monkeypatch):
-        monkeypatch.setattr(clips, "_Sound", lambda *_: 1 / 0)
+        monkeypatch.setattr(clips, "_AudioCopier", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             through(moving, tmp_path / "out.mp4", tmp_path)
         assert not list(tmp_path.glob("*out*"))

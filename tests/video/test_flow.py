@@ -1,11 +1,11 @@
-"""Optical flow: what was moved is found, moved back, and not trusted where it was hidden."""
+"""Optical flow: estimated, warped along, and unreliable where something was hidden."""
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from impasto.errors import PictureError
+from impasto.errors import ClipError
 from impasto.video import flow
 
 
@@ -18,14 +18,14 @@ def pair(make_scene):
     return [tensor(frame) for frame in make_scene(2, step=4)]
 
 
-def test_a_square_that_moves_is_found(pair):
-    back = flow.between(pair[1], pair[0])
-    inside, outside = back[24:32, 20:32], back[48:60, 60:90]
+def test_a_moving_square_is_found(pair):
+    backward = flow.estimate(pair[1], pair[0])
+    inside, outside = backward[24:32, 20:32], backward[48:60, 60:90]
     assert np.abs(inside - [-4, 0]).mean() < 1
     assert np.abs(outside).mean() < 0.5
 
 
-def test_warping_moves_by_the_field():
+def test_warping_moves_by_the_flow():
     image = torch.arange(20.0).view(1, 1, 20).expand(3, 10, 20)
     field = np.zeros((10, 20, 2), np.float32)
     field[..., 0] = -3
@@ -34,37 +34,37 @@ def test_warping_moves_by_the_field():
     assert torch.allclose(flow.warp(still, 0 * field), still, atol=1e-6)
 
 
-def test_what_was_hidden_is_not_trusted(pair):
-    back, forth = flow.between(pair[1], pair[0]), flow.between(pair[0], pair[1])
-    trust = flow.trust(back, forth)
-    assert trust[48:60, 60:90].mean() > 0.95  # the ground lies still
-    assert trust[18:38, 8:12].mean() < 0.5  # the ground that the square has left
+def test_disocclusions_are_unreliable(pair):
+    backward, forward = flow.estimate(pair[1], pair[0]), flow.estimate(pair[0], pair[1])
+    reliable = flow.reliability(backward, forward)
+    assert reliable[48:60, 60:90].mean() > 0.95  # the ground lies still
+    assert reliable[18:38, 8:12].mean() < 0.5  # the ground that the square has left
 
 
-def test_what_comes_from_outside_is_not_trusted():
-    back = np.zeros((20, 30, 2), np.float32)
-    back[..., 0] = 6
-    trust = flow.trust(back, -back)
-    assert trust[:, :24].min() == 1
-    assert trust[:, 25:].max() == 0
+def test_flow_from_outside_is_unreliable():
+    backward = np.zeros((20, 30, 2), np.float32)
+    backward[..., 0] = 6
+    reliable = flow.reliability(backward, -backward)
+    assert reliable[:, :24].min() == 1
+    assert reliable[:, 25:].max() == 0
 
 
-def test_the_edge_of_a_motion_is_not_trusted():
+def test_motion_boundaries_are_unreliable():
     """By the formula, pixel by pixel."""
-    back = np.zeros((8, 9, 2), np.float32)
-    back[:, 5:, 0] = 2
-    trust = flow.trust(back, -back)
-    assert trust[2, 4] == 0  # |∇u|² = 4 > 0.01 · 0 + 0.002
-    assert trust[2, 2] == 1
+    backward = np.zeros((8, 9, 2), np.float32)
+    backward[:, 5:, 0] = 2
+    reliable = flow.reliability(backward, -backward)
+    assert reliable[2, 4] == 0  # |∇u|² = 4 > 0.01 · 0 + 0.002
+    assert reliable[2, 2] == 1
 
 
-def test_a_cut(make_scene):
+def test_scene_cuts(make_scene):
     one, other = tensor(make_scene(1)[0]), tensor(make_scene(1, seed=9)[0])
     moved = tensor(make_scene(2)[1])
 
     def cut(a, b):
-        back, forth = flow.between(b, a), flow.between(a, b)
-        return flow.is_cut(b, a, flow.trust(back, forth))
+        backward, forward = flow.estimate(b, a), flow.estimate(a, b)
+        return flow.is_scene_cut(b, a, flow.reliability(backward, forward))
 
     assert cut(one, other)
     assert not cut(one, moved)
@@ -79,8 +79,8 @@ def test_flo_files(tmp_path):
     twice = flow.read(tmp_path / "a.flo", 12, 16)
     assert twice.shape == (12, 16, 2)
     assert np.abs(twice.mean((0, 1)) - 2 * field.mean((0, 1))).max() < 0.2
-    with pytest.raises(PictureError, match="no such file"):
+    with pytest.raises(ClipError, match="no such file"):
         flow.read(tmp_path / "b.flo", 6, 8)
     (tmp_path / "c.flo").write_bytes(b"not this")
-    with pytest.raises(PictureError, match="no .flo file"):
+    with pytest.raises(ClipError, match="no .flo file"):
         flow.read(tmp_path / "c.flo", 6, 8)

@@ -1,4 +1,4 @@
-"""Live: the newest frame is painted and the others dropped."""
+"""Live: the newest frame is stylised, and the others are dropped."""
 
 import threading
 
@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from impasto import cli, images
-from impasto.errors import PictureError
+from impasto.errors import ClipError
 from impasto.settings.options import FastOptions
 from impasto.video import clips
-from impasto.video.live import Latest, frames_of, live
+from impasto.video.live import LatestFrame, frames_of, live
 
 
-def test_who_is_slower_gets_the_newest():
+def test_a_slow_reader_gets_the_newest_frame():
     more, read = threading.Event(), threading.Event()
 
     def source():
@@ -22,22 +22,22 @@ def test_who_is_slower_gets_the_newest():
         more.wait(30)
         yield torch.full((3, 2, 2), 9.0)
 
-    latest = Latest(source())
+    latest = LatestFrame(source())
     read.wait(30)
     assert latest.take()[0, 0, 0] == 4
     more.set()
     assert latest.take()[0, 0, 0] == 9
     assert latest.take() is None
-    assert latest.seen == 6
+    assert latest.frames_read == 6
 
 
 def test_a_source_that_fails_or_is_silent():
     def fails():
         yield torch.zeros(3, 2, 2)
-        raise PictureError("the cable is out")
+        raise ClipError("the cable is out")
 
-    latest = Latest(fails())
-    with pytest.raises(PictureError, match="cable"):
+    latest = LatestFrame(fails())
+    with pytest.raises(ClipError, match="cable"):
         list(iter(latest.take, None))
     silent = threading.Event()
 
@@ -45,8 +45,8 @@ def test_a_source_that_fails_or_is_silent():
         silent.wait(30)
         yield torch.zeros(3, 2, 2)
 
-    with pytest.raises(PictureError, match="no frame came"):
-        Latest(waits()).take(0.05)
+    with pytest.raises(ClipError, match="no frame came"):
+        LatestFrame(waits()).take(0.05)
     silent.set()
 
 
@@ -58,22 +58,22 @@ def test_frames_are_painted(make_scene):
             step.acquire()
             yield torch.from_numpy(frame).permute(2, 0, 1).float() / 255
 
-    moments = []
-    for moment in live(source(), "mosaic", FastOptions(size=64)):
-        moments.append(moment)
+    frames = []
+    for frame in live(source(), "mosaic", FastOptions(size=64)):
+        frames.append(frame)
         step.release()
-    assert [moment.painted for moment in moments] == [1, 2, 3]
-    assert moments[-1].dropped == 0
-    assert moments[-1].picture.size == (43, 64)
+    assert [frame.painted for frame in frames] == [1, 2, 3]
+    assert frames[-1].dropped == 0
+    assert frames[-1].picture.size == (43, 64)
 
 
 def test_sources_that_are_not_there(tmp_path):
-    with pytest.raises(PictureError, match="a camera is given by its number"):
+    with pytest.raises(ClipError, match="a camera is given by its number"):
         frames_of(str(tmp_path / "none.mp4"))
-    with pytest.raises(PictureError, match="camera 97 gives no frames"):
+    with pytest.raises(ClipError, match="camera 97 gives no frames"):
         next(frames_of("97"))
     (tmp_path / "a.mp4").write_bytes(b"nothing")
-    with pytest.raises(PictureError, match="cannot read"):
+    with pytest.raises(ClipError, match="cannot read"):
         next(frames_of(str(tmp_path / "a.mp4")))
 
 

@@ -1,4 +1,4 @@
-"""A clip over many workers: scenes apart, long ones in stretches whose joints are faded."""
+"""A clip stylised by many workers: scenes in parallel, long ones in overlapping segments that are cross-faded."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ from impasto.inputs.read import read_styles
 from impasto.settings.options import VideoOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
-from impasto.video.finished import Work, finishing
-from impasto.video.frames import painter_of
-from impasto.video.stylizer import Clock, Shot, Way, prepared
+from impasto.video.frame_store import FrameStore, write_on_exit
+from impasto.video.painters import make_painter
+from impasto.video.stylizer import FrameClock, FrameStylizer, StylizedFrame, prepare
 
-#: Frames of a stretch of a scene that is longer, and how many of them are painted by both sides of a joint.
-STRETCH, OVERLAP = 60, 8
-#: How often a stretch is begun whose workers are lost.
-TRIES = 3
+#: Frames from one segment of a scene to the next, and how many of them the two have in common.
+SEGMENT, OVERLAP = 60, 8
+#: How often a segment is attempted whose workers are lost.
+MAX_ATTEMPTS = 3
 
-#: A frame as it travels: `(h, w, 3)`, of the clip's own size, so that a worker sees what one process would.
-Frame = np.ndarray[Any, np.dtype[np.uint8]]
+#: `(h, w, 3)`: a frame as it is sent.
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
-    """Frames that one worker paints, one after another.
+class Segment:
+    """Consecutive frames of a scene, which one worker stylises.
 
     Attributes:
-        start: number of the first.
+        start: number of the first frame.
         scene: from 1.
-        joined: whether the scene began before it.
-        moments: time and duration of each frame.
+        is_continued: whether the scene began in an earlier segment.
+        frames: of the clip's own size, so that a worker resizes them as one process would.
+        times: time and duration of each frame.
     """
 
     start: int
     scene: int
-    joined: bool
-    frames: list[Frame]
-    moments: list[tuple[int, int]]
+    is_continued: bool
+    frames: list[Pixels]
+    times: list[tuple[int, int]]
 
     @property
     def stop(self) -> int:
@@ -66,27 +67,26 @@ def iterate(
     address: str = "auto",
     threads: int = 1,
     pool: Pool | None = None,
-) -> Iterator[Shot]:
-    """`impasto.video.iterate` over the workers of a Ray cluster: finished frames, in their order.
+) -> Iterator[StylizedFrame]:
+    """`impasto.video.iterate` over the workers of a Ray cluster: finished frames, in order.
 
-    Scenes are painted apart, as they would be in one process. A scene of more than `STRETCH` frames is divided; the
-    frames around a joint are painted by both sides and faded from one to the other.
+    Scenes are stylised as they would be in one process. A scene of more than `SEGMENT + OVERLAP` frames is divided.
 
     Raises:
-        What `impasto.video.iterate` raises; ClusterError: no cluster.
-        ValueError: options that no cluster can follow.
+        What `impasto.video.iterate` raises; ClusterError: no cluster, or too many workers lost.
+        ValueError: options that a cluster does not support.
     """
     options, output = options or VideoOptions(), Path(output)
     if options.passes > 1:
-        raise ValueError("passes go to and fro over whole scenes; with a cluster there is one")
+        raise ValueError("a cluster makes one pass only; omit --passes or --cluster")
     if options.flow is not None:
-        raise ValueError("files of optical flow are on this machine, and workers may be on others; leave --flow away")
+        raise ValueError("files of optical flow are on this machine, and workers may be on others; omit --flow")
     if pool is None:
         connect(address)
         pool = Workers(threads)
-    clip, size, work = prepared(clip, styles, output, options, resume)
+    clip, size, store = prepare(clip, styles, output, options, resume)
     paintings = [picture for _, picture in read_styles(styles, size[0] * size[1], {})] if styles else []
-    return _iterate(clip, paintings, output, options, size, work, pool, threads)
+    return _iterate(clip, paintings, output, options, size, store, pool, threads)
 
 
 def _iterate(
@@ -95,141 +95,144 @@ def _iterate(
     output: Path,
     options: VideoOptions,
     size: tuple[int, int],
-    work: Work,
+    store: FrameStore,
     pool: Pool,
     threads: int,
-) -> Iterator[Shot]:
-    clock = Clock(len(work.done), clip.frames, 1)
-    with finishing(output, [work], clip, options):
+) -> Iterator[StylizedFrame]:
+    clock = FrameClock(len(store.finished), clip.frames, 1)
+    with write_on_exit(output, [store], clip, options):
         shared = pool.share(list(styles))
         try:
-            merged = _Merged(work, clip, clock)
-            for stretch, painted in _painted(clip, size, work, pool, shared, options, threads):
-                yield from merged.add(stretch, painted)
-            yield from merged.end()
+            joiner = _SegmentJoiner(store, clip, clock)
+            for segment, stylized in _stylized_segments(clip, size, store, pool, shared, options, threads):
+                yield from joiner.add(segment, stylized)
+            yield from joiner.end_scene()
         finally:
             pool.close()
 
 
-# -- what is painted together ------------------------------------------------------------------------------------
+# -- segments ------------------------------------------------------------------------------------------------
 
 
-def stretches(clip: Clip, size: tuple[int, int]) -> Iterator[Stretch]:
-    """The stretches of a clip, in order; where one goes on in the next, `OVERLAP` frames are in both."""
-    frames: list[Frame] = []
-    moments: list[tuple[int, int]] = []
-    scene, start, joined = 1, 1, False
-    before: Tensor | None = None
+def segments(clip: Clip, size: tuple[int, int]) -> Iterator[Segment]:
+    """The segments of a clip, in order; consecutive ones of a scene have `OVERLAP` frames in common."""
+    frames: list[Pixels] = []
+    times: list[tuple[int, int]] = []
+    scene, start, is_continued = 1, 1, False
+    previous: Tensor | None = None
     for number, frame in enumerate(clips.frames(clip), start=1):
         photo = images.resize(frame.image, *size)
-        if before is not None and _is_cut(photo, before):
-            yield Stretch(start, scene, joined, frames, moments)
-            frames, moments = [], []
-            scene, start, joined = scene + 1, number, False
-        elif len(frames) == STRETCH + OVERLAP:
-            yield Stretch(start, scene, joined, frames, moments)
-            frames, moments = frames[STRETCH:], moments[STRETCH:]
-            start, joined = start + STRETCH, True
-        before = photo
+        if previous is not None and _is_scene_cut(photo, previous):
+            yield Segment(start, scene, is_continued, frames, times)
+            frames, times = [], []
+            scene, start, is_continued = scene + 1, number, False
+        elif len(frames) == SEGMENT + OVERLAP:
+            yield Segment(start, scene, is_continued, frames, times)
+            frames, times = frames[SEGMENT:], times[SEGMENT:]
+            start, is_continued = start + SEGMENT, True
+        previous = photo
         frames.append((frame.image * 255).round().byte().permute(1, 2, 0).numpy())
-        moments.append((frame.time, frame.duration))
+        times.append((frame.time, frame.duration))
     if frames:
-        yield Stretch(start, scene, joined, frames, moments)
+        yield Segment(start, scene, is_continued, frames, times)
 
 
-def _is_cut(photo: Tensor, before: Tensor) -> bool:
-    return flow.is_cut(photo, before, flow.trust(flow.between(photo, before), flow.between(before, photo)))
+def _is_scene_cut(photo: Tensor, previous: Tensor) -> bool:
+    reliable = flow.reliability(flow.estimate(photo, previous), flow.estimate(previous, photo))
+    return flow.is_scene_cut(photo, previous, reliable)
 
 
-def paint(
-    stretch: Stretch,
+def stylize_segment(
+    segment: Segment,
     styles: Sequence[Picture],
     options: VideoOptions,
     size: tuple[int, int],
     threads: int,
-) -> list[tuple[Frame, float]]:
-    """What a worker does: each frame's picture, and the part of it that was followed."""
+) -> list[tuple[Pixels, float]]:
+    """Runs on a worker: each frame's picture, and its share of pixels with reliable flow."""
     use_threads(threads)
-    way = Way(painter_of(styles, options), options)
-    made = []
-    for number, frame in enumerate(stretch.frames, start=stretch.start):
-        picture, _, share = way(number, images.resize(images.read(frame).rgb, *size))
-        made.append((np.asarray(picture.to_pil()), share))
-    return made
+    stylizer = FrameStylizer(make_painter(styles, options), options)
+    stylized = []
+    for number, frame in enumerate(segment.frames, start=segment.start):
+        picture, _, share = stylizer(number, images.resize(images.read(frame).rgb, *size))
+        stylized.append((np.asarray(picture.to_pil()), share))
+    return stylized
 
 
-def _painted(
+def _stylized_segments(
     clip: Clip,
     size: tuple[int, int],
-    work: Work,
+    store: FrameStore,
     pool: Pool,
     styles: Any,
     options: VideoOptions,
     threads: int,
-) -> Iterator[tuple[Stretch, list[tuple[Frame, float]]]]:
-    """Stretches with what became of them, in order; none all of whose frames are finished."""
-    coming = (stretch for stretch in stretches(clip, size) if stretch.stop - 1 > len(work.done))
-    waiting: list[tuple[Stretch, Future[Any], int]] = []
+) -> Iterator[tuple[Segment, list[tuple[Pixels, float]]]]:
+    """Segments in order, each with the results of its worker; those whose frames are all finished are left out."""
+    unfinished = (segment for segment in segments(clip, size) if segment.stop - 1 > len(store.finished))
+    queue: list[tuple[Segment, Future[Any], int]] = []
     more = True
-    while more or waiting:
-        while more and len(waiting) < max(1, pool.room):
-            stretch = next(coming, None)
-            more = stretch is not None
-            if stretch is not None:
-                waiting.append((stretch, pool.submit(paint, stretch, styles, options, size, threads), 1))
-        if not waiting:
+    while more or queue:
+        while more and len(queue) < max(1, pool.room):
+            segment = next(unfinished, None)
+            more = segment is not None
+            if segment is not None:
+                queue.append((segment, pool.submit(stylize_segment, segment, styles, options, size, threads), 1))
+        if not queue:
             return
-        first, future, attempt = waiting[0]
-        failure = future.exception()
-        if failure is None:
-            waiting.pop(0)
+        first, future, attempt = queue[0]
+        error = future.exception()
+        if error is None:
+            queue.pop(0)
             yield first, future.result()
-        elif isinstance(failure, pool.lost) and attempt < TRIES:
-            waiting[0] = (first, pool.submit(paint, first, styles, options, size, threads), attempt + 1)
-        elif isinstance(failure, pool.lost):
-            raise ClusterError(f"the workers of frames {first.start} to {first.stop - 1} were lost {attempt} times")
+        elif isinstance(error, pool.lost) and attempt < MAX_ATTEMPTS:
+            queue[0] = (first, pool.submit(stylize_segment, first, styles, options, size, threads), attempt + 1)
+        elif isinstance(error, pool.lost):
+            raise ClusterError(
+                f"the workers of frames {first.start} to {first.stop - 1} were lost {attempt} times"
+            ) from error
         else:
-            raise failure
+            raise error
 
 
-# -- and put together --------------------------------------------------------------------------------------------
+# -- joining -------------------------------------------------------------------------------------------------
 
 
-class _Merged:
-    """Puts finished frames away in their order, those at joints faded from one stretch to the next."""
+class _SegmentJoiner:
+    """Stores stylised frames in order, and cross-fades the frames that two segments have in common."""
 
-    def __init__(self, work: Work, clip: Clip, clock: Clock) -> None:
-        self._work, self._clip, self._clock = work, clip, clock
-        self._held: list[tuple[int, Frame]] = []  # the end of a stretch that the next one may begin before
+    def __init__(self, store: FrameStore, clip: Clip, clock: FrameClock) -> None:
+        self._store, self._clip, self._clock = store, clip, clock
+        self._tail: list[tuple[int, Pixels]] = []  # frames that the next segment may have, too
 
-    def add(self, stretch: Stretch, painted: Sequence[tuple[Frame, float]]) -> Iterator[Shot]:
-        """A stretch, after all those before it."""
-        if not stretch.joined:
-            yield from self.end()
-        faded = dict(self._held)
-        self._held, self._last = [], stretch
-        for index, (frame, share) in enumerate(painted):
-            number = stretch.start + index
-            if number in faded:
+    def add(self, segment: Segment, stylized: Sequence[tuple[Pixels, float]]) -> Iterator[StylizedFrame]:
+        """Add a segment; segments are added in order."""
+        if not segment.is_continued:
+            yield from self.end_scene()
+        overlap = dict(self._tail)
+        self._tail, self._last = [], segment
+        for index, (pixels, share) in enumerate(stylized):
+            number = segment.start + index
+            if number in overlap:
                 weight = (index + 1) / (OVERLAP + 1)
-                frame = np.round((1 - weight) * faded[number] + weight * frame).astype(np.uint8)  # noqa: PLW2901
-            if index >= STRETCH:  # the next stretch has these too
-                self._held.append((number, frame))
+                pixels = np.round((1 - weight) * overlap[number] + weight * pixels).astype(np.uint8)  # noqa: PLW2901
+            if index >= SEGMENT:
+                self._tail.append((number, pixels))
             else:
-                yield from self._keep(stretch, number, frame, share)
+                yield from self._store_frame(segment, number, pixels, share)
 
-    def end(self) -> Iterator[Shot]:
-        """No more of this scene."""
-        for number, frame in self._held:
-            yield from self._keep(self._last, number, frame, 1.0)
-        self._held = []
+    def end_scene(self) -> Iterator[StylizedFrame]:
+        """Store the last frames of a scene, which no other segment has."""
+        for number, pixels in self._tail:
+            yield from self._store_frame(self._last, number, pixels, 1.0)
+        self._tail = []
 
-    def _keep(self, stretch: Stretch, number: int, frame: Frame, share: float) -> Iterator[Shot]:
-        if number <= len(self._work.done):
+    def _store_frame(self, segment: Segment, number: int, pixels: Pixels, share: float) -> Iterator[StylizedFrame]:
+        if number <= len(self._store.finished):
             return
-        index = number - stretch.start
-        cut = index == 0 and not stretch.joined
-        picture = images.read(frame)
-        self._work.add(number, picture, (*stretch.moments[index], cut))
+        index = number - segment.start
+        is_cut = index == 0 and not segment.is_continued
+        picture = images.read(pixels)
+        self._store.add(number, picture, (*segment.times[index], is_cut))
         count = max(self._clip.frames, number)
-        yield Shot(number, count, 1, 1, stretch.scene, picture, share, *self._clock.tick(number))
+        yield StylizedFrame(number, count, 1, 1, segment.scene, picture, share, *self._clock.tick(number))

@@ -1,10 +1,10 @@
-"""Pictures to train on: a folder decoded once, crops drawn from it on the device."""
+"""Training data: pictures decoded once and kept on the device, random crops of them, and augmentation."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from impasto.errors import PictureError
 
 log = logging.getLogger(__name__)
 
-#: Of so many pictures, one is held out to evaluate with.
-HELD_OUT = 32
+#: One picture in so many is held out for evaluation.
+HOLDOUT_EVERY = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Folder:
+class Dataset:
     """Pictures in memory.
 
     Attributes:
@@ -36,22 +36,23 @@ class Folder:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def split(self) -> tuple[Folder, Folder]:
-        """Those to train on, and those held out: the first of every `HELD_OUT`; of a single one, the same twice."""
+    def split(self) -> tuple[Dataset, Dataset]:
+        """A training set and a held-out set; a single picture is in both."""
         if len(self) == 1:
             return self, self
-        kept = [index for index in range(len(self)) if index % HELD_OUT]
-        held = [index for index in range(len(self)) if not index % HELD_OUT]
-        return self.only(kept), self.only(held)
+        training = [index for index in range(len(self)) if index % HOLDOUT_EVERY]
+        held_out = [index for index in range(len(self)) if not index % HOLDOUT_EVERY]
+        return self.subset(training), self.subset(held_out)
 
-    def only(self, indices: Sequence[int]) -> Folder:
-        """Some of them."""
-        return Folder([self.pictures[index] for index in indices], [self.names[index] for index in indices])
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        return Dataset([self.pictures[index] for index in indices], [self.names[index] for index in indices])
 
 
 def load(files: Sequence[Path], short_side: int, device: torch.device) -> Iterator[tuple[Path, Tensor | None]]:
-    """Each file's picture, `(3, h, w)`, uint8, at most `short_side` on its short side; None where it cannot be read,
-    which is logged."""
+    """Each file's picture, `(3, h, w)`, uint8, its short side no longer than `short_side`.
+
+    None stands for a file that cannot be read, which is logged.
+    """
     for path in files:
         try:
             picture = images.read(path)
@@ -66,14 +67,14 @@ def load(files: Sequence[Path], short_side: int, device: torch.device) -> Iterat
         yield path, (picture.rgb * 255).round().to(device, torch.uint8)
 
 
-def crop(picture: Tensor, side: int, zoom: float, generator: torch.Generator) -> Tensor:
-    """A random square of a picture `(3, h, w)` as `(3, side, side)` in [0, 1], flipped or not.
+def random_crop(picture: Tensor, side: int, zoom: float, generator: torch.Generator) -> Tensor:
+    """A random square of a picture `(3, h, w)`, at random flipped, as `(3, side, side)` in [0, 1].
 
     Args:
-        zoom: pixels of the picture per pixel of the crop, at most; as many as it has, if it has fewer.
+        zoom: pixels of the picture per pixel of the crop; fewer where the picture is too small.
     """
-    most = min(picture.shape[-2:])
-    length = max(1, min(most, round(side * zoom)))
+    short_side = min(picture.shape[-2:])
+    length = max(1, min(short_side, round(side * zoom)))
     top, left, flip = (
         int(torch.randint(bound, (), generator=generator))
         for bound in (picture.shape[-2] - length + 1, picture.shape[-1] - length + 1, 2)
@@ -85,25 +86,51 @@ def crop(picture: Tensor, side: int, zoom: float, generator: torch.Generator) ->
     return F.interpolate(square[None], (side, side), mode="bilinear", antialias=length > side)[0].clamp(0, 1)
 
 
-def batch(folder: Folder, count: int, side: int, generator: torch.Generator) -> Tensor:
-    """Random crops of random pictures at random scales, `(count, 3, side, side)`, sRGB in [0, 1]."""
-    chosen = torch.randint(len(folder), (count,), generator=generator).tolist()
-    zooms = (2 ** torch.rand(count, generator=generator)).tolist()  # up to twice the area's side
-    pictures = (folder.pictures[index] for index in chosen)
-    return torch.stack([crop(picture, side, zoom, generator) for picture, zoom in zip(pictures, zooms, strict=True)])
+def random_crops(dataset: Dataset, count: int, side: int, generator: torch.Generator) -> Tensor:
+    """Crops of random pictures at random zooms from 1 to 2, `(count, 3, side, side)`, sRGB in [0, 1]."""
+    chosen = torch.randint(len(dataset), (count,), generator=generator).tolist()
+    zooms = (2 ** torch.rand(count, generator=generator)).tolist()
+    pictures = (dataset.pictures[index] for index in chosen)
+    crops = (random_crop(picture, side, zoom, generator) for picture, zoom in zip(pictures, zooms, strict=True))
+    return torch.stack(list(crops))
 
 
-def recolored(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the pictures `(b, 3, h, w)` with their colours turned about the grey axis, and a little lighter or
-    darker: there are few paintings, and of each colour fewer."""
+def center_crop(picture: Tensor, side: int) -> Tensor:
+    """The largest square in the middle of a picture `(3, h, w)`, uint8, as `(1, 3, side, side)` in [0, 1]."""
+    length = min(picture.shape[-2:])
+    top, left = (picture.shape[-2] - length) // 2, (picture.shape[-1] - length) // 2
+    square = picture[None, :, top : top + length, left : left + length].float() / 255
+    return F.interpolate(square, (side, side), mode="bilinear", antialias=True)
+
+
+def jitter_colors(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures `(b, 3, h, w)`, half of them with colours rotated about the grey axis, with a gain of 0.8 to 1.2.
+
+    There are few paintings, and fewer still of each colour.
+    """
     count = len(pictures)
-    turn = torch.rand(count, generator=generator) * 2 * math.pi
-    turn = turn * (torch.rand(count, generator=generator) < 0.5)
+    angle = torch.rand(count, generator=generator) * 2 * math.pi
+    angle = angle * (torch.rand(count, generator=generator) < 0.5)
     gain = 0.8 + 0.4 * torch.rand(count, generator=generator)
     # Rodrigues' rotation about (1, 1, 1)/√3.
     axis = torch.full((3,), 3**-0.5)
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) * 3**-0.5
-    cos, sin = turn.cos()[:, None, None], turn.sin()[:, None, None]
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     rotation = cos * torch.eye(3) + sin * cross + (1 - cos) * torch.outer(axis, axis)
     matrix = (rotation * gain[:, None, None]).to(pictures.device)
     return (matrix @ pictures.flatten(2)).view_as(pictures).clamp(0, 1)
+
+
+def random_motion(shape: torch.Size, device: torch.device, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """A random shift by up to 4 pixels and zoom by up to 3 % for each picture of a batch of this shape."""
+    shift = (torch.rand(shape[0], 2, generator=generator) - 0.5) * (16 / shape[-1])
+    zoom = 1 + 0.06 * (torch.rand(shape[0], generator=generator) - 0.5)
+    theta = torch.zeros(shape[0], 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = zoom
+    theta[:, :, 2] = shift
+    grid = F.affine_grid(theta.to(device), list(shape), align_corners=False)
+
+    def move(pictures: Tensor) -> Tensor:
+        return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+    return move

@@ -1,4 +1,4 @@
-"""Files of trained networks: safetensors, in half precision, with what they are in the header."""
+"""Files of trained networks: safetensors in half precision, with kind and model card in the header."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from impasto.errors import WeightsError
 from impasto.fast.networks import Code, Network, network
 from impasto.fast.transform import GaussianFit
 from impasto.files import StrPath, atomic_write
-from impasto.settings.choices import NetworkKind
+from impasto.settings.choices import NetworkKind, Precision
 from impasto.vgg import weights
 
-#: Of the layout of the file.
+#: Version of the file's layout.
 FORMAT = "1"
-#: The one that comes along.
-BUILT_IN = Path(__file__).with_name("any.safetensors")
+#: The bundled model.
+BUNDLED = Path(__file__).with_name("any.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class Model:
     """A trained network.
 
     Attributes:
-        network: on the device to compute on, not for training.
-        code: of its only painting; None where it takes any.
+        network: in evaluation mode, on the device to compute on.
+        code: of the only painting that it was trained on; None if it takes any painting.
         card: how it was trained.
     """
 
@@ -42,17 +42,17 @@ class Model:
 
 
 def save(path: StrPath, model: Model) -> None:
-    """Write a model: whole, or not at all.
+    """Write a model, whole or not at all.
 
     Raises:
-        WeightsError: nothing can be written there.
+        WeightsError: the file cannot be written.
     """
     tensors = {f"network.{name}": tensor for name, tensor in model.network.state_dict().items()}
     if model.code is not None:
         tensors["code.vector"] = model.code.vector
         for index, fit in enumerate(model.code.fits):
             tensors |= {f"code.{index}.mean": fit.mean, f"code.{index}.spread": fit.spread}
-    # Covariances go into the millions, beyond what half precision holds.
+    # Covariances reach millions, which half precision cannot represent.
     stored = {
         name: tensor.detach().to("cpu", torch.float32 if name.startswith("code.") else torch.float16).contiguous()
         for name, tensor in tensors.items()
@@ -63,12 +63,12 @@ def save(path: StrPath, model: Model) -> None:
 
 
 def load(path: StrPath | None = None, device: torch.device | None = None) -> Model:
-    """A model from a file; the one that comes along by default. Nothing in the file is executed.
+    """Read a model; by default, the bundled one. Nothing in the file is executed.
 
     Raises:
-        WeightsError: no such file, a damaged one, or one that is no model of ours.
+        WeightsError: the file does not exist, is damaged, or is no model of `impasto train`.
     """
-    path = BUILT_IN if path is None else Path(path)
+    path = BUNDLED if path is None else Path(path)
     if not path.is_file():
         raise WeightsError(f"no such model: {path}")
     try:
@@ -76,25 +76,41 @@ def load(path: StrPath | None = None, device: torch.device | None = None) -> Mod
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
         if header.get("impasto") != FORMAT or header.get("kind") not in get_args(NetworkKind):
-            raise WeightsError(f"{path} is not a network of 'impasto train' (or of another version's)")
-        made = empty(header["kind"], device or torch.device("cpu"))
-        made.load_state_dict({name[8:]: tensor for name, tensor in tensors.items() if name.startswith("network.")})
-        return Model(made.eval().requires_grad_(False), _code(tensors, device), json.loads(header["card"]))
+            raise WeightsError(f"{path} is not a model of 'impasto train', or it is one of another version")
+        loaded = untrained(header["kind"], device or torch.device("cpu"))
+        loaded.load_state_dict({name[8:]: tensor for name, tensor in tensors.items() if name.startswith("network.")})
+        return Model(loaded.eval().requires_grad_(False), _code(tensors, device), json.loads(header["card"]))
     except (safetensors.SafetensorError, RuntimeError, KeyError, json.JSONDecodeError, OSError) as error:
         reason = str(error).partition("\n")[0]
-        raise WeightsError(f"cannot read the model {path}: damaged, or no safetensors file ({reason})") from error
+        raise WeightsError(f"cannot read the model {path}: damaged, or not a safetensors file ({reason})") from error
 
 
-def empty(kind: NetworkKind, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
-    """An untrained network; if it sees through VGG-19, that computes in `dtype`."""
+def untrained(kind: NetworkKind, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
+    """A network to train; `dtype` is that of VGG-19, if the network reads its features.
+
+    Raises:
+        WeightsError: the weights of VGG-19 are missing or damaged.
+    """
     encoder = weights.load("vgg19", padding="replicate").to(device, dtype) if kind == "vgg" else None
     return network(kind, encoder).to(device)
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype that convolutions compute in; `auto` is bfloat16 where the device multiplies it."""
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if device.type == "cuda":
+        multiplies = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    else:
+        capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        multiplies = device.type == "cpu" and capabilities.get("avx512_bf16") is True
+    return torch.bfloat16 if multiplies else torch.float32
 
 
 def _code(tensors: Mapping[str, Tensor], device: torch.device | None) -> Code | None:
     if "code.vector" not in tensors:
         return None
-    numbers = range(sum(name.endswith(".mean") and name.startswith("code.") for name in tensors))
-    there = {name: tensor.to(device or "cpu") for name, tensor in tensors.items() if name.startswith("code.")}
-    fits = tuple(GaussianFit(there[f"code.{index}.mean"], there[f"code.{index}.spread"]) for index in numbers)
-    return Code(fits, there["code.vector"])
+    count = sum(name.endswith(".mean") and name.startswith("code.") for name in tensors)
+    found = {name: tensor.to(device or "cpu") for name, tensor in tensors.items() if name.startswith("code.")}
+    fits = tuple(GaussianFit(found[f"code.{index}.mean"], found[f"code.{index}.spread"]) for index in range(count))
+    return Code(fits, found["code.vector"])

@@ -45,10 +45,13 @@ class Code:
     fits: tuple[GaussianFit, ...]
     vector: Tensor
 
-    def rolled(self) -> Code:
-        """The codes of a batch, each in the place of the next."""
-        fits = tuple(GaussianFit(fit.mean.roll(1, 0), fit.spread.roll(1, 0)) for fit in self.fits)
-        return Code(fits, self.vector.roll(1, 0))
+    def mixed(self, share: Tensor) -> Code:
+        """The codes of a batch, each with a `share` `(b,)` of the one before: statistics blend as means do."""
+
+        def mix(values: Tensor) -> Tensor:
+            return values.lerp(values.roll(1, 0), share.view(-1, *[1] * (values.ndim - 1)))
+
+        return Code(tuple(GaussianFit(mix(fit.mean), mix(fit.spread)) for fit in self.fits), mix(self.vector))
 
 
 #: Codes with their weights.

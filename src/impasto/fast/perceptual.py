@@ -1,7 +1,6 @@
-"""The losses that networks are trained with: those of the optimisation, over batches, through autograd.
+"""The losses that networks are trained with: those of the optimisation, for batches, through autograd.
 
-Each is relative to its target, so that weights mean the same at every layer: features that are all zero have a loss of
-1.
+Each is relative to its target, so that weights mean the same at every layer: all-zero features have a loss of 1.
 """
 
 from __future__ import annotations
@@ -16,31 +15,29 @@ from torch import Tensor
 from impasto.losses import statistics
 from impasto.vgg.encoder import Encoder
 
-#: The layers that style is compared at, deepest last.
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 CONTENT_LAYERS = ("relu3_1", "relu4_1")
 LAYERS = tuple(sorted({*STYLE_LAYERS, *CONTENT_LAYERS}))
 
-#: Layer -> mean and second moments of a batch, `(b, n, n + 1)`; see `statistics.covariance`.
+#: Layer -> means and second moments, `(b, n, n + 1)`; see `losses.statistics.covariance`.
 StyleStatistics = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class PerceptualLoss:
-    """Compares batches of pictures. The encoder may compute in bfloat16; sums are in float32."""
+    """Compares batches of pictures. The encoder may compute in bfloat16; statistics are in float32."""
 
     encoder: Encoder
 
     def features(self, pictures: Tensor, layers: Sequence[str] = LAYERS) -> dict[str, Tensor]:
-        """Features of `(b, 3, h, w)`, sRGB in [0, 1]."""
+        """The features of `(b, 3, h, w)`, sRGB in [0, 1], at these layers."""
         return self.encoder(pictures.to(self.encoder.mean.dtype), layers)
 
     def style(self, features: Mapping[str, Tensor]) -> StyleStatistics:
-        """The statistics of features."""
         return {layer: statistics.covariance(features[layer].flatten(2).float()).mean for layer in STYLE_LAYERS}
 
     def content_loss(self, features: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
-        """Mean over layers of |F - P|² / |P|², of features normalised by each channel's mean and deviation."""
+        """Mean over layers of |F - P|² / |P|², of features normalised to zero mean and unit variance per channel."""
         parts = []
         for layer in CONTENT_LAYERS:
             found, wanted = (F.instance_norm(part[layer].float(), eps=1.0) for part in (features, target))
@@ -66,13 +63,13 @@ class PerceptualLoss:
 
 
 def _moments(statistic: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and deviations, each `(b, n)`."""
+    """Means and standard deviations, each `(b, n)`."""
     mean = statistic[..., 0]
     variance = statistic[..., 1:].diagonal(dim1=1, dim2=2) - mean.square()
     return mean, (variance.clamp_min(0) + 1e-4 * variance.detach().mean(1, keepdim=True).clamp_min(1e-3)).sqrt()
 
 
 def total_variation(pictures: Tensor) -> Tensor:
-    """Mean square of the differences between neighbours, down and across."""
+    """Mean squared difference of vertical neighbours plus that of horizontal ones."""
     down, across = pictures.diff(dim=-2), pictures.diff(dim=-1)
     return down.square().mean() + across.square().mean()

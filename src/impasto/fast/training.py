@@ -1,10 +1,10 @@
-"""Training a network: by the slow way's losses, on crops of photos and paintings.
+"""Training of feed-forward networks, by the losses of the optimisation, on crops of photos and paintings.
 
-For one painting this is Johnson et al.'s method (arXiv 1603.08155), for any painting Huang and Belongie's (arXiv
-1703.06868), with the statistics and losses of this program.
+For one painting this is the method of Johnson et al. (arXiv 1603.08155), for any painting that of Huang and Belongie
+(arXiv 1703.06868), with the statistics and losses of this package.
 
-Randomness is drawn from the seed and the number of the step: a run that goes on from its checkpoint is the run that
-never stopped.
+All random numbers are drawn from the seed and the number of the step, so that a resumed run equals one that was never
+interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import dataclasses
 import json
 import logging
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,29 +22,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import images
 from impasto.errors import CheckpointError
 from impasto.fast import models, perceptual
-from impasto.fast.crops import Folder, batch, recolored
+from impasto.fast.crops import Dataset, center_crop, jitter_colors, random_crops, random_motion
 from impasto.fast.models import Model
 from impasto.fast.networks import Code, Network, VggNetwork
-from impasto.fast.perceptual import LAYERS, PerceptualLoss
+from impasto.fast.perceptual import LAYERS, PerceptualLoss, StyleStatistics
 from impasto.fast.transform import GaussianFit
 from impasto.files import atomic_write
 from impasto.images import Picture
 from impasto.images.sheets import contact_sheet
-from impasto.settings.choices import Precision
 from impasto.settings.fields import first_difference, result_settings
 from impasto.settings.options import TrainOptions
 from impasto.vgg import weights
 
 log = logging.getLogger(__name__)
 
-#: Term -> the option that weighs it.
-WEIGHTS = {
+#: Loss term -> the option that holds its weight.
+WEIGHT_OPTIONS = {
     "content": "content_weight",
     "style": "style_weight",
     "moments": "moments_weight",
@@ -54,28 +51,28 @@ WEIGHTS = {
     "range": "range_weight",
     "steady": "steady_weight",
 }
-#: Losses are logged as means over so many steps.
-LOGGED = 25
-#: How long the average that is kept remembers, in steps.
-MEMORY = 500
-#: The part of the steps in which every photo is its own style, less and less often.
-FIRST = 0.15
-#: How often a photo is its own style from then on, and how often a style is a blend of two.
-OWN, BLENDED = 0.1, 0.2
-#: The part of the steps, at the end, in which moved copies of the photos count.
-LAST = 0.3
+#: Steps whose mean losses make one line of the log.
+LOG_EVERY = 25
+#: Time constant of the moving average of the parameters, in steps.
+AVERAGE_STEPS = 500
+#: The probability that a photo is its own style, and the share of the steps in which it falls to that from 1.
+IDENTITY_RATE, IDENTITY_WARMUP = 0.1, 0.15
+#: The probability that a style is a mixture of two.
+MIXTURE_RATE = 0.2
+#: The share of the steps, at the end, that have the loss `steady`.
+STEADY_SHARE = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Progress:
+class TrainingProgress:
     """A step of a training run.
 
     Attributes:
         step, steps: done, and planned.
-        losses: the terms' values, unweighted, and `total`.
-        held_out: the same on held-out pictures, where they were just looked at.
-        seconds: since this session began.
+        losses: the terms' values, unweighted, and the weighted `total`.
+        seconds: since this run was started or resumed.
         eta: seconds left.
+        held_out: the losses on held-out pictures, if they were evaluated after this step.
     """
 
     step: int
@@ -86,31 +83,33 @@ class Progress:
     held_out: Mapping[str, float] = field(default_factory=dict)
 
 
-class Run:
-    """A training run, its network and its way through the steps.
+class TrainingRun:
+    """The state of a training run.
+
+    Args:
+        paintings: a dataset, or a single painting, `(1, 3, h, w)`, sRGB in [0, 1].
 
     Attributes:
-        options: see `TrainOptions`.
-        photos, paintings: to train on; `held_photos`, `held_paintings`: to look at on the way.
-        painting: `(1, 3, h, w)`, sRGB in [0, 1], if there is only one.
-        network: that is trained; `average`: the mean of its last parameters, which is what is kept.
-        step: how many are done.
+        network: the trained network.
+        average: the moving average of its parameters, which is what is saved as the model.
+        step: the number of steps done.
     """
 
-    def __init__(self, options: TrainOptions, photos: Folder, paintings: Folder | Tensor, device: torch.device) -> None:
+    def __init__(
+        self, options: TrainOptions, photos: Dataset, paintings: Dataset | Tensor, device: torch.device
+    ) -> None:
         self.options, self.device, self.step = options, device, 0
         self.painting = paintings if isinstance(paintings, Tensor) else None
         self.photos, self.held_photos = photos.split()
         self.paintings, self.held_paintings = (photos, photos) if isinstance(paintings, Tensor) else paintings.split()
-        dtype = precision(options.precision, device)
+        dtype = models.compute_dtype(options.precision, device)
         torch.manual_seed(options.seed)
-        self.network: Network = models.empty(options.network, device, dtype).train()
+        self.network: Network = models.untrained(options.network, device, dtype).train()
         self.network.dtype = dtype
-        self.perceptual_loss = PerceptualLoss(
-            weights.load("vgg19", padding="replicate").up_to(LAYERS).to(device, dtype)
-        )
+        encoder = weights.load("vgg19", padding="replicate").up_to(LAYERS).to(device, dtype)
+        self.perceptual_loss = PerceptualLoss(encoder)
         if isinstance(self.network, VggNetwork):
-            self.network.vgg_stage.calibrate(batch(self.photos, 16, options.crop, self._generator(-1)))
+            self.network.vgg_stage.calibrate(random_crops(self.photos, 16, options.crop, self._generator(-1)))
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=options.rate, betas=(0.9, 0.99))
@@ -118,151 +117,138 @@ class Run:
     def _generator(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed((self.options.seed << 32) + step + 1)
 
-    def advance(self) -> Iterator[Progress]:
-        """The steps that are left."""
+    def advance(self) -> Iterator[TrainingProgress]:
+        """Do the remaining steps."""
         started, first = time.monotonic(), self.step
         while self.step < self.options.steps:
-            losses = self._improve()
+            losses = self._optimizer_step()
             self.step += 1
             seconds = time.monotonic() - started
             eta = seconds / (self.step - first) * (self.options.steps - self.step)
-            yield Progress(self.step, self.options.steps, losses, seconds, eta)
+            yield TrainingProgress(self.step, self.options.steps, losses, seconds, eta)
 
-    def _improve(self) -> dict[str, float]:
-        """One step of the optimiser."""
-        part = self.step / self.options.steps
+    def _optimizer_step(self) -> dict[str, float]:
+        done = self.step / self.options.steps
         for group in self.optimizer.param_groups:
-            warm = min(1.0, (self.step + 1) / 50)
-            group["lr"] = self.options.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
-        generator = self._generator(self.step)
-        losses = self.losses(self.network, generator, part)
-        total = self.weighed(losses)
+            warmup = min(1.0, (self.step + 1) / 50)
+            group["lr"] = self.options.rate * warmup * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        losses = self.losses(self.network, self._generator(self.step), done)
+        weighted = [getattr(self.options, WEIGHT_OPTIONS[name]) * value for name, value in losses.items()]
+        total = torch.stack(weighted).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
-        # Shorter at first, when the beginning is not worth remembering.
-        share = max(1 / MEMORY, 1 / (self.step + 1))
+        # A plain mean at first, so that the initial parameters do not linger.
+        share = max(1 / AVERAGE_STEPS, 1 / (self.step + 1))
         with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(new, share)
+            for average, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                average.lerp_(new, share)
         return {name: value.item() for name, value in losses.items()} | {"total": total.item()}
 
-    def weighed(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The sum of the terms by their weights."""
-        parts = [getattr(self.options, WEIGHTS[name]) * value for name, value in losses.items()]
-        return torch.stack(parts).sum()
+    # -- losses ----------------------------------------------------------------------------------------------
 
-    def losses(self, network: Network, generator: torch.Generator, part: float) -> dict[str, Tensor]:
-        """The terms on a random batch, `part` of the way through the training."""
-        options, count = self.options, self.options.batch
-        photos = batch(self.photos, count, options.crop, generator)
-        share = max(OWN, 1 - part / FIRST)
-        own = (torch.rand(count, generator=generator) < share).to(self.device)
+    def losses(self, network: Network, generator: torch.Generator, done: float) -> dict[str, Tensor]:
+        """The loss terms on a random batch, unweighted; `done` is the share of the steps that are done."""
+        options = self.options
+        photos = random_crops(self.photos, options.batch, options.crop, generator)
+        identity_rate = max(IDENTITY_RATE, 1 - done / IDENTITY_WARMUP)
+        is_identity = (torch.rand(options.batch, generator=generator) < identity_rate).to(self.device)
         if self.painting is None:
-            styles = recolored(batch(self.paintings, count, options.crop, generator), generator)
-            mixed = torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < BLENDED)
-            styles = torch.where(own[:, None, None, None], photos, styles)
-            code = network.code(styles)
-            target = self.perceptual_loss.style(self._looked(styles))
-            mix = (mixed.to(self.device) * ~own * ~own.roll(1)).float()
-            code = mixed_codes(code, mix)
-            target = {layer: value.lerp(value.roll(1, 0), mix[:, None, None]) for layer, value in target.items()}
+            code, target = self._random_styles(network, photos, is_identity, generator)
         else:
-            own = torch.zeros_like(own)
-            once = network.code(self.painting)
-            fits = (
-                GaussianFit(fit.mean.expand(count, -1), fit.spread.expand(count, *fit.spread.shape[1:]))
-                for fit in once.fits
-            )
-            code = Code(tuple(fits), once.vector.expand(count, -1))
-            target = {
-                layer: value.expand(count, -1, -1)
-                for layer, value in self.perceptual_loss.style(self._looked(self.painting)).items()
-            }
+            is_identity = torch.zeros_like(is_identity)
+            code, target = self._repeated_style(network, self.painting)
         painted = network.painted(photos, code)
-        shown = painted + 0.99 * (painted.clamp(0, 1) - painted).detach()
-        seen = self.perceptual_loss.features(shown)
-        style = self.perceptual_loss.style(seen)
+        # Clipped but for a hundredth, with the gradient of the unclipped values.
+        clipped = painted + 0.99 * (painted.clamp(0, 1) - painted).detach()
+        features = self.perceptual_loss.features(clipped)
+        style = self.perceptual_loss.style(features)
         losses = {
-            "content": self.perceptual_loss.content_loss(seen, self._looked(photos)),
+            "content": self.perceptual_loss.content_loss(features, self._target_features(photos)),
             "style": self.perceptual_loss.gram_loss(style, target),
             "moments": self.perceptual_loss.moments_loss(style, target),
-            "identity": ((shown - photos).abs().mean((1, 2, 3)) * own).mean(),
-            "total_variation": perceptual.total_variation(shown),
+            "identity": ((clipped - photos).abs().mean((1, 2, 3)) * is_identity).mean(),
+            "total_variation": perceptual.total_variation(clipped),
             "range": (painted - painted.clamp(0, 1)).square().mean(),
         }
-        if options.steady_weight and part >= 1 - LAST:
-            losses["steady"] = self._unsteadiness(network, photos, code, painted, generator)
+        if options.steady_weight and done >= 1 - STEADY_SHARE:
+            losses["steady"] = self._steady_loss(network, photos, code, painted, generator)
         return losses
 
-    def _looked(self, pictures: Tensor) -> dict[str, Tensor]:
+    def _random_styles(
+        self, network: Network, photos: Tensor, is_identity: Tensor, generator: torch.Generator
+    ) -> tuple[Code, StyleStatistics]:
+        """The codes and target statistics of random paintings, some mixed with the one before in the batch."""
+        count = len(photos)
+        styles = jitter_colors(random_crops(self.paintings, count, self.options.crop, generator), generator)
+        mixed = torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < MIXTURE_RATE)
+        styles = torch.where(is_identity[:, None, None, None], photos, styles)
+        code = network.code(styles)
+        target = self.perceptual_loss.style(self._target_features(styles))
+        share = (mixed.to(self.device) * ~is_identity * ~is_identity.roll(1)).float()
+        target = {layer: value.lerp(value.roll(1, 0), share[:, None, None]) for layer, value in target.items()}
+        return code.mixed(share), target
+
+    def _repeated_style(self, network: Network, painting: Tensor) -> tuple[Code, StyleStatistics]:
+        """The code and target statistics of the only painting, repeated over a batch."""
+        count, code = self.options.batch, network.code(painting)
+        fits = tuple(
+            GaussianFit(fit.mean.expand(count, -1), fit.spread.expand(count, *fit.spread.shape[1:]))
+            for fit in code.fits
+        )
+        target = self.perceptual_loss.style(self._target_features(painting))
+        repeated = {layer: value.expand(count, -1, -1) for layer, value in target.items()}
+        return Code(fits, code.vector.expand(count, -1)), repeated
+
+    def _target_features(self, pictures: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             return self.perceptual_loss.features(pictures)
 
-    def _unsteadiness(
+    def _steady_loss(
         self, network: Network, photos: Tensor, code: Code, painted: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """How much painting a copy of the photo, moved, zoomed and noisy, differs from moving the painted one."""
-        count = len(photos)
-        shift = (torch.rand(count, 2, generator=generator) - 0.5) * (16 / self.options.crop)
-        zoom = 1 + 0.06 * (torch.rand(count, generator=generator) - 0.5)
-        theta = torch.zeros(count, 2, 3)
-        theta[:, 0, 0] = theta[:, 1, 1] = zoom
-        theta[:, :, 2] = shift
-        grid = F.affine_grid(theta.to(self.device), list(photos.shape), align_corners=False)
-
-        def moved(pictures: Tensor) -> Tensor:
-            return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
+        """Mean squared difference between stylising moved, noisy photos and moving the stylised ones."""
+        move = random_motion(photos.shape, self.device, generator)
         noise = 0.02 * torch.randn(photos.shape, generator=generator).to(self.device)
-        again = network.painted((moved(photos) + noise).clamp(0, 1), code)
+        again = network.painted((move(photos) + noise).clamp(0, 1), code)
         edge = max(1, self.options.crop // 10)
         inner = (..., slice(edge, -edge), slice(edge, -edge))
-        return (again - moved(painted))[inner].square().mean()
+        return (again - move(painted))[inner].square().mean()
 
-    # -- looking at it ---------------------------------------------------------------------------------------
+    # -- evaluation ------------------------------------------------------------------------------------------
 
     def evaluate(self, count: int = 16) -> dict[str, float]:
-        """The average network's terms on held-out pictures, always the same."""
+        """The losses of the average network on `count` held-out crops, the same ones every time."""
         photos, paintings = self.photos, self.paintings
         self.photos, self.paintings = self.held_photos, self.held_paintings
         try:
             with torch.no_grad():
                 found = [
-                    self.losses(self.average, self._generator(-2 - index), 1 - LAST)
+                    self.losses(self.average, self._generator(-2 - index), 1 - STEADY_SHARE)
                     for index in range(-(-count // self.options.batch))
                 ]
         finally:
             self.photos, self.paintings = photos, paintings
         return {name: sum(losses[name].item() for losses in found) / len(found) for name in found[0]}
 
-    def sample(self, side: int = 192) -> Picture:
-        """A sheet: held-out photos down, held-out paintings across, painted by the average network."""
-        photos = [self._square(self.held_photos.pictures[i % len(self.held_photos)], side) for i in range(4)]
-        paintings = [self._square(self.held_paintings.pictures[i % len(self.held_paintings)], side) for i in range(5)]
+    def sample_sheet(self, side: int = 192) -> Picture:
+        """A contact sheet: a row for each held-out photo, a column for each held-out painting."""
+        photos = [center_crop(self.held_photos.pictures[i % len(self.held_photos)], side) for i in range(4)]
+        paintings = [center_crop(self.held_paintings.pictures[i % len(self.held_paintings)], side) for i in range(5)]
         if self.painting is not None:
             paintings = [self.painting]
-        cells = [("", photos[0].new_ones(1, 3, side, side)), *(("", painting) for painting in paintings)]
+        cells = [photos[0].new_ones(1, 3, side, side), *paintings]
         with torch.no_grad():
             codes = [self.average.code(painting) for painting in paintings]
             for photo in photos:
-                cells.append(("", photo))
-                cells += [("", self.average.painted(photo, code).clamp(0, 1)) for code in codes]
-        entries = [(label, Picture(cell[0].cpu())) for label, cell in cells]
-        return contact_sheet(entries, 1 + len(paintings), side)
+                cells += [photo, *(self.average.painted(photo, code).clamp(0, 1) for code in codes)]
+        return contact_sheet([("", Picture(cell[0].cpu())) for cell in cells], 1 + len(paintings), side)
 
-    @staticmethod
-    def _square(picture: Tensor, side: int) -> Tensor:
-        length = min(picture.shape[-2:])
-        top, left = (picture.shape[-2] - length) // 2, (picture.shape[-1] - length) // 2
-        square = picture[None, :, top : top + length, left : left + length].float() / 255
-        return F.interpolate(square, (side, side), mode="bilinear", antialias=True)
-
-    # -- putting it away -------------------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------------------------
 
     def model(self, card: Mapping[str, Any]) -> Model:
-        """What has been learnt so far."""
+        """The average network as a model; `card` says how it was trained."""
         code = None
         if self.painting is not None:
             with torch.no_grad():
@@ -274,7 +260,11 @@ class Run:
         return result_settings(self.options) | {"photos": len(self.photos), "paintings": len(self.paintings)}
 
     def save(self, path: Path) -> None:
-        """Put the run away: whole, or not at all."""
+        """Write a checkpoint, whole or not at all.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
         state = {
             "options": json.dumps(self._settings()),
             "step": self.step,
@@ -286,15 +276,15 @@ class Run:
             torch.save(state, draft)
 
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote. Nothing in the file is executed.
+        """Resume from a checkpoint. Nothing in the file is executed.
 
         Raises:
-            CheckpointError: it is damaged, or of another run.
+            CheckpointError: the file is damaged, or from a run with other settings.
         """
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             if name := first_difference(json.loads(state["options"]), self._settings()):
-                raise CheckpointError(f"{path} is from a run with another {name}; give the same, or another folder")
+                raise CheckpointError(f"{path} was made with another {name}; give the same, or another folder")
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -303,85 +293,65 @@ class Run:
             raise
         except Exception as error:  # whatever a damaged file makes a reader raise
             reason = str(error).partition("\n")[0]
-            raise CheckpointError(f"cannot read {os.fspath(path)}: damaged ({reason})") from error
+            raise CheckpointError(f"cannot read {path}: damaged ({reason})") from error
 
 
-def mixed_codes(code: Code, share: Tensor) -> Code:
-    """The codes of a batch, each with a `share` `(b,)` of the next one's: statistics blend as their means do."""
-    other = code.rolled()
+def train(
+    run: TrainingRun, folder: Path, resume: bool = False, checkpoint_every: float = 300
+) -> Iterator[TrainingProgress]:
+    """Do the remaining steps of a run, and save its results in `folder`.
 
-    def mix(one: Tensor, two: Tensor) -> Tensor:
-        return one.lerp(two, share.view(-1, *[1] * (one.ndim - 1)))
-
-    pairs = zip(code.fits, other.fits, strict=True)
-    fits = tuple(GaussianFit(mix(a.mean, b.mean), mix(a.spread, b.spread)) for a, b in pairs)
-    return Code(fits, mix(code.vector, other.vector))
-
-
-def precision(name: Precision, device: torch.device) -> torch.dtype:
-    """The type that convolutions compute in."""
-    if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    multiplies = {
-        "cuda": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
-        "cpu": "avx512_bf16" in _features(),
-    }
-    return torch.bfloat16 if multiplies.get(device.type) else torch.float32
-
-
-def _features() -> set[str]:
-    """What this processor can do, as far as PyTorch tells."""
-    tell = getattr(torch.cpu, "get_capabilities", None)
-    return set() if tell is None else {name for name, there in tell().items() if there is True}
-
-
-def train(run: Run, folder: Path, resume: bool = False, checkpoint_every: float = 300) -> Iterator[Progress]:
-    """Train, and put what comes of it into `folder`.
-
-    `model.safetensors` is what has been learnt so far, `checkpoint.pt` what a run goes on from, `log.jsonl` the
-    losses, and `samples/` holds sheets of held-out pictures. Whoever stops asking finds all of them up to date.
+    These are the model so far (`model.safetensors`), a checkpoint to resume from (`checkpoint.pt`), the losses
+    (`log.jsonl`) and contact sheets of held-out pictures (`samples/`). Model and checkpoint are saved every
+    `checkpoint_every` seconds, and when the iterator ends or is closed.
 
     Raises:
-        CheckpointError: there is a checkpoint that does not fit, or one that nobody asked to go on from.
-        PictureError: nothing can be written there.
+        CheckpointError: the folder cannot be created; its checkpoint is damaged, from a run with other settings, or not
+            to be resumed from; a checkpoint cannot be written.
+        WeightsError, PictureError: the model, or a contact sheet, cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot create the folder {folder}: {error.strerror}") from error
     checkpoint, log_file = folder / "checkpoint.pt", folder / "log.jsonl"
     if checkpoint.exists() and not resume:
-        raise CheckpointError(f"{folder} holds a run already: go on with --resume, or give another folder")
+        raise CheckpointError(f"{folder} holds a run already: continue it with --resume, or give another folder")
     if resume and checkpoint.exists():
         run.load(checkpoint)
     elif resume:
-        log.warning("there is no %s to resume: beginning anew", checkpoint)
+        log.warning("there is no %s to resume from: starting from the beginning", checkpoint)
     return _train(run, folder, checkpoint, log_file, checkpoint_every)
 
 
-def _train(run: Run, folder: Path, checkpoint: Path, log_file: Path, every: float) -> Iterator[Progress]:
-    saved, at = time.monotonic(), run.step
+def _train(
+    run: TrainingRun, folder: Path, checkpoint: Path, log_file: Path, checkpoint_every: float
+) -> Iterator[TrainingProgress]:
+    saved, saved_step = time.monotonic(), run.step
     sums: Counter[str] = Counter()
     try:
         for progress in run.advance():
             held_out: Mapping[str, float] = {}
             sums.update(progress.losses)
-            if progress.step % LOGGED == 0:
-                means = {name: round(value / LOGGED, 6) for name, value in sums.items()}
+            if progress.step % LOG_EVERY == 0:
+                means = {name: round(value / LOG_EVERY, 6) for name, value in sums.items()}
                 _append(log_file, {"step": progress.step, "seconds": round(progress.seconds, 1), **means})
                 sums.clear()
             if progress.step % run.options.sample_every == 0 or progress.step == progress.steps:
                 held_out = run.evaluate()
                 _append(log_file, {"step": progress.step, "held_out": held_out})
                 (folder / "samples").mkdir(exist_ok=True)
-                images.write(folder / "samples" / f"{progress.step:06}.jpg", run.sample())
-            if time.monotonic() - saved >= every:
-                _keep(run, folder, checkpoint)
-                saved, at = time.monotonic(), run.step
+                images.write(folder / "samples" / f"{progress.step:06}.jpg", run.sample_sheet())
+            if time.monotonic() - saved >= checkpoint_every:
+                _save(run, folder, checkpoint)
+                saved, saved_step = time.monotonic(), run.step
             yield dataclasses.replace(progress, held_out=held_out)
-    finally:  # Ctrl-C too, or that nobody asks for more
-        if run.step > at:
-            _keep(run, folder, checkpoint)
+    finally:  # also on Ctrl-C, and when the iterator is closed
+        if run.step > saved_step:
+            _save(run, folder, checkpoint)
 
 
-def _keep(run: Run, folder: Path, checkpoint: Path) -> None:
+def _save(run: TrainingRun, folder: Path, checkpoint: Path) -> None:
     run.save(checkpoint)
     models.save(folder / "model.safetensors", run.model({"options": asdict(run.options)}))
 

@@ -1,7 +1,6 @@
-"""Moving pictures in files: the only room that touches them. PyAV reads and writes them.
+"""Reading and writing clips: video files through PyAV, and folders of pictures.
 
-A frame is as a player would show it, upright and in RGB; its time is kept as the file has it. Folders of pictures
-are clips, too.
+Frames are as a player shows them, upright and in RGB. Times are those of the file.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from impasto.inputs.read import SUFFIXES
 
 log = logging.getLogger(__name__)
 
-#: Suffix -> (encoder, the sound that it holds as it is, None for any).
+#: Suffix -> (video encoder, audio codecs that the container can hold; None for any).
 FORMATS: dict[str, tuple[str, frozenset[str] | None]] = {
     ".mp4": ("libx264", frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})),
     ".m4v": ("libx264", frozenset({"aac", "mp3", "ac3", "eac3", "alac"})),
@@ -36,23 +35,23 @@ FORMATS: dict[str, tuple[str, frozenset[str] | None]] = {
     ".webm": ("libvpx-vp9", frozenset({"opus", "vorbis"})),
     ".gif": ("gif", frozenset()),
 }
-#: Frames a second of a folder of pictures, if nobody says.
-RATE = Fraction(25)
+#: Frames a second where neither the file nor the caller says.
+DEFAULT_FRAME_RATE = Fraction(25)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What there is to know of a clip before its frames are read.
+    """A clip's metadata.
 
     Attributes:
         path: of the file, or of the folder of pictures.
-        size: height and width of its frames as shown, in pixels of the file.
-        frames: how many there are, as far as the file tells; 0 where it does not.
-        time_base: seconds that one unit of a frame's time stands for.
-        rate: frames a second, on average.
-        aspect: how many times a pixel is as wide as high.
-        colors: matrix, primaries, transfer and range, as FFmpeg numbers them; 2 where the file does not say.
-        sounds: codecs of its sound.
+        size: height and width of a frame as shown, in pixels.
+        frames: their number according to the file; 0 if it is unknown.
+        time_base: seconds per unit of time.
+        rate: average frames per second.
+        aspect: width of a pixel divided by its height.
+        colors: FFmpeg's numbers for matrix, primaries, transfer and range; 2 for an unspecified one.
+        audio_codecs: one for each audio track.
     """
 
     path: Path
@@ -62,17 +61,17 @@ class Clip:
     rate: Fraction
     aspect: Fraction = Fraction(1)
     colors: tuple[int, int, int, int] = (2, 2, 2, 0)
-    sounds: tuple[str, ...] = ()
+    audio_codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame.
+    """A decoded frame.
 
     Attributes:
         image: `(3, h, w)`, sRGB in [0, 1].
         time: in units of the clip's time base.
-        duration: likewise; 0 where the file does not say.
+        duration: likewise; 0 if it is unknown.
     """
 
     image: Tensor
@@ -81,46 +80,47 @@ class Frame:
 
 
 def open_clip(path: StrPath, rate: Fraction | None = None) -> Clip:
-    """What a file, or a folder of pictures, says of itself.
+    """Read the metadata of a video file or a folder of pictures.
 
     Args:
-        rate: frames a second of a folder of pictures.
+        rate: frames per second of a folder of pictures.
 
     Raises:
-        ClipError: no such file, no moving pictures in it, or a damaged file.
+        ClipError: the file does not exist, has no video in it, or is damaged; the folder has no pictures in it.
+        PictureError: the folder's first picture is damaged.
     """
     path = Path(path)
     if path.is_dir():
-        return _open_folder(path, rate or RATE)
+        return _open_folder(path, rate or DEFAULT_FRAME_RATE)
     if not path.is_file():
         raise ClipError(f"no such file: {path}")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise ClipError(f"{path} has no moving pictures in it, only sound")
+                raise ClipError(f"{path} has no video in it, only sound")
             stream = container.streams.video[0]
             first = next(container.decode(stream), None)
             if first is None:
                 raise ClipError(f"{path} has no frame that can be read")
-            return _clip_of(path, container, stream, first)
+            return _metadata(path, container, stream, first)
     except av.error.FFmpegError as error:
         raise ClipError(f"cannot read {path}: not a clip, or damaged ({error.strerror})") from error
 
 
-def _clip_of(path: Path, container: Any, stream: Any, first: Any) -> Clip:
-    context, turned = stream.codec_context, _quarter_turns(first) % 2
-    rate = Fraction(stream.average_rate or stream.guessed_rate or RATE)
+def _metadata(path: Path, container: Any, stream: Any, first: Any) -> Clip:
+    context, sideways = stream.codec_context, _quarter_turns(first) % 2
+    rate = Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_FRAME_RATE)
     seconds = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     return Clip(
         path,
-        (first.width, first.height) if turned else (first.height, first.width),
+        (first.width, first.height) if sideways else (first.height, first.width),
         stream.frames or round(seconds * rate),
         Fraction(stream.time_base),
         rate,
-        1 / aspect if turned else aspect,
+        1 / aspect if sideways else aspect,
         (int(context.colorspace), int(context.color_primaries), int(context.color_trc), int(context.color_range)),
-        tuple(sound.codec_context.name for sound in container.streams.audio),
+        tuple(track.codec_context.name for track in container.streams.audio),
     )
 
 
@@ -130,10 +130,10 @@ def _open_folder(path: Path, rate: Fraction) -> Clip:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """A folder's pictures in the order of their numbers.
+    """A folder's pictures, sorted by the numbers in their names.
 
     Raises:
-        ClipError: there are none.
+        ClipError: the folder has none.
     """
     files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
     if not files:
@@ -142,7 +142,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def frames(clip: Clip) -> Iterator[Frame]:
-    """The frames of a clip, one after another. Where the file is damaged they end, which is logged."""
+    """Decode a clip, frame by frame. Damage is logged: broken frames are skipped, an unreadable rest is left out."""
     if clip.path.is_dir():
         for index, path in enumerate(pictures_in(clip.path)):
             yield Frame(images.read(path).rgb, index, 1)
@@ -150,34 +150,33 @@ def frames(clip: Clip) -> Iterator[Frame]:
     count, last = 0, None
     try:
         with av.open(str(clip.path)) as container:
-            for frame in _decoded(container, clip.path):
+            for frame in _decode(container, clip.path):
                 rgb = np.rot90(_rgb(frame), _quarter_turns(frame))
-                moment = frame.pts if frame.pts is not None else (-1 if last is None else last) + 1
-                if last is not None and moment <= last:
-                    log.warning("a frame of %s is out of order and was left out", clip.path)
+                pts = frame.pts if frame.pts is not None else (-1 if last is None else last) + 1
+                if last is not None and pts <= last:
+                    log.warning("%s: skipped a frame that is out of order", clip.path)
                     continue
                 image = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 255
-                last, count = moment, count + 1
-                yield Frame(image, moment, frame.duration or 0)
+                last, count = pts, count + 1
+                yield Frame(image, pts, frame.duration or 0)
     except av.error.FFmpegError as error:
-        log.warning("%s is damaged after frame %d (%s): the rest is left out", clip.path, count, error.strerror)
+        log.warning("%s is damaged after frame %d (%s); the rest is left out", clip.path, count, error.strerror)
     if clip.frames - count > max(2, clip.frames // 50):
-        log.warning("%s has %d of the %d frames that it claims: it may be cut short", clip.path, count, clip.frames)
+        log.warning("%s has %d of the %d frames that it declares; it may be truncated", clip.path, count, clip.frames)
 
 
-def _decoded(container: Any, path: Path) -> Iterator[Any]:
-    """The frames of a file, without those that are broken, which is logged."""
+def _decode(container: Any, path: Path) -> Iterator[Any]:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
         except av.error.InvalidDataError:
-            log.warning("%s is broken at %.2f s: what cannot be read there is left out", path, packet.time or 0.0)
+            log.warning("%s is damaged at %.2f s; skipped what cannot be decoded", path, packet.time or 0.0)
 
 
 def _quarter_turns(frame: Any) -> int:
-    """By how many quarters a player turns the frame counterclockwise."""
+    """By how many right angles a player rotates the frame counterclockwise."""
     return round(frame.rotation / 90) % 4
 
 
@@ -190,11 +189,11 @@ def _rgb(frame: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def check_output(path: Path) -> None:
-    """Raise an error if no clip can be written there.
+    """Check, before long work, that a clip can be written to `path`.
 
     Raises:
-        ValueError: a suffix that names no format that we write.
-        ClipError: no such folder, or no permission.
+        ValueError: the suffix names no supported format.
+        ClipError: the folder does not exist, or may not be written to.
     """
     if path.suffix and path.suffix.lower() not in FORMATS:
         raise ValueError(
@@ -206,16 +205,17 @@ def check_output(path: Path) -> None:
 
 
 def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf: int = 18) -> None:
-    """Write a clip: whole, or not at all.
+    """Write a video file, whole or not at all, or a folder of PNG files.
 
     Args:
-        path: its suffix names the format; none is a folder of PNG files.
-        pictures: (file, time, duration) of every frame, in units of the clip's time base.
-        clip: what it was made from: times, pixel aspect, colour tags and sound are its.
-        crf: the encoder's quality, 0 the best.
+        path: its suffix names the format; without one it is a folder.
+        pictures: (file, time, duration) of each frame, in units of the clip's time base.
+        clip: the source, whose frame rate, pixel aspect, colour tags and sound are kept.
+        crf: constant rate factor of the encoder; 0 is the best quality.
 
     Raises:
-        ClipError: nothing can be written there, the disk full say.
+        ClipError: the file cannot be written, for example because the disk is full.
+        PictureError: a PNG file of a folder cannot be written.
     """
     if not path.suffix:
         path.mkdir(parents=True, exist_ok=True)
@@ -236,15 +236,14 @@ def _write(path: Path, pictures: list[tuple[Path, int, int]], clip: Clip, crf: i
 
 
 class Writer:
-    """A clip that is written frame after frame."""
+    """Writes a video file frame by frame; see `write`. A context manager: the file is complete when it exits."""
 
     def __init__(self, path: Path, clip: Clip, size: tuple[int, int], crf: int) -> None:
-        """`clip`: whose time base, pixel aspect, colour tags and sound it has. `size`: height and width."""
-        codec, holds = FORMATS[path.suffix.lower()]
+        codec, audio_codecs = FORMATS[path.suffix.lower()]
         height, width = size
         even = height % 2 == 0 and width % 2 == 0
         if not even and codec == "libx264":
-            log.warning("%d×%d px are odd: written as yuv444p, which not every player shows", width, height)
+            log.warning("%d×%d px has odd sides: written as yuv444p, which not every player supports", width, height)
         self._clip, self._last = clip, (0, 0)
         self._out: Any = av.open(str(path), "w")
         stream: Any = self._out.add_stream(codec, rate=clip.rate)
@@ -255,13 +254,13 @@ class Writer:
         context.sample_aspect_ratio = clip.aspect
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = clip.colors
         context.options = {"crf": str(crf), **({"b": "0"} if codec == "libvpx-vp9" else {"preset": "medium"})}
-        self._sound = _Sound(self._out, clip, holds)
+        self._audio = _AudioCopier(self._out, clip, audio_codecs)
 
     def __enter__(self) -> Writer:
         return self
 
     def add(self, picture: images.Picture, time: int, duration: int = 0) -> None:
-        """A frame, its time and duration in units of the clip's time base."""
+        """Append a frame; `time` and `duration` are in units of the clip's time base."""
         rgb = np.asarray(picture.to_pil().convert("RGB"))
         matrix, _, _, span = self._clip.colors
         frame: Any = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
@@ -271,7 +270,7 @@ class Writer:
         if duration:
             frame.duration = duration
         self._last = time, duration
-        self._sound.up_to(time * self._clip.time_base)
+        self._audio.copy_until(time * self._clip.time_base)
         self._out.mux(self._stream.encode(frame))
 
     def __exit__(self, *failure: object) -> None:
@@ -280,14 +279,14 @@ class Writer:
                 self._out.mux(self._stream.encode(None))
                 time, duration = self._last
                 base = self._clip.time_base
-                self._sound.up_to((time + (duration or 1 / (self._clip.rate * base))) * base)
-                self._sound.close()
+                self._audio.copy_until((time + (duration or 1 / (self._clip.rate * base))) * base)
+                self._audio.close()
         finally:
             self._out.close()
 
 
 def _matrix(matrix: int, span: int) -> dict[str, Any]:
-    """How RGB becomes luminance and chroma: as the file that it came from had it."""
+    """PyAV's arguments to convert RGB by the source's colour matrix and range (`span`)."""
     names = {1: "ITU709", 5: "ITU624", 6: "SMPTE170M"}
     return {
         **({"dst_colorspace": names[matrix]} if matrix in names else {}),
@@ -295,28 +294,28 @@ def _matrix(matrix: int, span: int) -> dict[str, Any]:
     }
 
 
-class _Sound:
-    """The sound of a clip on its way into another: packet by packet as it is, where the format holds it."""
+class _AudioCopier:
+    """Copies a clip's audio tracks packet by packet; those with a codec that `out` cannot hold become Opus."""
 
-    def __init__(self, out: Any, clip: Clip, holds: frozenset[str] | None) -> None:
+    def __init__(self, out: Any, clip: Clip, codecs: frozenset[str] | None) -> None:
         self._out, self._next = out, None
         self._streams: dict[int, tuple[Any, Any]] = {}
         self._packets: Iterator[Any] = iter(())
-        if not clip.sounds or clip.path.is_dir():
+        if not clip.audio_codecs or clip.path.is_dir():
             return
-        self._from: Any = av.open(str(clip.path))
-        for source in self._from.streams.audio:
-            name = source.codec_context.name
-            if holds is None or name in holds:
-                self._streams[source.index] = (out.add_stream_from_template(source), None)
+        self._source: Any = av.open(str(clip.path))
+        for track in self._source.streams.audio:
+            name = track.codec_context.name
+            if codecs is None or name in codecs:
+                self._streams[track.index] = (out.add_stream_from_template(track), None)
             else:
-                log.warning("this format does not hold %s sound: it is written anew, as Opus", name)
+                log.warning("this format cannot hold %s sound, which is re-encoded as Opus", name)
                 encoder = out.add_stream("libopus", rate=48000)
-                self._streams[source.index] = (encoder, av.AudioResampler(format="s16", layout="stereo", rate=48000))
-        self._packets = self._from.demux(*self._from.streams.audio)
+                self._streams[track.index] = (encoder, av.AudioResampler(format="s16", layout="stereo", rate=48000))
+        self._packets = self._source.demux(*self._source.streams.audio)
 
-    def up_to(self, seconds: Fraction | float) -> None:
-        """Hand on what sounds before that time."""
+    def copy_until(self, seconds: Fraction | float) -> None:
+        """Write the packets up to this time."""
         while True:
             packet = self._next or next(self._packets, None)
             self._next = None
@@ -337,18 +336,18 @@ class _Sound:
                         self._out.mux(stream.encode(part))
 
     def close(self) -> None:
-        """Hand on what encoders hold back."""
+        """Flush the encoders."""
         for stream, resampler in self._streams.values():
             if resampler is not None:
                 self._out.mux(stream.encode(None))
-        if hasattr(self, "_from"):
-            self._from.close()
+        if hasattr(self, "_source"):
+            self._source.close()
 
 
 def _write_gif(path: Path, pictures: list[tuple[Path, int, int]], clip: Clip, crf: int) -> None:
     times = [time for _, time, _ in pictures]
-    last = pictures[-1][2] or 1 / (clip.rate * clip.time_base)
-    ends = [*times[1:], times[-1] + last]
+    last_duration = pictures[-1][2] or 1 / (clip.rate * clip.time_base)
+    ends = [*times[1:], times[-1] + last_duration]
     durations = [max(20, round(1000 * (end - time) * clip.time_base)) for time, end in zip(times, ends, strict=True)]
     shown = (images.read(file).to_pil().convert("RGB").quantize(256) for file, _, _ in pictures)
     first = next(shown)

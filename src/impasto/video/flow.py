@@ -1,7 +1,7 @@
-"""Optical flow between two frames: where every pixel went, and where that is not to be trusted.
+"""Optical flow between two frames, and where it is reliable.
 
-A field is `(h, w, 2)`, float32: for each pixel of one frame, how far to the right and down the same point lies in the
-other, in pixels. OpenCV's DIS finds it (Kroeger et al., arXiv 1603.03590).
+A flow field is `(h, w, 2)`, float32: for each pixel of one frame, by how many pixels right and down the same point lies
+in the other frame. It is estimated by OpenCV's DIS (Kroeger et al., arXiv 1603.03590).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torch import Tensor
 
 from impasto.errors import ClipError
 
-Field = np.ndarray[Any, np.dtype[np.float32]]
+FlowField = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def between(one: Tensor, two: Tensor) -> Field:
-    """The field from one frame, `(3, h, w)` in [0, 1], to another."""
+def estimate(one: Tensor, two: Tensor) -> FlowField:
+    """The flow from one frame, `(3, h, w)` in [0, 1], to another."""
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [np.ascontiguousarray((frame.mean(0) * 255).round().byte().cpu().numpy()) for frame in (one, two)]
     return np.asarray(method.calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32)), np.float32)
 
 
-def read(path: Path, height: int, width: int) -> Field:
-    """A field from a Middlebury .flo file, brought to this size.
+def read(path: Path, height: int, width: int) -> FlowField:
+    """The flow from a Middlebury .flo file, resized to `height` × `width`.
 
     Raises:
-        ClipError: no such file, or not one of these.
+        ClipError: the file does not exist, or is no .flo file.
     """
     if not path.is_file():
         raise ClipError(f"no such file: {path} (optical flow)")
@@ -44,40 +44,46 @@ def read(path: Path, height: int, width: int) -> Field:
     return np.asarray(cv2.resize(found, (width, height)) * scale, np.float32)
 
 
-def warp(image: Tensor, field: Field) -> Tensor:
-    """What lies where the field points, `(c, h, w)`: the other frame, moved into this one's place."""
+def warp(image: Tensor, flow: FlowField) -> Tensor:
+    """`image`, `(c, h, w)`, sampled where the flow points to: the other frame, aligned with this one."""
     height, width = image.shape[-2:]
-    there = torch.from_numpy(field).to(image.device)
-    x = torch.arange(width, device=image.device) + there[..., 0]
-    y = torch.arange(height, device=image.device)[:, None] + there[..., 1]
+    offset = torch.from_numpy(flow).to(image.device)
+    x = torch.arange(width, device=image.device) + offset[..., 0]
+    y = torch.arange(height, device=image.device)[:, None] + offset[..., 1]
     grid = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)
     return F.grid_sample(image[None], grid[None].to(image), "bilinear", "border", align_corners=True)[0]
 
 
-def trust(back: Field, forth: Field) -> Tensor:
-    """Where the pixels of a frame can be followed, `(h, w)`, 1 or 0.
+def reliability(backward: FlowField, forward: FlowField) -> Tensor:
+    """Where a frame's backward flow is reliable, `(h, w)`, 1 or 0.
 
-    Not where forward and backward flow disagree, where a pixel comes from outside, or at the edge of a motion (Ruder
-    et al., arXiv 1604.08610, eqs. 5 and 6; the edges are those of the backward flow).
+    It is not where forward and backward flow disagree, where it points outside the picture, and at motion boundaries
+    (Ruder et al., arXiv 1604.08610, eqs. 5 and 6; the boundaries are those of the backward flow).
 
     Args:
-        back: from this frame to the other; `forth`: the way round.
+        backward: from this frame to the earlier one.
+        forward: from the earlier frame to this one.
     """
-    height, width = back.shape[:2]
-    b = torch.from_numpy(back).permute(2, 0, 1)
-    f = warp(torch.from_numpy(forth).permute(2, 0, 1), back)
-    disagree = (f + b).square().sum(0) > 0.01 * (f.square().sum(0) + b.square().sum(0)) + 0.5
-    slopes = torch.zeros(height, width)
-    slopes[:, :-1] += b.diff(dim=2).square().sum(0)
-    slopes[:-1] += b.diff(dim=1).square().sum(0)
-    edge = slopes > 0.01 * b.square().sum(0) + 0.002
+    height, width = backward.shape[:2]
+    b = torch.from_numpy(backward).permute(2, 0, 1)
+    f = warp(torch.from_numpy(forward).permute(2, 0, 1), backward)
+    disoccluded = (f + b).square().sum(0) > 0.01 * (f.square().sum(0) + b.square().sum(0)) + 0.5
+    squared_gradient = torch.zeros(height, width)
+    squared_gradient[:, :-1] += b.diff(dim=2).square().sum(0)
+    squared_gradient[:-1] += b.diff(dim=1).square().sum(0)
+    boundary = squared_gradient > 0.01 * b.square().sum(0) + 0.002
     x = torch.arange(width) + b[0]
     y = torch.arange(height)[:, None] + b[1]
     outside = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
-    return (~(disagree | edge | outside)).float()
+    return (~(disoccluded | boundary | outside)).float()
 
 
-def is_cut(one: Tensor, two: Tensor, trusted: Tensor) -> bool:
-    """Whether a scene ends between two frames: little of it can be followed, and much of it looks otherwise."""
+def is_scene_cut(one: Tensor, two: Tensor, reliable: Tensor) -> bool:
+    """Whether a scene ends between two frames: most of the flow is unreliable, and the colours differ.
+
+    Args:
+        one, two: `(3, h, w)`, sRGB in [0, 1].
+        reliable: `(h, w)`, see `reliability`.
+    """
     small = [F.adaptive_avg_pool2d(frame, 16) for frame in (one, two)]
-    return trusted.mean().item() < 0.5 and (small[0] - small[1]).abs().mean().item() > 0.08
+    return reliable.mean().item() < 0.5 and (small[0] - small[1]).abs().mean().item() > 0.08

@@ -1,4 +1,4 @@
-"""A camera or a stream, repainted as it comes: frames that come while one is painted are dropped, so nothing lags."""
+"""A camera or stream stylised in real time: frames that arrive while another is stylised are dropped."""
 
 from __future__ import annotations
 
@@ -28,86 +28,93 @@ from impasto.settings.options import FastOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
 
-#: Seconds to wait for a frame before a source is given up.
-PATIENCE = 10.0
-#: Of the frame before, what stays in a frame where it can be followed.
+#: Seconds to wait for a frame before giving up.
+TIMEOUT = 10.0
+#: The share of the frame before that is blended into a frame, where the flow is reliable.
 SMOOTHING = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
-    """A frame that was painted.
+class LiveFrame:
+    """A stylised frame.
 
     Attributes:
-        picture: what there is to see.
-        seconds: when it was seen, since the beginning.
+        seconds: from the start to the arrival of the source frame.
         painted, dropped: frames so far.
-        pace: frames painted per second, lately.
+        frame_rate: stylised frames per second, over the last ten.
     """
 
     picture: Picture
     seconds: float
     painted: int
     dropped: int
-    pace: float
+    frame_rate: float
 
 
-class Latest:
-    """The last frame of a source that a thread of its own reads; whoever is slower misses some."""
+class LatestFrame:
+    """Reads a source in a thread of its own, and keeps only the newest frame.
+
+    Attributes:
+        frames_read: so far.
+    """
 
     def __init__(self, source: Iterator[Tensor]) -> None:
         self._source = source
         self._change = threading.Condition()
         self._frame: Tensor | None = None
-        self._failure: BaseException | None = None
-        self._over = False
-        self.seen = 0
+        self._error: BaseException | None = None
+        self._stopped = False
+        self.frames_read = 0
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         try:
             for frame in self._source:
                 with self._change:
-                    self._frame, self.seen = frame, self.seen + 1
+                    self._frame, self.frames_read = frame, self.frames_read + 1
                     self._change.notify()
-                    if self._over:
+                    if self._stopped:
                         return
-        except Exception as error:  # told to whoever waits
-            self._failure = error
+        except Exception as error:  # raised by `take`, in the caller's thread
+            self._error = error
         finally:
             with self._change:
-                self._over = True
+                self._stopped = True
                 self._change.notify()
 
-    def take(self, patience: float = PATIENCE) -> Tensor | None:
-        """The newest frame that nobody took yet; None when there are no more.
+    def take(self, timeout: float = TIMEOUT) -> Tensor | None:
+        """The newest frame that was not taken before, waiting for it if necessary; None after the last.
 
         Raises:
-            ClipError: none came for so many seconds, or what reading failed with.
+            ClipError: no frame arrived within `timeout` seconds.
+            Exception: whatever reading the source raised.
         """
         with self._change:
-            if not self._change.wait_for(lambda: self._frame is not None or self._over, patience):
-                raise ClipError(f"no frame came for {patience:.0f} seconds")
+            if not self._change.wait_for(lambda: self._frame is not None or self._stopped, timeout):
+                raise ClipError(f"no frame came for {timeout:.0f} seconds")
             frame, self._frame = self._frame, None
-            if frame is None and self._failure is not None:
-                raise self._failure
+            if frame is None and self._error is not None:
+                raise self._error
             return frame
 
     def stop(self) -> None:
-        """Read no further."""
-        self._over = True
+        """Stop reading after the next frame."""
+        self._stopped = True
 
 
 def frames_of(source: str) -> Iterator[Tensor]:
-    """The frames of a camera, by its number, or of a file or address, at the pace at which they are meant to be seen.
+    """The frames, `(3, h, w)`, sRGB in [0, 1], of a camera, a file or a URL, in real time.
+
+    Args:
+        source: a camera's number, a file, or a URL such as rtsp://….
 
     Raises:
-        ClipError: there is no such camera, or nothing that can be read.
+        ClipError: there is no such camera or file, or it cannot be read.
     """
     if source.isdecimal():
         return _camera(int(source))
     if "://" not in source and not Path(source).exists():
-        raise ClipError(f"no such file: {source}; a camera is given by its number, 0 say")
+        raise ClipError(f"no such file: {source}; a camera is given by its number, such as 0")
     return _stream(source)
 
 
@@ -115,9 +122,9 @@ def _camera(number: int) -> Iterator[Tensor]:
     camera = cv2.VideoCapture(number)
     try:
         while True:
-            there, frame = camera.read()
-            if not there:
-                raise ClipError(f"camera {number} gives no frames: is it there, and free?")
+            success, frame = camera.read()
+            if not success:
+                raise ClipError(f"camera {number} gives no frames: is it connected, and not in use?")
             yield torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])).permute(2, 0, 1).float() / 255
     finally:
         camera.release()
@@ -141,44 +148,46 @@ def _stream(source: str) -> Iterator[Tensor]:
 
 def live(
     source: str | Iterator[Tensor], styles: PictureLike | Sequence[PictureLike], options: FastOptions | None = None
-) -> Iterator[Moment]:
-    """Repaint what comes from a camera, a file or an address; to end, stop asking.
+) -> Iterator[LiveFrame]:
+    """Stylise a camera, a file or a URL in real time, with the feed-forward network, until the iterator is closed.
 
     Args:
-        source: see `frames_of`; or frames, `(3, h, w)`, sRGB in [0, 1].
-        options: of the fast way; `size` is the long side of what is painted.
+        source: see `frames_of`; or an iterator of frames, `(3, h, w)`, sRGB in [0, 1].
+        options: `size` is the long side of the stylised frames, in pixels.
 
     Raises:
-        ClipError: nothing comes from the source.
+        ClipError: the source cannot be read.
         ValueError: options that do not fit.
+        PictureError, WeightsError: a file that is missing or damaged.
     """
     options = options or FastOptions(size=320)
-    latest = Latest(frames_of(source) if isinstance(source, str) else source)
+    latest = LatestFrame(frames_of(source) if isinstance(source, str) else source)
     started, painted = time.monotonic(), 0
     painter: FramePainter | None = None
-    before: tuple[Tensor, Tensor] | None = None
-    device, memo, paces = choose_device(options.device), Memo(), [time.monotonic()]
+    previous: tuple[Tensor, Tensor] | None = None
+    device, memo, times = choose_device(options.device), Memo(), [time.monotonic()]
     try:
         while (frame := latest.take()) is not None:
-            seen = time.monotonic() - started
+            arrived = time.monotonic() - started
             size = images.fit((frame.shape[1], frame.shape[2]), options.size or max(frame.shape[1:]))
             photo = images.resize(frame, *size)
-            if painter is None or before is None or before[0].shape != photo.shape:
-                given = styles_for(load_model(options, device, memo), styles, options)
-                scene = prepare_inputs(Picture(photo), given, options, device, {})
-                painter, before = FramePainter(scene, options, device, memo), None
+            if painter is None or previous is None or previous[0].shape != photo.shape:
+                paintings = styles_for(load_model(options, device, memo), styles, options)
+                inputs = prepare_inputs(Picture(photo), paintings, options, device, {})
+                painter, previous = FramePainter(inputs, options, device, memo), None
             canvas = painter.paint(photo).cpu()
-            if before is not None:
-                back, forth = flow.between(photo, before[0]), flow.between(before[0], photo)
-                canvas = canvas.lerp(flow.warp(before[1], back), SMOOTHING * flow.trust(back, forth))
-            before, painted = (photo, canvas), painted + 1
-            paces = [*paces[-10:], time.monotonic()]
-            pace = (len(paces) - 1) / max(paces[-1] - paces[0], 1e-9)
-            yield Moment(painter.finish(canvas, photo), seen, painted, latest.seen - painted, pace)
+            if previous is not None:
+                backward, forward = flow.estimate(photo, previous[0]), flow.estimate(previous[0], photo)
+                warped = flow.warp(previous[1], backward)
+                canvas = canvas.lerp(warped, SMOOTHING * flow.reliability(backward, forward))
+            previous, painted = (photo, canvas), painted + 1
+            times = [*times[-10:], time.monotonic()]
+            rate = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
+            yield LiveFrame(painter.finish(canvas, photo), arrived, painted, latest.frames_read - painted, rate)
     finally:
         latest.stop()
 
 
-def untimed(path: Path, size: tuple[int, int]) -> Clip:
-    """What a `Writer` is told of frames at times in thousandths of a second, without sound."""
-    return Clip(path, size, 0, Fraction(1, 1000), clips.RATE)
+def recording_clip(path: Path, size: tuple[int, int]) -> Clip:
+    """The metadata for a `Writer` of a live recording: times in milliseconds, no sound."""
+    return Clip(path, size, 0, Fraction(1, 1000), clips.DEFAULT_FRAME_RATE)
