@@ -1,10 +1,9 @@
-"""Components shared by the tabs: picture inputs, the mask editor, the status line, and the controls of a job."""
+"""Components shared by the tabs: picture inputs, the mask editor, the status line, and what starts and stops a job."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
@@ -60,64 +59,68 @@ def job_buttons(label: str, elem_id: str, stop_id: str | None = None) -> tuple[g
     return start, stop
 
 
-@dataclass(frozen=True)
-class JobControls:
-    """The components that start, stop and report a job; each visitor runs one at a time.
+def connect_job(
+    job: Job,
+    inputs: set[Any],
+    outputs: list[Any],
+    *,
+    start: gr.Button,
+    stop: gr.Button,
+    status: gr.HTML,
+    photo: gr.Image,
+    failure: str,
+    visitors: Visitors,
+    concurrency: int,
+) -> None:
+    """Run a job when `start` is pressed, one per page at a time, and stop it when `stop` is pressed.
 
-    Attributes:
-        photo: must be filled in before the job starts.
-        failure: title of the message that a failed job shows.
+    Args:
+        inputs, outputs: components that the job reads, and that it updates besides the buttons and `status`.
+        photo: must have a value before the job starts.
+        failure: title of the error message if the job fails.
+        concurrency: jobs of all tabs that run at the same time.
     """
+    stop_events: dict[str, Event] = {}
 
-    start: gr.Button
-    stop: gr.Button
-    status: gr.HTML
-    photo: gr.Image
-    failure: str
-    _stop_events: dict[str, Event] = field(default_factory=dict, init=False)
+    def run(values: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+        visitor, session = visitors.of(request.headers), str(request.session_hash)
+        if not values[photo]:
+            raise gr.Error("Add a photo first.", title="No photo")
+        stop_event = stop_events[session] = Event()
+        try:
+            yield {
+                status: status_html("Reading the pictures…"),
+                stop: gr.Button(interactive=True),
+                start: gr.Button(interactive=False),
+            }
+            yield from job(values, visitor, stop_event)
+        except (ValueError, ImpastoError) as error:
+            yield {status: status_html(str(error), bad=True)}
+            raise gr.Error(str(error), title=failure, print_exception=False) from error
+        finally:
+            stop_events.pop(session, None)
 
-    def connect(self, job: Job, inputs: set[Any], outputs: list[Any], visitors: Visitors, concurrency: int) -> None:
-        """Run `job` when the start button is pressed; at most `concurrency` jobs of all tabs run at a time."""
+    def request_stop(request: gr.Request) -> gr.Button:
+        if event := stop_events.get(str(request.session_hash)):
+            event.set()
+        return gr.Button(interactive=False)
 
-        def run(values: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
-            visitor, session = visitors.of(request.headers), str(request.session_hash)
-            if not values[self.photo]:
-                raise gr.Error("Add a photo first.", title="No photo")
-            stop_event = self._stop_events[session] = Event()
-            try:
-                yield {
-                    self.status: status_html("Reading the pictures…"),
-                    self.stop: gr.Button(interactive=True),
-                    self.start: gr.Button(interactive=False),
-                }
-                yield from job(values, visitor, stop_event)
-            except (ValueError, ImpastoError) as error:
-                yield {self.status: status_html(str(error), bad=True)}
-                raise gr.Error(str(error), title=self.failure, print_exception=False) from error
-            finally:
-                self._stop_events.pop(session, None)
-
-        def stop(request: gr.Request) -> dict[Any, Any]:
-            if event := self._stop_events.get(str(request.session_hash)):
-                event.set()
-            return {self.stop: gr.Button(interactive=False)}
-
-        running = self.start.click(
-            run,
-            inputs,
-            [self.status, *outputs, self.start, self.stop],
-            concurrency_limit=concurrency,
-            concurrency_id="paint",
-            show_progress="minimal",
-            show_progress_on=self.status,
-            trigger_mode="once",
-            **PRIVATE,
-        )
-        running.then(
-            lambda: (gr.Button(interactive=True), gr.Button(interactive=False)),
-            None,
-            [self.start, self.stop],
-            queue=False,
-            **PRIVATE,
-        )
-        self.stop.click(stop, None, [self.stop], queue=False, **PRIVATE)
+    running = start.click(
+        run,
+        inputs,
+        [status, *outputs, start, stop],
+        concurrency_limit=concurrency,
+        concurrency_id="paint",
+        show_progress="minimal",
+        show_progress_on=status,
+        trigger_mode="once",
+        **PRIVATE,
+    )
+    running.then(
+        lambda: (gr.Button(interactive=True), gr.Button(interactive=False)),
+        None,
+        [start, stop],
+        queue=False,
+        **PRIVATE,
+    )
+    stop.click(request_stop, None, [stop], queue=False, **PRIVATE)

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from impasto.web import explanations
-from impasto.web.components import PRIVATE, JobControls, Update, image_input, job_buttons, status_html
+from impasto.web.components import PRIVATE, Update, connect_job, image_input, job_buttons, status_html
 from impasto.web.explanations import LAYERS, QUESTIONS, ExplanationRequest
 from impasto.web.gallery import GalleryStyle
 from impasto.web.runner import JobRunner
@@ -51,6 +51,15 @@ def build(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors: Visi
             else:
                 yield {status: status_html(*item)}
 
-    controls = JobControls(start_button, stop_button, status, photo, "This cannot be explained")
-    inputs = {photo, style, own_style, question, layer}
-    controls.connect(explain, inputs, [report, download], visitors, runner.limits.running)
+    connect_job(
+        explain,
+        {photo, style, own_style, question, layer},
+        [report, download],
+        start=start_button,
+        stop=stop_button,
+        status=status,
+        photo=photo,
+        failure="This cannot be explained",
+        visitors=visitors,
+        concurrency=runner.limits.running,
+    )

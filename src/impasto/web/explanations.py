@@ -83,8 +83,9 @@ QUESTIONS = {
             request.photo, request.style, SIZE, ITERATIONS // 2, progress
         ),
     ),
-    "What activates each channel?": Question(
-        "The patches of your photo, and of all styles here, that activate a layer's channels most.",
+    "What activates a channel?": Question(
+        "The channels of a layer that respond most, each with the patches of your photo and of the styles here that "
+        "activate it.",
         lambda explain, request, folder, progress: explain.unit_report(
             _copy_small([request.photo, *request.all_styles], folder), request.layer, None, 6, True, progress
         ),

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from impasto.web import api, explanation_tab, form
-from impasto.web.components import JobControls, Update
+from impasto.web.components import Update, connect_job
 from impasto.web.gallery import GalleryStyle
 from impasto.web.jobs import JobRequest, JobResult
 from impasto.web.masks import masks_of
@@ -58,10 +58,18 @@ def _paint_tab(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors:
                 plotted = report.step.evaluations
             yield result.progress_update(report, plot)
 
-    controls = JobControls(
-        inputs.start_button, inputs.stop_button, result.status, inputs.photo, "This cannot be painted"
+    connect_job(
+        paint,
+        inputs.components | options.components,
+        result.components,
+        start=inputs.start_button,
+        stop=inputs.stop_button,
+        status=result.status,
+        photo=inputs.photo,
+        failure="This cannot be painted",
+        visitors=visitors,
+        concurrency=limits.running,
     )
-    controls.connect(paint, inputs.components | options.components, result.components, visitors, limits.running)
 
 
 def _request(

@@ -33,7 +33,7 @@ class InputSection:
         first_style = styles[0].name
         self.style = gr.State(first_style)
         self.photo = image_input("Photo", sources=["upload", "webcam", "clipboard"], height=280, elem_id="photo")
-        self.gallery = gr.Gallery(
+        gallery = gr.Gallery(
             [(str(style.thumbnail), style.name) for style in styles],
             label="Style",
             columns=4,
@@ -46,7 +46,7 @@ class InputSection:
         )
         with gr.Accordion("…or a painting of your own", open=False):
             self.own_style = image_input("Painting", sources=["upload", "clipboard"], height=200, elem_id="own")
-        self.caption = gr.Markdown(_caption(first_style), elem_id="chosen")
+        caption = gr.Markdown(_caption(first_style), elem_id="chosen")
         self.strength = gr.Slider(
             0, 3, 1, step=0.05, label="Strength", info="0 keeps the photo, 1 is balanced, 2 leaves little of the photo."
         )
@@ -66,8 +66,8 @@ class InputSection:
             elem_id="way",
         )
         self.start_button, self.stop_button = job_buttons("Paint", "paint", "stop")
-        chosen = [self.style, self.caption]
-        self.gallery.select(_choose, None, chosen, queue=False, **PRIVATE)
+        chosen = [self.style, caption]
+        gallery.select(_choose, None, chosen, queue=False, **PRIVATE)
         self.own_style.upload(lambda: (OWN_STYLE, _caption(OWN_STYLE)), None, chosen, queue=False, **PRIVATE)
         self.own_style.clear(lambda: (first_style, _caption(first_style)), None, chosen, queue=False, **PRIVATE)
 
@@ -87,13 +87,11 @@ def _caption(style: str) -> str:
 
 
 class OptionSection:
-    """Presets, several styles, masks, and every option of the command line."""
+    """Presets, several styles, masks, and all other options, under "Advanced"."""
 
     def __init__(self, styles: Sequence[GalleryStyle], limits: Limits, inputs: InputSection) -> None:
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-            self.preset = gr.Dropdown(
-                list(PRESETS), value="default", label="Preset", info="Fills in the options below."
-            )
+            preset = gr.Dropdown(list(PRESETS), value="default", label="Preset", info="Fills in the options below.")
             with gr.Accordion("Several styles", open=False):
                 self.more_styles = gr.Dropdown(
                     [style.name for style in styles],
@@ -116,13 +114,13 @@ class OptionSection:
             self.init_image = image_input("Start from this picture", sources=["upload"], height=160)
             self.fields = form.build({"weights": available_weights, "init": lambda: list(INIT_CHOICES)})
 
-        def fill(preset: str) -> list[Any]:
-            options = options_of(StylizeOptions, preset)
+        def fill(name: str) -> list[Any]:
+            options = options_of(StylizeOptions, name)
             size = min(options.size or limits.size, limits.size)
             return [options.strength, size, *form.values_of(options, self.fields)]
 
         filled = [inputs.strength, inputs.size, *self.fields.values()]
-        self.preset.input(fill, self.preset, filled, queue=False, **PRIVATE)
+        preset.input(fill, preset, filled, queue=False, **PRIVATE)
         # Runs in the browser, which has the photo already.
         show_photo = "(photo) => photo ? ({background: photo, layers: [], composite: null}) : null"
         inputs.photo.change(None, inputs.photo, self.masks, js=show_photo, **PRIVATE)
