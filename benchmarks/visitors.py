@@ -1,10 +1,10 @@
-"""Many visitors at once: whether each gets a picture or a clear message, and what it does to the server.
+"""The web app under load: many visitors at the same time, each of whom should get pictures or a clear message.
 
     python -m benchmarks.visitors [--visitors 20] [--seconds 120]
 
-Starts `impasto web` with a limit of memory, lets every visitor ask for pictures until the time is over, and asks for
-the server's health all the while. Reported are pictures, messages, the peak memory, the health check's answers, and
-what is left in the temporary folder once everyone has gone.
+Starts `impasto web` with a memory limit. Every visitor requests pictures until the time is up, while another thread
+polls the health check. Reports the number of pictures and of each error message, the peak memory, how fast the health
+check answers, and which temporary files are left after the server has stopped.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from gradio_client import Client, handle_file
 from impasto import images
 from impasto.inputs import photos
 
-PORTION = {"size": 256, "iterations": 10, "scales": 1}
+OPTIONS = {"size": 256, "iterations": 10, "scales": 1}
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--memory", default="1500MB")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -45,7 +45,7 @@ def main() -> None:
         images.write(photo, images.read(photos.load("chelsea")))
         temporary = Path(folder) / "tmp"
         temporary.mkdir()
-        command = [sys.executable, "-m", "impasto", "web", "--port", port, "--no-browser", "--memory", given.memory]
+        command = [sys.executable, "-m", "impasto", "web", "--port", port, "--no-browser", "--memory", arguments.memory]
         server = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(temporary)})
         while True:
             try:
@@ -53,9 +53,9 @@ def main() -> None:
                 break
             except requests.ConnectionError:
                 time.sleep(0.2)
-        end = time.monotonic() + given.seconds
+        end = time.monotonic() + arguments.seconds
         outcomes: collections.Counter[str] = collections.Counter()
-        answers: list[float] = []
+        latencies: list[float] = []
         peak = [0]
 
         def watch() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
             while time.monotonic() < end + 30 and not done.is_set():
                 start = time.monotonic()
                 requests.get(f"{address}/health", timeout=30).raise_for_status()
-                answers.append(time.monotonic() - start)
+                latencies.append(time.monotonic() - start)
                 peak[0] = max(peak[0], process.memory_info().rss)
                 time.sleep(0.2)
 
@@ -73,7 +73,7 @@ def main() -> None:
             while time.monotonic() < end:
                 try:
                     picture, _ = client.predict(
-                        photo=handle_file(photo), styles=["mosaic"], options=PORTION, api_name="/stylize"
+                        photo=handle_file(photo), styles=["mosaic"], options=OPTIONS, api_name="/stylize"
                     )
                     pictures += images.read(picture).size is not None
                 except Exception as error:
@@ -85,20 +85,21 @@ def main() -> None:
         done = threading.Event()
         watcher = threading.Thread(target=watch)
         watcher.start()
-        visitors = [threading.Thread(target=visit, args=(number,)) for number in range(given.visitors)]
+        visitors = [threading.Thread(target=visit, args=(number,)) for number in range(arguments.visitors)]
         for visitor in visitors:
             visitor.start()
         for visitor in visitors:
             visitor.join()
         done.set()
         watcher.join()
-        print(f"{given.visitors} visitors for {given.seconds:.0f} s: {dict(outcomes)}")
-        print(f"peak {peak[0] / 1e6:.0f} MB under --memory {given.memory}")
+        print(f"{arguments.visitors} visitors for {arguments.seconds:.0f} s: {dict(outcomes)}")
+        print(f"peak memory {peak[0] / 1e6:.0f} MB with --memory {arguments.memory}")
         print(
-            f"health: {len(answers)} answers, median {statistics.median(answers):.3f} s, slowest {max(answers):.2f} s"
+            f"health check: {len(latencies)} answers, median {statistics.median(latencies):.3f} s, "
+            f"slowest {max(latencies):.2f} s"
         )
         server.send_signal(signal.SIGINT)
-        print(f"the server ends with {server.wait(60)}; left behind: {[path.name for path in temporary.iterdir()]}")
+        print(f"exit code {server.wait(60)}; files left behind: {[path.name for path in temporary.iterdir()]}")
 
 
 if __name__ == "__main__":

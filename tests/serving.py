@@ -1,4 +1,4 @@
-"""The app in a process of its own, for tests."""
+"""The web app in a process of its own, for tests."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ import processes
 import pytest
 import requests
 
-#: So small that a picture takes a second or two.
+#: Options with which a picture takes a second or two.
 QUICK = {"size": 128, "iterations": 12, "scales": 1, "style_layers": "relu1_1,relu2_1", "content_layers": "relu2_2"}
 
-#: Gradio and the test client leave loops and sockets to the garbage collector.
+#: Gradio and its client leave event loops and sockets to the garbage collector.
 WARNINGS = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -44,16 +44,16 @@ class Server:
             try:
                 requests.get(f"{self.address}/health", timeout=5).raise_for_status()
                 return
-            except (requests.ConnectionError, requests.Timeout):  # it listens before it answers
+            except (requests.ConnectionError, requests.Timeout):  # it accepts connections before it answers
                 time.sleep(0.1)
         raise TimeoutError(self.log.read_text())
 
     def health(self):
         return requests.get(f"{self.address}/health", timeout=20).json()
 
-    def wait_until(self, what, seconds=60):
+    def wait_until(self, condition, seconds=60):
         end = time.monotonic() + seconds
-        while not what(self.health()):
+        while not condition(self.health()):
             assert time.monotonic() < end, self.health()
             time.sleep(0.1)
 

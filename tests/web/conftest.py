@@ -1,4 +1,4 @@
-"""A server, a visitor's photo."""
+"""Fixtures: a running server, and a photo to upload."""
 
 import gc
 
@@ -9,7 +9,7 @@ from serving import Server
 
 
 @pytest.fixture(autouse=True)
-def collected():
+def collect_garbage():
     yield
     gc.collect()
 
@@ -26,13 +26,13 @@ def server(tmp_path_factory):
     yield server
     server.close()
     assert server.process.returncode == 0, server.log.read_text()
-    assert not list(server.temporary.iterdir())  # nothing is left behind
+    assert not list(server.temporary.iterdir())
     assert "Traceback" not in server.log.read_text()
 
 
 @pytest.fixture(scope="module")
 def portrait(tmp_path_factory):
-    """A photo's file, 96 × 64."""
+    """Path of a photo, 96 × 64."""
     rows, columns = np.mgrid[:64, :96]
     pixels = np.stack([rows * 4, columns * 2, 128 + 60 * np.sin(rows / 5)], -1).astype(np.uint8)
     path = tmp_path_factory.mktemp("photos") / "me & you.jpg"

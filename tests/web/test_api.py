@@ -1,4 +1,4 @@
-"""Programs that ask the server for pictures."""
+"""The endpoint for programs."""
 
 import PIL.Image
 import pytest
@@ -19,7 +19,7 @@ def client(server):
     return Client(server.address, verbose=False)
 
 
-def test_a_program_asks(client, portrait, tmp_path):
+def test_styles_by_name_and_paintings_as_files(client, portrait, tmp_path):
     picture, settings = client.predict(
         photo=handle_file(portrait), styles=["mosaic", "my noise"], options=QUICK, api_name="/stylize"
     )
@@ -35,7 +35,7 @@ def test_a_program_asks(client, portrait, tmp_path):
     assert images.read(own).size == (85, 128)
 
 
-def test_a_program_asks_for_it_at_once(client, portrait):
+def test_feed_forward(client, portrait):
     picture, settings = client.predict(
         photo=handle_file(portrait), styles=["mosaic"], options={"size": 96}, fast=True, api_name="/stylize"
     )
@@ -44,7 +44,7 @@ def test_a_program_asks_for_it_at_once(client, portrait):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("changes", "message"),
     [
         ({"fast": True}, "unknown option 'iterations'"),
         ({"fast": True, "options": {"model": "/etc/passwd"}}, "models"),
@@ -63,27 +63,27 @@ def test_a_program_asks_for_it_at_once(client, portrait):
         ({"photo": "large"}, "at most 4 million"),
     ],
 )
-def test_a_program_is_told_what_is_wrong(client, portrait, tmp_path, asked, said):
+def test_invalid_requests(client, portrait, tmp_path, changes, message):
     files = {"text": b"no picture", "empty": b""}
     photo = portrait
-    if kind := asked.get("photo"):
+    if kind := changes.get("photo"):
         photo = tmp_path / f"{kind}.jpg"
         photo.write_bytes(files.get(kind, b""))
         if kind == "large":
             PIL.Image.new("1", (4000, 2000)).save(photo)
-    given = {"photo": handle_file(photo), "styles": ["mosaic"], "options": QUICK} | {
-        key: value for key, value in asked.items() if key != "photo"
+    arguments = {"photo": handle_file(photo), "styles": ["mosaic"], "options": QUICK} | {
+        key: value for key, value in changes.items() if key != "photo"
     }
-    with pytest.raises(Exception, match=said) as caught:
-        client.predict(**given, api_name="/stylize")
+    with pytest.raises(Exception, match=message) as caught:
+        client.predict(**arguments, api_name="/stylize")
     assert "/tmp" not in str(caught.value)
 
 
-def test_more_than_may_wait_are_turned_away(server, portrait):
+def test_a_full_queue_rejects_jobs(server, portrait):
     clients = [Client(server.address, verbose=False) for _ in range(6)]
-    asked = QUICK | {"iterations": 60}
+    options = QUICK | {"iterations": 60}
     jobs = [
-        c.submit(photo=handle_file(portrait), styles=["mosaic"], options=asked, api_name="/stylize") for c in clients
+        c.submit(photo=handle_file(portrait), styles=["mosaic"], options=options, api_name="/stylize") for c in clients
     ]
     messages = []
     for job in jobs:

@@ -1,4 +1,4 @@
-"""The form: every option on it, and options from what was filled in."""
+"""The form: a component for every option, and options from their values."""
 
 import pytest
 from serving import WARNINGS
@@ -20,28 +20,28 @@ def components():
 
 
 def test_every_option_is_on_the_page():
-    assert {*components(), *form.OWN, *form.OWNED} == set(fields_of(StylizeOptions))
+    assert {*components(), *form.PAGE_FIELDS, *form.SERVER_FIELDS} == set(fields_of(StylizeOptions))
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_what_the_form_shows_makes_the_options_again(name):
+def test_values_of_and_options_from_are_inverse(name):
     options = options_of(StylizeOptions, name)
     names = components()
-    shown = dict(zip(names, form.show(options, names), strict=True))
-    again = form.read({**shown, "size": options.size, "strength": options.strength})
+    values = dict(zip(names, form.values_of(options, names), strict=True))
+    again = form.options_from({**values, "size": options.size, "strength": options.strength})
     assert again == options
 
 
 def test_the_form_starts_with_the_defaults():
-    shown = {name: component.value for name, component in components().items()}
-    assert form.read(shown) == StylizeOptions()
+    values = {name: component.value for name, component in components().items()}
+    assert form.options_from(values) == StylizeOptions()
 
 
-def test_the_form_names_what_will_not_do():
+def test_errors_name_the_field():
     with pytest.raises(ValueError, match="style_layers"):
-        form.read({"style_layers": "relu1_1=x"})
+        form.options_from({"style_layers": "relu1_1=x"})
     with pytest.raises(ValueError, match="time_budget is 'soon'"):
-        form.read({"time_budget": "soon"})
+        form.options_from({"time_budget": "soon"})
     with pytest.raises(ValueError, match="scales is 900; at most 8"):
-        form.read({"scales": "900"})
-    assert form.read({"time_budget": "2.5", "scales": " 3 "}) == StylizeOptions(time_budget=2.5, scales=3)
+        form.options_from({"scales": "900"})
+    assert form.options_from({"time_budget": "2.5", "scales": " 3 "}) == StylizeOptions(time_budget=2.5, scales=3)

@@ -1,4 +1,4 @@
-"""The styles on offer."""
+"""The styles that the page offers."""
 
 import pytest
 
@@ -6,7 +6,7 @@ pytest.importorskip("gradio")
 from impasto.web import gallery
 
 
-def test_a_folder_of_styles(tmp_path):
+def test_folders_without_styles(tmp_path):
     with pytest.raises(ValueError, match="no folder"):
         gallery.collect(tmp_path, tmp_path / "none")
     with pytest.raises(ValueError, match="no picture"):

@@ -4,7 +4,6 @@ import re
 import shutil
 import time
 
-import numpy as np
 import PIL.Image
 import pytest
 from serving import WARNINGS
@@ -13,23 +12,10 @@ pytest.importorskip("gradio")
 from impasto import images
 from impasto.settings.fields import fields_of
 from impasto.settings.options import StylizeOptions
-from impasto.web.page import masks_of
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = WARNINGS
-
-
-def test_masks_by_colour():
-    layer = np.zeros((8, 8, 4), np.uint8)
-    layer[:4] = (230, 57, 70, 255)
-    layer[4:, :4] = (42, 157, 143, 255)
-    masks = masks_of({"layers": [layer]})
-    assert masks.keys() == {"keep", "1"}
-    assert (masks["keep"][:4] == 255).all()
-    assert not masks["keep"][4:].any()
-    assert masks["1"].sum() == 16 * 255
-    assert masks_of(None) == masks_of({"layers": []}) == {}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +32,7 @@ def browser():
 
 
 class Page:
-    """The page in a tab of a browser of a visitor's own."""
+    """The page, opened by a new visitor."""
 
     def __init__(self, browser, server, **context):
         self.context = browser.new_context(accept_downloads=True, **context)
@@ -60,7 +46,7 @@ class Page:
     def __getattr__(self, name):
         return getattr(self.tab, name)
 
-    def give(self, path):
+    def upload(self, path):
         self.tab.set_input_files("#photo input[type=file]", path)
         self.tab.wait_for_selector("#photo img")
 
@@ -86,7 +72,7 @@ class Page:
 
 @pytest.fixture
 def visit(browser, server):
-    """Opens the page; whoever comes leaves when the test ends, or their job would keep the next ones waiting."""
+    """Opens the page, and closes it after the test: a job left running would keep the next test waiting."""
     pages = []
 
     def visit(**context):
@@ -98,26 +84,26 @@ def visit(browser, server):
         page.context.close()
 
 
-def quickly(page, iterations):
-    """Fill in what makes an evaluation quick; many of them are there to be watched."""
+def fill_quick_options(page, iterations):
+    """Fill in options with which an evaluation is quick, so that there can be many."""
     page.fill(**{"Scales": 1, "Iterations": iterations})
     page.fill(**{"Style layers": "relu1_1,relu2_1", "Content layers": "relu2_2"})
 
 
-def downloaded(page, button, folder):
-    with page.expect_download() as download:
+def download(page, button, folder):
+    with page.expect_download() as event:
         page.click(button)
-    path = folder / download.value.suggested_filename
-    download.value.save_as(path)
+    path = folder / event.value.suggested_filename
+    event.value.save_as(path)
     return path
 
 
-def test_a_person_paints(visit, server, portrait, tmp_path):
+def test_painting_with_a_mask(visit, server, portrait, tmp_path):
     page = visit(viewport={"width": 1280, "height": 900})
-    page.give(portrait)
+    page.upload(portrait)
     page.get_by_role("button", name="Thumbnail 3").click()
     page.wait_for_function("document.querySelector('#chosen').innerText.includes('mosaic')")
-    quickly(page, 2000)
+    fill_quick_options(page, 2000)
     page.get_by_role("button", name="Masks over the photo").click()
     page.wait_for_selector("#masks canvas")
     page.wait_for_timeout(1500)
@@ -128,18 +114,18 @@ def test_a_person_paints(visit, server, portrait, tmp_path):
     page.mouse.up()
     page.wait_for_timeout(500)
     page.click("#paint")
-    seen = set()
+    previews = set()
     end = time.monotonic() + 60
-    while len(seen) < 3:
+    while len(previews) < 3:
         assert time.monotonic() < end, page.status()
         page.wait_for_timeout(100)
-        seen |= {page.preview()} - {None}
+        previews |= {page.preview()} - {None}
     assert re.search(r"\d+ of 2000 · about .* left", page.status())
     page.wait_for_function("document.querySelector('#live img')?.naturalWidth == 256")
     page.click("#stop")
     page.wait_for_selector("#compare img")
     page.wait_for_function("document.querySelector('#status').innerText.includes('stopped')")
-    png, jpeg = (downloaded(page, button, tmp_path) for button in ("#png", "#jpeg"))
+    png, jpeg = (download(page, button, tmp_path) for button in ("#png", "#jpeg"))
     assert png.name == f"{portrait.stem}-impasto.png"
     shown = page.evaluate(
         """async () => {
@@ -158,14 +144,14 @@ def test_a_person_paints(visit, server, portrait, tmp_path):
     page.wait_for_selector("#command")
     assert page.inner_text("#command").replace("\n", "").lstrip("1").startswith("impasto stylize 'me & you.jpg' mosaic")
     page.wait_for_function("!document.querySelector('#paint').disabled")
-    # Nothing but this machine was asked for anything.
+    # The page requested nothing from other hosts.
     assert all(url.startswith((server.address, "data:", "blob:")) for url in page.requests)
     assert not page.errors
 
 
-def test_a_person_looks_inside(visit, portrait):
+def test_an_explanation(visit, portrait):
     page = visit(viewport={"width": 1280, "height": 900})
-    page.get_by_role("tab", name="See what the network sees").click()
+    page.get_by_role("tab", name="Look inside the network").click()
     page.set_input_files("#seen-photo input[type=file]", portrait)
     page.wait_for_selector("#seen-photo img")
     page.get_by_label("What does a Gram matrix say?").check()
@@ -178,7 +164,7 @@ def test_a_person_looks_inside(visit, portrait):
     assert not page.errors
 
 
-def test_bad_uploads_are_said_to_be_bad(visit, server, tmp_path, portrait):
+def test_bad_uploads_are_reported(visit, server, tmp_path, portrait):
     page = visit()
     bomb = tmp_path / "bomb.png"
     PIL.Image.new("1", (30000, 30000)).save(bomb)
@@ -189,17 +175,17 @@ def test_bad_uploads_are_said_to_be_bad(visit, server, tmp_path, portrait):
         page.wait_for_timeout(700)
         page.click("#paint")
         page.wait_for_selector("#status .bad", timeout=20000)
-        assert name in page.status() or "Give a photo" in page.status()
+        assert name in page.status() or "Add a photo" in page.status()
         assert str(server.temporary) not in page.inner_text("body")
         page.reload()
         page.wait_for_selector("#paint")
 
 
-def test_two_people_at_once(visit, portrait):
+def test_two_visitors_cannot_see_each_others_results(visit, portrait):
     pages = [visit() for _ in range(2)]
     for page in pages:
-        page.give(portrait)
-        quickly(page, 20)
+        page.upload(portrait)
+        fill_quick_options(page, 20)
         page.click("#paint")
     for page in pages:
         page.wait_for_selector("#png a, #png:visible", timeout=60000)
@@ -213,8 +199,8 @@ def test_two_people_at_once(visit, portrait):
 
 def test_a_job_ends_when_its_visitor_leaves(visit, server, portrait):
     page = visit()
-    page.give(portrait)
-    quickly(page, 2000)
+    page.upload(portrait)
+    fill_quick_options(page, 2000)
     page.click("#paint")
     server.wait_until(lambda health: health["running"] == 1)
     page.context.close()
@@ -232,7 +218,7 @@ def test_a_phone_and_a_keyboard(visit, portrait):
             .map(e => e.outerHTML.slice(0, 200))"""
     )
     assert not unnamed
-    page.give(portrait)
+    page.upload(portrait)
     page.focus("#paint")
     reached = page.evaluate("document.activeElement.id")
     page.keyboard.press("Enter")

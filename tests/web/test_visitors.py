@@ -1,4 +1,4 @@
-"""One visitor and another, over real requests: whose files are whose, and what no request may do."""
+"""Access to files: what one visitor may read and use, and another may not, over real requests."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from impasto.web import visitors
 pytestmark = WARNINGS
 
 
-def test_nobody_reads_what_is_not_theirs(server, portrait):
+def test_visitors_read_only_their_own_files(server, portrait):
     mine, theirs = requests.Session(), requests.Session()
     for session in (mine, theirs):
         session.get(server.address + "/", timeout=20)
@@ -25,12 +25,12 @@ def test_nobody_reads_what_is_not_theirs(server, portrait):
     assert mine.get(file + path, timeout=20).content == portrait.read_bytes()
     assert theirs.get(file + path, timeout=20).status_code == 403
     assert requests.get(file + path, timeout=20).status_code == 403  # without a cookie
-    # Nor by way of a job.
+    # Nor as the input of a job.
     call = f"{server.address}/gradio_api/call/stylize"
     data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK, False]}
     assert theirs.post(call, json=data, timeout=20).status_code == 403
     assert mine.post(call, json=data, timeout=20).status_code == 200
-    # What everyone sees.
+    # Thumbnails are public.
     (style,) = server.temporary.rglob("public/styles/0000.jpg")
     assert theirs.get(file + str(style), timeout=20).status_code == 200
 
@@ -54,12 +54,12 @@ def test_nobody_reads_what_is_not_theirs(server, portrait):
     ],
 )
 @pytest.mark.parametrize("prefix", ["/gradio_api/file=", "/file=", "/gradio_api/file/"])
-def test_no_file_of_the_server(server, prefix, path):
+def test_files_of_the_server_are_not_served(server, prefix, path):
     (home,) = server.temporary.glob("impasto-web-*")
     path = path.replace("TEMPORARY", str(home)).replace("\x00", "%00")
     with socket.create_connection(server.address.removeprefix("http://").split(":"), 20) as connection:
         request = f"GET {prefix}{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        connection.sendall(request.encode())  # as it is: nothing tidies the path on the way
+        connection.sendall(request.encode())  # a client library would normalise the path
         answer = b""
         while part := connection.recv(65536):
             answer += part
@@ -67,15 +67,15 @@ def test_no_file_of_the_server(server, prefix, path):
     assert b"root:" not in answer
 
 
-def test_no_request_makes_the_server_ask_others(server, portrait):
-    asked = []
+def test_the_server_requests_nothing_from_other_hosts(server, portrait):
+    connections = []
     trap = socket.create_server(("127.0.0.1", 0))
     trap.settimeout(0.2)
 
     def listen():
         while not done.is_set():
             try:
-                asked.append(trap.accept())
+                connections.append(trap.accept())
             except TimeoutError:
                 continue
 
@@ -95,10 +95,10 @@ def test_no_request_makes_the_server_ask_others(server, portrait):
         done.set()
         listener.join()
         trap.close()
-    assert not asked
+    assert not connections
 
 
-def test_a_header_does_not_make_one_someone_else(server):
+def test_forged_headers_and_cookies_are_ignored(server):
     answer = requests.get(server.address + "/", headers={visitors.HEADER: "0" * 32}, timeout=20)
     assert visitors.COOKIE in answer.cookies
     for cookie in ("short", "../../../../etc/passwd", "x" * 5000):
@@ -118,24 +118,24 @@ def test_uploads_have_limits(server):
     ]
     assert codes[0] == 200
     assert codes[-1] == 413
-    large = {"data": ["x" * (visitors.LARGEST_REQUEST + 1)]}
+    large = {"data": ["x" * (visitors.MAX_REQUEST + 1)]}
     assert session.post(f"{server.address}/gradio_api/call/stylize", json=large, timeout=60).status_code == 413
 
 
-def test_files_go_when_their_visitor_does(tmp_path):
+def test_files_are_deleted_after_their_visitor_has_left(tmp_path):
     everyone = visitors.Visitors(tmp_path / "home", 100)
     shared = everyone.uploads / "hash" / "a.png"
     shared.parent.mkdir()
     shared.write_bytes(b"x")
     for name in ("a" * 32, "b" * 32):
-        everyone.keep(name, [str(shared), "/etc/passwd"])
+        everyone.add_uploads(name, [str(shared), "/etc/passwd"])
         (everyone[name].folder / "result.png").write_bytes(b"x")
     assert not everyone.may_read("a" * 32, "/etc/passwd")
-    everyone["b" * 32].requests = 1
-    everyone.sweep(longest=0)
-    assert not (everyone.painted / ("a" * 32)).exists()
-    assert (everyone.painted / ("b" * 32) / "result.png").exists()
-    assert shared.exists()  # b has it still
-    everyone["b" * 32].requests = 0
-    everyone.sweep(longest=0)
+    everyone["b" * 32].open_requests = 1
+    everyone.sweep(max_idle=0)
+    assert not (everyone.results / ("a" * 32)).exists()
+    assert (everyone.results / ("b" * 32) / "result.png").exists()
+    assert shared.exists()  # b uploaded it too
+    everyone["b" * 32].open_requests = 0
+    everyone.sweep(max_idle=0)
     assert not shared.exists()

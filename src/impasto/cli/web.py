@@ -1,4 +1,4 @@
-"""`impasto web`: the app on a page of this machine's own."""
+"""`impasto web`: the web app."""
 
 from __future__ import annotations
 
@@ -12,48 +12,49 @@ import typer
 from impasto.cli.display import err, out, set_up_logging
 from impasto.settings.fields import parse_bytes
 
-#: Where `--auth` may be given instead, since everyone on a machine sees the arguments of its programs.
+#: Environment variable for `--auth`: other users of a machine can read the arguments of its processes.
 AUTH = "IMPASTO_WEB_AUTH"
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
     app.command()(web)
 
 
 def web(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for every machine that reaches this one.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts connections from other machines.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 7860,
     styles: Annotated[
-        Path | None, typer.Option(help="Offer the paintings in this folder too.", show_default=False)
+        Path | None, typer.Option(help="Folder of pictures to offer as further styles.", show_default=False)
     ] = None,
     auth: Annotated[
         str | None,
-        typer.Option(help="Ask for this name and password.", metavar="NAME:PASSWORD", envvar=AUTH, show_default=False),
+        typer.Option(
+            help="User name and password to require.", metavar="NAME:PASSWORD", envvar=AUTH, show_default=False
+        ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Pictures painted at a time.", min=1)] = 1,
-    waiting: Annotated[int, typer.Option(help="Jobs that may wait in line; more are turned away.", min=1)] = 16,
-    max_size: Annotated[int, typer.Option(help="Long side of a result at most, in pixels.", min=128)] = 1024,
-    max_upload: Annotated[str, typer.Option(help="Largest file that is taken.", metavar="AMOUNT")] = "20MB",
-    max_pixels: Annotated[float, typer.Option(help="Most millions of pixels of a file.", min=0.1)] = 40,
-    max_seconds: Annotated[float, typer.Option(help="Seconds that one picture may take.", min=1)] = 600,
+    concurrency: Annotated[int, typer.Option(help="Jobs that run at the same time.", min=1)] = 1,
+    waiting: Annotated[int, typer.Option(help="Jobs that may wait in the queue; more are rejected.", min=1)] = 16,
+    max_size: Annotated[int, typer.Option(help="Largest long side of a result, in pixels.", min=128)] = 1024,
+    max_upload: Annotated[str, typer.Option(help="Largest file that may be uploaded.", metavar="AMOUNT")] = "20MB",
+    max_pixels: Annotated[float, typer.Option(help="Megapixels of the largest picture taken.", min=0.1)] = 40,
+    max_seconds: Annotated[float, typer.Option(help="Seconds that a job may take before it is stopped.", min=1)] = 600,
     memory: Annotated[
         str | None,
-        typer.Option(help="Memory for all jobs together, such as 4GB. By default most of what is free."),
+        typer.Option(help="Memory for all jobs together, such as 4GB; by default most of the free memory."),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Open a page on which anyone repaints photos, without a terminal.
+    """Open a page in the browser to repaint photos without a terminal.
 
-    Drop a photo, pick a style, and watch. Everything stays on this machine and the page asks no other. With --host
-    others can come in: each sees their own pictures only.
+    Everything runs on this machine, and the page loads nothing from other hosts. With --host, others can use it too;
+    each visitor sees only their own pictures.
     """
     set_up_logging(False)
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and password):
-        raise ValueError("--auth is given as NAME:PASSWORD")
+        raise ValueError("--auth must have the form NAME:PASSWORD")
     from impasto.web import Limits, serve
 
     limits = Limits(
@@ -66,10 +67,10 @@ def web(
         memory=_amount("--memory", memory),
     )
     if host not in ("127.0.0.1", "localhost", "::1") and not auth:
-        err.print(f"everyone who reaches {host}:{port} can use this server; --auth asks for a password", style="yellow")
+        err.print(f"anyone who can reach {host}:{port} can use this server; --auth sets a password", style="yellow")
 
     def ready(address: str) -> None:
-        out.print(f"impasto is at [bold]{address}[/]; Ctrl-C ends it")
+        out.print(f"impasto is running at [bold]{address}[/]; press Ctrl-C to stop it")
         if browser and os.environ.get("DISPLAY", os.name != "posix"):
             import webbrowser
 

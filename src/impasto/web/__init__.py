@@ -1,9 +1,10 @@
-"""The app: a page on this machine where a person drops a photo, picks a style, and watches the picture appear.
+"""The web app: choose a photo and a style on a page, and watch the picture appear.
 
-    app = impasto.web.create(Limits())          # an ASGI application
-    impasto.web.serve(Limits(), port=7860)      # and a server for it
+    with impasto.web.create(Limits()) as app:   # an ASGI application
+        ...
+    impasto.web.serve(Limits(), port=7860)      # a server that runs it
 
-Needs the extra `[web]`, which brings Gradio. The page makes no request to any other host.
+Needs the extra `[web]`, which installs Gradio. The page makes no request to any other host.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from impasto.extras import require_extra
 
 require_extra("web", "the app")
-# Read by Gradio when it is imported: no message home, and no run history in browsers.
+# Gradio reads this when it is imported, and then sends no analytics.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import fastapi
@@ -30,14 +31,15 @@ import PIL.Image
 import uvicorn
 
 from impasto.web.gallery import collect
-from impasto.web.jobs import Limits, Studio
-from impasto.web.page import STYLE, build
-from impasto.web.visitors import Guard, Visitors
+from impasto.web.jobs import Limits
+from impasto.web.page import STYLESHEET, build
+from impasto.web.runner import JobRunner
+from impasto.web.visitors import VisitorMiddleware, Visitors
 
 __all__ = ["Limits", "create", "serve"]
 
-#: Uploads that one visitor may have here, in files of the largest size.
-QUOTA = 12
+#: Files of the largest size that one visitor may upload.
+UPLOADS_PER_VISITOR = 12
 
 
 @contextlib.contextmanager
@@ -46,33 +48,31 @@ def create(
     styles: Path | None = None,
     auth: tuple[str, str] | None = None,
 ) -> Iterator[fastapi.FastAPI]:
-    """The application, for as long as the block lasts; its folder of temporary files goes with it.
+    """A context manager for the application; on exit, all its files are deleted.
 
     Args:
-        limits: what visitors are given.
-        styles: a folder of paintings to offer first.
-        auth: a user's name and password that are asked for.
+        styles: a folder of paintings to offer before the built-in styles.
+        auth: the user name and password that the page requires; None to let everyone in.
 
     Raises:
-        ValueError: a folder of styles that is none, or empty.
+        ValueError: a folder of styles that does not exist or holds no picture.
     """
     home = Path(tempfile.mkdtemp(prefix="impasto-web-"))
     closing = threading.Event()
     try:
-        visitors = Visitors(home, QUOTA * limits.upload)
+        visitors = Visitors(home, UPLOADS_PER_VISITOR * limits.upload)
         os.environ["GRADIO_TEMP_DIR"] = str(visitors.uploads)
-        gr.routes.DEFAULT_TEMP_DIR = str(visitors.uploads)  # it was read when Gradio was imported
-        offered = collect(visitors.public, styles)
-        studio = Studio(limits, frozenset(style.given for style in offered))
-        gr.set_static_paths([visitors.public, visitors.painted])
-        page = build(offered, studio, visitors)
+        gr.routes.DEFAULT_TEMP_DIR = str(visitors.uploads)  # Gradio read the variable when it was imported
+        gallery = collect(visitors.public, styles)
+        runner = JobRunner(limits, frozenset(style.source for style in gallery))
+        gr.set_static_paths([visitors.public, visitors.results])
+        page = build(gallery, runner, visitors)
         page.queue(max_size=limits.waiting, default_concurrency_limit=None)
         app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
         @app.get("/health")
         def health() -> dict[str, Any]:
-            """Whether the server answers, and how much it has to do."""
-            return {"status": "ok", "running": studio.running, "waiting": len(page._queue)}
+            return {"status": "ok", "running": runner.running, "waiting": len(page._queue)}
 
         gr.mount_gradio_app(
             app,
@@ -86,11 +86,11 @@ def create(
             run_history=False,
             enable_monitoring=False,
             theme=_theme(),
-            css_paths=[STYLE],
+            css_paths=[STYLESHEET],
         )
         mounted = [getattr(route, "app", None) for route in app.routes]
-        app.state.gradio = next(part for part in mounted if isinstance(part, gr.routes.App))
-        app.add_middleware(Guard, visitors=visitors)
+        app.state.gradio = next(mount for mount in mounted if isinstance(mount, gr.routes.App))
+        app.add_middleware(VisitorMiddleware, visitors=visitors)
 
         def sweep() -> None:
             while not closing.wait(10):
@@ -104,7 +104,7 @@ def create(
 
 
 def _theme() -> gr.themes.Base:
-    """Fonts of the machine's own, and text dark enough to read."""
+    """System fonts, and text with enough contrast."""
     theme = gr.themes.Soft(
         primary_hue="red", neutral_hue="stone", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
@@ -131,26 +131,27 @@ def serve(
     """Serve the page until Ctrl-C.
 
     Args:
-        ready: called with the address, once the server answers.
+        styles, auth: see `create`.
+        ready: called with the address once the server accepts connections.
 
     Raises:
-        ValueError: a port that is taken or not allowed, a folder of styles that is none.
+        ValueError: a port that is in use or not allowed, or a folder of styles without pictures.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ValueError(f"cannot listen on port {port} of {host}: {error.strerror}; choose another port") from error
-    PIL.Image.MAX_IMAGE_PIXELS = limits.pixels  # of what is drawn, which Gradio reads
-    with listening, create(limits, styles, auth) as app:
+    PIL.Image.MAX_IMAGE_PIXELS = limits.pixels  # Gradio itself decodes the masks that are drawn
+    with listener, create(limits, styles, auth) as app:
         server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3))
         server.ready = lambda: ready(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
         server.closing = app.state.gradio.stop_event.set
-        server.run(sockets=[listening])
+        server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and tells pages that are still open when it ends: they hold a connection each."""
+    """Calls `ready` after startup, and `closing` before shutdown, to end the event streams that open pages hold."""
 
     ready: Callable[[], None]
     closing: Callable[[], None]

@@ -1,252 +1,172 @@
-"""The tab that shows what the network sees: the reports of `impasto.explain`, of a visitor's own pictures."""
+"""Explanations of the network, from the reports of `impasto.explain` on a visitor's own pictures."""
 
 from __future__ import annotations
 
-import html
 import queue
 import shutil
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
-
 import impasto
-from impasto.errors import ExtraError, ImpastoError
+from impasto import images
+from impasto.errors import ExtraError
+from impasto.inputs.read import read_styles
 from impasto.settings.options import StylizeOptions
 from impasto.vgg.encoder import layers
-from impasto.web.components import status_of, upload
-from impasto.web.gallery import Style
-from impasto.web.jobs import Order, Studio
+from impasto.web.jobs import JobRequest
+from impasto.web.runner import JobRunner
 from impasto.web.visitors import Visitor
 
 if TYPE_CHECKING:
     from impasto.explain.report import ProgressCallback, Report
 
-#: Long side of the pictures that are looked at, in pixels, and evaluations of each.
+#: Long side of the pictures that are analysed, in pixels, and evaluations of each optimisation.
 SIZE, ITERATIONS = 192, 60
-#: The layers that may be asked about.
+#: Long side of the pictures in which patches are searched.
+PATCH_SOURCE_SIZE = 384
+#: Seconds without an open request after which an explanation ends.
+MAX_IDLE = 30
 LAYERS = [layer.name for layer in layers("vgg19") if layer.kind == "relu"]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a visitor wants to know.
+class ExplanationRequest:
+    """What a visitor requests.
 
     Attributes:
-        photo, style: files, or the name of a style that comes along.
-        styles: all that there are.
-        layer: of those questions that are about one.
+        question: a key of `QUESTIONS`.
+        photo: path of a file.
+        style: path of a file, or name of a built-in style.
+        all_styles: sources of all styles on the page.
+        layer: for the questions about one layer.
     """
 
     question: str
     photo: str
     style: str
-    styles: Sequence[str]
+    all_styles: Sequence[str]
     layer: str
 
 
 @dataclass(frozen=True)
 class Question:
-    """What may be asked: what is said of the answer, and who gives it, from `impasto.explain`."""
+    """A question, and how it is answered.
 
-    says: str
-    report: Callable[[Any, Asked, Path, ProgressCallback], Report]
+    Attributes:
+        description: what the answer shows.
+        report: makes it: (the package `impasto.explain`, request, folder for pictures, progress callback) -> report.
+    """
+
+    description: str
+    report: Callable[[Any, ExplanationRequest, Path, ProgressCallback], Report]
 
 
 QUESTIONS = {
-    "What does each layer know?": Question(
-        "The photo rebuilt from each layer; textures of more and more layers of the style.",
-        lambda explain, asked, _, tell: explain.representations(asked.photo, asked.style, SIZE, ITERATIONS, tell),
+    "What does each layer encode?": Question(
+        "The photo reconstructed from each layer, and textures from more and more layers of the style.",
+        lambda explain, request, _, progress: explain.representations(
+            request.photo, request.style, SIZE, ITERATIONS, progress
+        ),
     ),
     "What does a Gram matrix say?": Question(
-        "Which channels fire together in the photo and in the style, and where.",
-        lambda explain, asked, _, tell: explain.gram_report(asked.photo, asked.style, asked.layer, None, tell),
-    ),
-    "What is style, by other measures?": Question(
-        "The photo in the style under five statistics, each judged by all.",
-        lambda explain, asked, _, tell: explain.statistics_report(
-            asked.photo, asked.style, SIZE, ITERATIONS // 2, tell
+        "Which channels are active together in the photo and in the style, and where.",
+        lambda explain, request, _, progress: explain.gram_report(
+            request.photo, request.style, request.layer, None, progress
         ),
     ),
-    "What excites a unit?": Question(
-        "Patches of your photo and of all styles here that excite a layer's units most.",
-        lambda explain, asked, folder, tell: explain.unit_report(
-            _gathered([asked.photo, *asked.styles], folder), asked.layer, None, 6, True, tell
+    "How do other measures of style compare?": Question(
+        "The photo in the style under five statistics, each result measured by all of them.",
+        lambda explain, request, _, progress: explain.statistics_report(
+            request.photo, request.style, SIZE, ITERATIONS // 2, progress
         ),
     ),
-    "How does a picture come about?": Question(
-        "A run of the photo in the style: its losses, its shares, snapshots.",
-        lambda explain, asked, _, tell: explain.run_report(
-            impasto.iterate(asked.photo, [asked.style], StylizeOptions(size=SIZE)), progress=tell
+    "What activates a channel?": Question(
+        "The channels of a layer that respond most, each with the patches of your photo and of the styles here that "
+        "activate it.",
+        lambda explain, request, folder, progress: explain.unit_report(
+            _copy_small([request.photo, *request.all_styles], folder), request.layer, None, 6, True, progress
+        ),
+    ),
+    "How does the picture take shape?": Question(
+        "An optimisation of the photo in the style: its loss curve, the share of each term, and snapshots.",
+        lambda explain, request, _, progress: explain.run_report(
+            impasto.iterate(request.photo, [request.style], StylizeOptions(size=SIZE)), 6, progress
         ),
     ),
 }
 
 
-@dataclass(frozen=True)
-class See:
-    """The parts of the tab."""
+def run(
+    runner: JobRunner, request: ExplanationRequest, visitor: Visitor, stop: Event
+) -> Iterator[tuple[str, float] | Path]:
+    """Answer a question: yields (what is being done, fraction done), and at the end the path of the report.
 
-    photo: gr.Image
-    style: gr.Dropdown
-    own: gr.Image
-    question: gr.Radio
-    layer: gr.Dropdown
-    go: gr.Button
-    halt: gr.Button
-    status: gr.HTML
-    shown: gr.HTML
-    file: gr.DownloadButton
-    by_name: Mapping[str, Style]
-
-
-def build(by_name: Mapping[str, Style]) -> See:
-    """The tab's layout."""
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=280):
-            photo = upload("Photo", height=220, elem_id="seen-photo")
-            style = gr.Dropdown(list(by_name), value=next(iter(by_name)), label="Style", elem_id="seen-style")
-            own = upload("…or a painting of your own", height=160)
-            question = gr.Radio(list(QUESTIONS), value=next(iter(QUESTIONS)), label="Ask", elem_id="question")
-            says = gr.Markdown(next(iter(QUESTIONS.values())).says)
-            question.change(lambda name: QUESTIONS[name].says, question, says, queue=False, api_visibility="private")
-            layer = gr.Dropdown(LAYERS, value="relu3_1", label="Layer", info="Of Gram matrices and units.")
-            with gr.Row():
-                go = gr.Button("Look", variant="primary", elem_id="look")
-                halt = gr.Button("Stop", variant="stop", interactive=False)
-        with gr.Column(scale=8, min_width=320):
-            status = gr.HTML(status_of("Give a photo, choose a style, and ask."), elem_id="seen-status")
-            shown = gr.HTML(elem_id="report")
-            file = gr.DownloadButton("Download the report", visible=False)
-    return See(photo, style, own, question, layer, go, halt, status, shown, file, by_name)
-
-
-def connect(
-    see: See, studio: Studio, visitor_of: Callable[[gr.Request], Visitor], stops: dict[str, threading.Event]
-) -> None:
-    """What happens when its buttons are pressed."""
-
-    def look(given: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
-        visitor, key = visitor_of(request), f"see {request.session_hash}"
-        if not given[see.photo]:
-            raise gr.Error("Give a photo first.", title="No photo")
-        stops[key] = threading.Event()
-        yield {see.status: status_of("Looking at the pictures…"), see.go: gr.Button(interactive=False)} | {
-            see.halt: gr.Button(interactive=True)
-        }
-        style = given[see.own] or see.by_name[given[see.style]].given
-        styles = [each.given for each in see.by_name.values()]
-        asked = Asked(given[see.question], given[see.photo], style, styles, given[see.layer])
-        try:
-            for told in answer(studio, asked, visitor, stops[key]):
-                if isinstance(told, Path):
-                    page = html.escape(told.read_text(encoding="utf-8"), quote=True)
-                    yield {
-                        see.status: status_of("Done."),
-                        see.shown: f'<iframe title="report" sandbox="" srcdoc="{page}"></iframe>',
-                        see.file: gr.DownloadButton(value=str(told), visible=True),
-                    }
-                else:
-                    yield {see.status: status_of(*told)}
-        except (ValueError, ImpastoError) as error:
-            yield {see.status: status_of(str(error), bad=True)}
-            raise gr.Error(str(error), title="That cannot be shown", print_exception=False) from error
-        finally:
-            stops.pop(key, None)
-
-    def stop(request: gr.Request) -> dict[Any, Any]:
-        if event := stops.get(f"see {request.session_hash}"):
-            event.set()
-        return {see.halt: gr.Button(interactive=False)}
-
-    private: dict[str, Any] = {"api_visibility": "private"}
-    looking = see.go.click(
-        look,
-        {see.photo, see.style, see.own, see.question, see.layer},
-        [see.status, see.shown, see.file, see.go, see.halt],
-        concurrency_limit=studio.limits.running,
-        concurrency_id="paint",
-        show_progress="minimal",
-        show_progress_on=see.status,
-        trigger_mode="once",
-        **private,
-    )
-    looking.then(
-        lambda: (gr.Button(interactive=True), gr.Button(interactive=False)),
-        None,
-        [see.go, see.halt],
-        queue=False,
-        **private,
-    )
-    see.halt.click(stop, None, [see.halt], queue=False, **private)
-
-
-class _StoppedError(Exception):
-    """Nobody wants to know any more."""
-
-
-def answer(studio: Studio, asked: Asked, visitor: Visitor, stop: threading.Event) -> Iterator[tuple[str, float] | Path]:
-    """How far the answer to a question is, and at the end the path of the report; nothing if it is stopped.
+    If it is stopped, the last item is `("stopped", 0.0)`.
 
     Raises:
-        ValueError, ImpastoError: pictures that this server does not take, or that tell nothing.
+        ValueError, ImpastoError: the request is not accepted or cannot be carried out.
     """
-    if asked.question not in QUESTIONS:
-        raise ValueError(f"unknown question {asked.question!r}; choose from {' '.join(QUESTIONS)}")
-    if asked.layer not in LAYERS:
-        raise ValueError(f"unknown layer {asked.layer!r}; choose from {', '.join(LAYERS)}")
+    if request.question not in QUESTIONS:
+        raise ValueError(f"unknown question {request.question!r}; choose from {' '.join(QUESTIONS)}")
+    if request.layer not in LAYERS:
+        raise ValueError(f"unknown layer {request.layer!r}; choose from {', '.join(LAYERS)}")
     try:
         from impasto import explain
     except ExtraError as error:
         raise ValueError(f"this server cannot explain: {error}") from error
-    with studio.at_work(Order(asked.photo, [asked.style], StylizeOptions(size=min(SIZE, studio.limits.size)))):
-        yield from _answer(explain, asked, visitor, stop)
+    options = StylizeOptions(size=min(SIZE, runner.limits.size))
+    with runner.running_job(JobRequest(request.photo, [request.style], options)):
+        yield from _run(explain, request, visitor, stop)
 
 
-def _answer(explain: Any, asked: Asked, visitor: Visitor, stop: threading.Event) -> Iterator[tuple[str, float] | Path]:
-    told: queue.Queue[tuple[str, float] | Path | BaseException | None] = queue.Queue()
+class _StoppedError(Exception):
+    """Ends a report that was stopped, or whose visitor left."""
 
-    def tell(done: int, total: int, what: str) -> None:
-        if stop.is_set() or visitor.absent > 30:
+
+def _run(
+    explain: Any, request: ExplanationRequest, visitor: Visitor, stop: Event
+) -> Iterator[tuple[str, float] | Path]:
+    reported: queue.Queue[tuple[str, float] | Path | BaseException] = queue.Queue()
+
+    def progress(done: int, total: int, what: str) -> None:
+        if stop.is_set() or visitor.idle_seconds > MAX_IDLE:
             raise _StoppedError
-        told.put((f"{what}…", done / max(total, 1)))
+        reported.put((f"{what}…", done / max(total, 1)))
 
-    def run() -> None:
-        folder = visitor.folder / f"report-{threading.get_ident()}"
+    def work() -> None:
+        folder = visitor.folder / f"report-{get_ident()}"
         try:
             shutil.rmtree(folder, ignore_errors=True)
-            report = QUESTIONS[asked.question].report(explain, asked, folder / "pictures", tell)
-            told.put(report.write(folder))
-        except _StoppedError:
-            told.put(None)
+            report = QUESTIONS[request.question].report(explain, request, folder / "pictures", progress)
+            reported.put(report.write(folder))
         except BaseException as error:
-            told.put(error)
+            reported.put(error)
 
-    thread = threading.Thread(target=run, daemon=True)
+    # `explain` reports progress by a callback; a thread and a queue turn that into an iterator.
+    thread = Thread(target=work, daemon=True)
     thread.start()
     try:
-        while (news := told.get()) is not None:
-            if isinstance(news, BaseException):
-                raise news
-            yield news
-            if isinstance(news, Path):
+        while True:
+            item = reported.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+            if isinstance(item, Path):
                 return
+    except _StoppedError:
         yield ("stopped", 0.0)
     finally:
         stop.set()
         thread.join()
 
 
-def _gathered(pictures: Sequence[str], folder: Path) -> Path:
-    """Pictures in a folder of their own, small."""
-    from impasto import images
-    from impasto.inputs.read import read_styles
-
+def _copy_small(pictures: Sequence[str], folder: Path) -> Path:
+    """Write small copies of the pictures to a folder of their own; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, given in enumerate(pictures):
-        ((_, picture),) = read_styles(given, 384 * 384, {})
-        images.write(folder / f"{number:03}.png", picture.resized(*images.fit(picture.size, 384)))
+    for number, source in enumerate(pictures):
+        ((_, picture),) = read_styles(source, PATCH_SOURCE_SIZE**2, {})
+        images.write(folder / f"{number:03}.png", picture.resized(*images.fit(picture.size, PATCH_SOURCE_SIZE)))
     return folder

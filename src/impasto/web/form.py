@@ -1,4 +1,4 @@
-"""The options of an operation as a form: a component for every field, and options from what was filled in."""
+"""The options of an operation as a form: one component per field, and options from what a visitor filled in."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import gradio as gr
 
 from impasto.settings.fields import GROUPS, choices_of, default_of, fields_of, text_of, typed, value_type
 from impasto.settings.options import StylizeOptions
-from impasto.web.jobs import MOST, check_most
+from impasto.web.jobs import OPTION_MAXIMA, check_maxima
 
-#: Fields that the server decides on.
-OWNED = ("memory", "device", "preprocessing")
-#: Fields that the page asks for in a way of its own.
-OWN = ("size", "strength", "content_mask", "style_mask")
+#: Fields that the server sets.
+SERVER_FIELDS = ("memory", "device", "preprocessing")
+#: Fields that have components of their own elsewhere on the page.
+PAGE_FIELDS = ("size", "strength", "content_mask", "style_mask")
 
 
 def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.components.Component]:
-    """The components for all other fields, a heading for every group: to be called within a layout.
+    """The components for all other fields, in one accordion per group; called within a layout.
 
     Args:
-        choices: field -> what to choose from, where the field itself does not say.
+        choices: field -> what to choose from, where the field's type does not say.
     """
     components: dict[str, gr.components.Component] = {}
-    fields = [field for name, field in fields_of(StylizeOptions).items() if name not in (*OWNED, *OWN)]
+    fields = [field for name, field in fields_of(StylizeOptions).items() if name not in (*SERVER_FIELDS, *PAGE_FIELDS)]
     for group in GROUPS:
         members = [field for field in fields if field.metadata["group"] == group]
         if members:
@@ -37,47 +37,40 @@ def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.compon
 
 def _component(field: dataclasses.Field[Any], choices: Callable[[], list[str]] | None) -> gr.components.Component:
     metadata, kind = field.metadata, value_type(field)
-    shown: dict[str, Any] = {"label": label_of(field), "info": metadata["help"], "value": shown_of(field)}
+    label = field.name.replace("_", " ").capitalize()
+    properties = {"label": label, "info": metadata["help"], "value": _component_value(field, default_of(field))}
     if choices or choices_of(field):
-        return gr.Dropdown(choices=choices() if choices else list(choices_of(field)), **shown)
+        return gr.Dropdown(choices=choices() if choices else list(choices_of(field)), **properties)
     if kind is bool:
-        return gr.Checkbox(**shown)
+        return gr.Checkbox(**properties)
     if field.type in (int, float) and "parse" not in metadata:
-        least = metadata.get("least", metadata.get("above"))
+        minimum = metadata.get("least", metadata.get("above"))
         precision = {"precision": 0} if kind is int else {}
-        return gr.Number(minimum=least, maximum=MOST.get(field.name), **precision, **shown)
-    # A field for numbers cannot be empty: where none may be given, it is one for text.
-    hint = "automatic" if default_of(field) is None else ""
-    return gr.Textbox(max_lines=1, max_length=2000, placeholder=hint, **shown)
+        return gr.Number(minimum=minimum, maximum=OPTION_MAXIMA.get(field.name), **precision, **properties)
+    # gr.Number cannot be empty, so optional numbers are entered as text.
+    placeholder = "automatic" if default_of(field) is None else ""
+    return gr.Textbox(max_lines=1, max_length=2000, placeholder=placeholder, **properties)
 
 
-def label_of(field: dataclasses.Field[Any]) -> str:
-    """`style_scale` -> `Style scale`."""
-    return field.name.replace("_", " ").capitalize()
+def _component_value(field: dataclasses.Field[Any], value: Any) -> Any:
+    """A field's value as its component holds it: text if the field is parsed from text."""
+    return value if value is None or "parse" not in field.metadata else text_of(field, value)
 
 
-def shown_of(field: dataclasses.Field[Any], options: StylizeOptions | None = None) -> Any:
-    """What the component shows for a value: the default's, or that of `options`."""
-    value = default_of(field) if options is None else getattr(options, field.name)
-    if value is None or "parse" not in field.metadata:
-        return value
-    return text_of(field, value)
-
-
-def show(options: StylizeOptions, names: Mapping[str, Any]) -> list[Any]:
-    """What the components of these names show for `options`."""
+def values_of(options: StylizeOptions, names: Mapping[str, Any]) -> list[Any]:
+    """The values that the components with these names hold for `options`."""
     fields = fields_of(StylizeOptions)
-    return [shown_of(fields[name], options) for name in names]
+    return [_component_value(fields[name], getattr(options, name)) for name in names]
 
 
-def read(filled: Mapping[str, Any]) -> StylizeOptions:
-    """The options that were filled in; what was left empty is the default.
+def options_from(values: Mapping[str, Any]) -> StylizeOptions:
+    """Options from field name -> value; empty values stand for the default.
 
     Raises:
-        ValueError: a value that will not do; the field is named.
+        ValueError: an invalid value; the message names the field.
     """
     fields = fields_of(StylizeOptions)
-    values = {name: typed(fields[name], value) for name, value in filled.items() if value not in (None, "")}
-    options = StylizeOptions(**values)
-    check_most(options)
+    given = {name: typed(fields[name], value) for name, value in values.items() if value not in (None, "")}
+    options = StylizeOptions(**given)
+    check_maxima(options)
     return options

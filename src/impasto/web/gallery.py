@@ -1,4 +1,4 @@
-"""The styles that the page offers: the built-in ones, and a folder of the owner's."""
+"""The styles that the page offers: the built-in ones, and the pictures in a folder."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ THUMBNAIL = 240
 
 
 @dataclass(frozen=True)
-class Style:
-    """A style on offer.
+class GalleryStyle:
+    """A style that visitors can choose.
 
     Attributes:
-        name: what it is called, once on the page.
-        given: what the operation is given for it: a built-in name, or the path of a file.
-        thumbnail: a small picture of it.
+        name: its caption, unique on the page.
+        source: the name of a built-in style, or the path of a file.
+        thumbnail: path of a small picture of it.
     """
 
     name: str
-    given: str
+    source: str
     thumbnail: Path
 
 
-def collect(public: Path, folder: Path | None = None) -> tuple[Style, ...]:
-    """All styles, their thumbnails written to `public`. Files that cannot be read are named in the log.
+def collect(public: Path, folder: Path | None = None) -> tuple[GalleryStyle, ...]:
+    """The pictures in `folder`, then the built-in styles; writes thumbnails to `public`.
+
+    Files that cannot be read are skipped with a warning in the log.
 
     Raises:
-        ValueError: `folder` is none, or holds no picture.
+        ValueError: `folder` does not exist, or holds no readable picture.
     """
-    found: list[Style] = []
-    for path in _pictures(folder) if folder else ():
+    found: list[GalleryStyle] = []
+    for path in _picture_files(folder) if folder else ():
         try:
             picture = images.read(path)
         except (ImpastoError, ValueError) as error:
@@ -47,24 +49,24 @@ def collect(public: Path, folder: Path | None = None) -> tuple[Style, ...]:
             continue
         taken = {style.name for style in found}
         name = path.stem.replace("_", " ")
-        found.append(_style(path.name if name in taken else name, str(path), picture, public))
+        found.append(_with_thumbnail(path.name if name in taken else name, str(path), picture, public))
     if folder and not found:
-        raise ValueError(f"{folder} holds no picture that can be read; needed are files such as .jpg or .png")
+        raise ValueError(f"no picture in {folder} can be read; add files such as .jpg or .png")
     for name in styles.STYLES:
         picture = images.read(styles.paint(name, THUMBNAIL, THUMBNAIL))
-        found.append(_style(name, name, picture, public))
+        found.append(_with_thumbnail(name, name, picture, public))
     return tuple(found)
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
+        raise ValueError(f"no folder {folder}")
     return sorted(path for path in folder.resolve().iterdir() if path.suffix.lower() in SUFFIXES)
 
 
-def _style(name: str, given: str, picture: images.Picture, public: Path) -> Style:
+def _with_thumbnail(name: str, source: str, picture: images.Picture, public: Path) -> GalleryStyle:
     folder = public / "styles"
     folder.mkdir(exist_ok=True)
     path = folder / f"{len(list(folder.iterdir())):04}.jpg"
     images.write(path, picture.resized(*images.fit(picture.size, THUMBNAIL)))
-    return Style(name, given, path)
+    return GalleryStyle(name, source, path)

@@ -1,12 +1,12 @@
-"""Whose pictures are whose: what a visitor gave or was given is for that visitor alone, and goes when they do.
+"""Visitors of the page and their files: each can read only their own, which are deleted once they have left.
 
-A visitor is a cookie with a random value. Files lie in one folder of the server's:
+A cookie with a random value identifies a visitor. The server keeps all files in one folder:
 
-    public/    what the page itself shows to everyone
-    uploads/   what visitors gave, each under the hash of its content; who gave it is remembered here
-    painted/   a folder for each visitor: what was painted for them
+    public/    what the page shows to everyone
+    uploads/   uploaded files, each in a folder named by its hash; `Visitors` remembers who uploaded it
+    results/   one folder per visitor
 
-`Guard` stands before the page and looks at every request that names a file, whether to read it or to paint from it.
+`VisitorMiddleware` checks every request that names a file, whether to download it or to use it as an input.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 COOKIE = "impasto_visitor"
-#: The header by which the page learns of the visitor's name; one that a visitor sends is dropped.
+#: The header that tells the page who the visitor is; the middleware sets it, and drops one that a visitor sends.
 HEADER = "x-impasto-visitor"
-#: Seconds without any request open after which a visitor's jobs end, and after which their files go.
-LEAVING, KEPT = 5.0, 600.0
-#: Requests that would make the server fetch other hosts' pages, or that nothing on the page needs.
-_CLOSED = re.compile(
+#: Seconds without an open request after which a visitor's jobs end, and after which their files are deleted.
+ABANDONED_AFTER, FILES_KEPT = 5.0, 600.0
+#: Paths that would make the server fetch pages of other hosts, or that the page does not need.
+_BLOCKED = re.compile(
     r"/(gradio_api/)?(proxy=|stream/|process_recording|vibe|undo-vibe|deep_link|runs|run-history|monitoring)"
 )
 _FILE = re.compile(r"/(?:gradio_api/)?file[=/](.*)", re.DOTALL)
 _JSON = re.compile(r"/(gradio_api/)?(queue/join|call/|run/|api/|component_server)")
-#: What the page may load: itself. Gradio needs scripts and styles within the page.
+#: The page loads nothing from other hosts. Gradio needs inline scripts and styles.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
@@ -47,13 +49,8 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 ]
-#: Bytes of a request that is no upload.
-LARGEST_REQUEST = 32 << 20
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+#: Bytes of a request other than an upload.
+MAX_REQUEST = 32 << 20
 
 
 @dataclass
@@ -61,204 +58,207 @@ class Visitor:
     """One visitor.
 
     Attributes:
-        folder: what was painted for them.
-        uploads: the files they gave -> their sizes in bytes.
-        requests: how many of theirs are open; the page holds one as long as it is shown.
-        seen: when the last one ended, in seconds of `time.monotonic`.
+        folder: holds the results of their jobs.
+        uploads: the files they uploaded -> sizes in bytes.
+        open_requests: the page holds one open while it is shown.
+        last_request: when the last one ended, as `time.monotonic` tells it.
     """
 
     folder: Path
     uploads: dict[Path, int] = field(default_factory=dict)
-    requests: int = 0
-    seen: float = field(default_factory=time.monotonic)
+    open_requests: int = 0
+    last_request: float = field(default_factory=time.monotonic)
 
     @property
-    def absent(self) -> float:
-        """For how many seconds they have been away."""
-        return 0.0 if self.requests else time.monotonic() - self.seen
+    def idle_seconds(self) -> float:
+        """Seconds since the last request ended; 0 while one is open."""
+        return 0.0 if self.open_requests else time.monotonic() - self.last_request
 
 
 class Visitors:
-    """Everyone who is here, and their files under `home`."""
+    """All visitors, and their files under `home`; each may upload `quota` bytes."""
 
     def __init__(self, home: Path, quota: int) -> None:
-        """`quota`: the bytes that one visitor may upload."""
         self.home, self.quota = home.resolve(), quota
-        self.public, self.uploads, self.painted = (self.home / part for part in ("public", "uploads", "painted"))
-        for folder in (self.public, self.uploads, self.painted):
+        self.public, self.uploads, self.results = (self.home / name for name in ("public", "uploads", "results"))
+        for folder in (self.public, self.uploads, self.results):
             folder.mkdir(parents=True, exist_ok=True)
-        self._all: dict[str, Visitor] = {}
+        self._visitors: dict[str, Visitor] = {}
         self._lock = threading.Lock()
 
     def __getitem__(self, name: str) -> Visitor:
-        """The visitor of that name; a new one, if nobody had it."""
+        """The visitor with this name, created on first use."""
         with self._lock:
-            if name not in self._all:
-                folder = self.painted / name
+            if name not in self._visitors:
+                folder = self.results / name
                 folder.mkdir(exist_ok=True)
-                self._all[name] = Visitor(folder)
-            return self._all[name]
+                self._visitors[name] = Visitor(folder)
+            return self._visitors[name]
+
+    def of(self, headers: Mapping[str, str]) -> Visitor:
+        """The visitor who sent a request with these headers."""
+        return self[headers[HEADER]]
 
     def may_read(self, name: str, path: str) -> bool:
-        """Whether a visitor may see, or use, the file at this path."""
+        """Whether a visitor may download, or use as an input, the file at this path."""
         try:
             file = Path(path).resolve()
         except (OSError, ValueError, RuntimeError):
             return False
         visitor = self[name]
-        return file in visitor.uploads or any(file.is_relative_to(place) for place in (visitor.folder, self.public))
+        return file in visitor.uploads or any(file.is_relative_to(folder) for folder in (visitor.folder, self.public))
 
-    def keep(self, name: str, paths: list[str]) -> None:
-        """Remember what a visitor uploaded."""
+    def add_uploads(self, name: str, paths: list[str]) -> None:
+        """Record that a visitor uploaded these files."""
         for path in paths:
             file = Path(path).resolve()
             if file.is_relative_to(self.uploads):
                 self[name].uploads[file] = file.stat().st_size if file.exists() else 0
 
-    def sweep(self, longest: float = KEPT) -> None:
-        """Remove the files of everyone who has been away for longer than so many seconds."""
+    def sweep(self, max_idle: float = FILES_KEPT) -> None:
+        """Forget the visitors who have been idle for more than `max_idle` seconds, and delete their files."""
         with self._lock:
-            for name in [name for name, visitor in self._all.items() if visitor.absent > longest]:
-                gone = self._all.pop(name)
-                shutil.rmtree(gone.folder, ignore_errors=True)
-                for file in gone.uploads:
-                    if not any(file in visitor.uploads for visitor in self._all.values()):
+            for name in [name for name, visitor in self._visitors.items() if visitor.idle_seconds > max_idle]:
+                visitor = self._visitors.pop(name)
+                shutil.rmtree(visitor.folder, ignore_errors=True)
+                for file in visitor.uploads:
+                    if not any(file in other.uploads for other in self._visitors.values()):
                         shutil.rmtree(file.parent, ignore_errors=True)
 
 
-class Guard:
-    """ASGI middleware: names the visitor, and refuses what is not theirs."""
+class VisitorMiddleware:
+    """ASGI middleware: identifies the visitor, and refuses requests that name files of others."""
 
-    def __init__(self, app: App, visitors: Visitors) -> None:
+    def __init__(self, app: ASGIApp, visitors: Visitors) -> None:
         self.app, self.visitors = app, visitors
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Handle one request."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         token = _token(scope)
-        fresh = token is None
+        is_new = token is None
         token = token or secrets.token_urlsafe(32)
         name = hashlib.sha256(token.encode()).hexdigest()[:32]
         headers = [(key, value) for key, value in scope["headers"] if key.lower() != HEADER.encode()]
         scope = {**scope, "headers": [*headers, (HEADER.encode(), name.encode())]}
 
-        async def introduced(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax".encode()
-                more = [*_HEADERS, *([(b"set-cookie", cookie)] if fresh else [])]
-                message["headers"] = [*message.get("headers", ()), *more]
+                added = [*_HEADERS, *([(b"set-cookie", cookie)] if is_new else [])]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         visitor = self.visitors[name]
-        visitor.requests += 1
+        visitor.open_requests += 1
         try:
-            await self._answer(name, scope, receive, introduced)
+            await self._handle(name, scope, receive, send_with_headers)
         finally:
-            visitor.requests -= 1
-            visitor.seen = time.monotonic()
+            visitor.open_requests -= 1
+            visitor.last_request = time.monotonic()
 
-    async def _answer(self, name: str, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def _handle(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if (found := _FILE.fullmatch(path)) and not self.visitors.may_read(name, found[1]):
-            return await _refuse(send, 403, "there is no such file of yours")
-        if _CLOSED.match(path):
-            return await _refuse(send, 404, "there is nothing here")
+        if (match := _FILE.fullmatch(path)) and not self.visitors.may_read(name, match[1]):
+            return await _refuse(send, 403, "you have no such file")
+        if _BLOCKED.match(path):
+            return await _refuse(send, 404, "not found")
         if scope["method"] == "POST" and path.rstrip("/").endswith("/upload"):
             return await self._upload(name, scope, receive, send)
         if scope["method"] == "POST" and _JSON.match(path):
-            body = await _body(receive)
+            body = await _read_body(receive)
             if body is None:
-                return await _refuse(send, 413, f"a request holds at most {LARGEST_REQUEST >> 20} MB")
-            for file in _files(body, dict(scope["headers"])):
+                return await _refuse(send, 413, f"the request is larger than {MAX_REQUEST >> 20} MB")
+            for file in _files_in(body, dict(scope["headers"])):
                 if not self.visitors.may_read(name, file):
-                    return await _refuse(send, 403, "there is no such file of yours; upload it first")
-            receive = _again(body, receive)
+                    return await _refuse(send, 403, "you have no such file; upload it first")
+            receive = _replay(body, receive)
         await self.app(scope, receive, send)
 
-    async def _upload(self, name: str, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def _upload(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         visitor = self.visitors[name]
         length = dict(scope["headers"]).get(b"content-length", b"0")
         size = int(length) if length.isdigit() else 0
         if sum(visitor.uploads.values()) + size > self.visitors.quota:
-            limit = f"{self.visitors.quota / 1e6:.0f} MB of pictures"
-            return await _refuse(send, 413, f"you have uploaded {limit}, which is all there is room for; reload later")
+            quota, minutes = f"{self.visitors.quota / 1e6:.0f} MB", f"{FILES_KEPT / 60:.0f} minutes"
+            return await _refuse(
+                send, 413, f"your uploads would exceed {quota}; close the page, and they are deleted after {minutes}"
+            )
         answer = bytearray()
 
-        async def listening(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.body":
                 answer.extend(message.get("body", b""))
                 if not message.get("more_body"):
                     try:
-                        given = json.loads(bytes(answer))
+                        paths = json.loads(bytes(answer))
                     except ValueError:
-                        given = None  # it was refused
-                    if isinstance(given, list):
-                        self.visitors.keep(name, given)
+                        paths = None  # Gradio refused the upload
+                    if isinstance(paths, list):
+                        self.visitors.add_uploads(name, paths)
             await send(message)
 
-        await self.app(scope, receive, listening)
+        await self.app(scope, receive, send_and_record)
 
 
-def _token(scope: MutableMapping[str, Any]) -> str | None:
-    """The value of the visitor's cookie."""
+def _token(scope: Scope) -> str | None:
+    """The value of the visitor's cookie; None without a valid one."""
     cookies = b"; ".join(value for key, value in scope["headers"] if key.lower() == b"cookie")
     try:
-        found = SimpleCookie(cookies.decode("latin-1")).get(COOKIE)
+        cookie = SimpleCookie(cookies.decode("latin-1")).get(COOKIE)
     except CookieError:
         return None
-    return found.value if found and re.fullmatch(r"[\w-]{43}", found.value) else None
+    return cookie.value if cookie and re.fullmatch(r"[\w-]{43}", cookie.value) else None
 
 
-async def _refuse(send: Send, status: int, why: str) -> None:
-    body = json.dumps({"detail": why, "error": why}).encode()
+async def _refuse(send: Send, status: int, detail: str) -> None:
+    body = json.dumps({"detail": detail, "error": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The whole request; None if it is too large."""
+async def _read_body(receive: Receive) -> bytes | None:
+    """The body of a request; None if it is larger than `MAX_REQUEST`."""
     body, more = bytearray(), True
     while more:
         message = await receive()
         body.extend(message.get("body", b""))
         more = message.get("more_body", False)
-        if len(body) > LARGEST_REQUEST:
+        if len(body) > MAX_REQUEST:
             return None
     return bytes(body)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A request that was read, to be read once more."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Receives a body that was already read, then what follows."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
 
-    return again
+    return replay
 
 
-def _files(body: bytes, headers: dict[bytes, bytes]) -> Iterator[str]:
-    """The paths of all files that a request names."""
+def _files_in(body: bytes, headers: dict[bytes, bytes]) -> Iterator[str]:
+    """The paths and URLs of all files that a JSON request names."""
     if not headers.get(b"content-type", b"").startswith(b"application/json"):
         return
     try:
-        given = json.loads(body)
+        pending: list[Any] = [json.loads(body)]
     except (ValueError, RecursionError):
-        return  # what reads it will say so
-    rest = [given]
-    while rest:
-        value = rest.pop()
+        return  # the app reports it
+    while pending:
+        value = pending.pop()
         if isinstance(value, dict):
             if isinstance(value.get("path"), str):
                 yield value["path"]
             url = value.get("url")
-            if isinstance(url, str) and (found := _FILE.search(url)) is None and not url.startswith(("data:", "blob:")):
+            if isinstance(url, str) and (match := _FILE.search(url)) is None and not url.startswith(("data:", "blob:")):
                 yield url
-            elif isinstance(url, str) and found is not None and "path" not in value:
-                yield found[1]
-            rest += value.values()
+            elif isinstance(url, str) and match is not None and "path" not in value:
+                yield match[1]
+            pending += value.values()
         elif isinstance(value, list):
-            rest += value
+            pending += value

@@ -145,10 +145,7 @@ def transform(adjoint: Tensor) -> Tensor:
     inputs, outputs = adjoint.shape[:2]
     panel = library().impasto_panel(level())
     count = 36 * inputs * -(-outputs // panel) * panel
-    if count <= KEPT:
-        kernel = torch.empty(count, dtype=torch.float32, device="cpu")
-    else:
-        kernel = _SCRATCH.take("kernel", count)
+    kernel = torch.empty(count, dtype=torch.float32, device="cpu") if count <= KEPT else _SCRATCH.take("kernel", count)
     given = (_address(adjoint, inputs, outputs, 3, 3), kernel.data_ptr(), inputs, outputs)
     library().impasto_transform(*given, level(), torch.get_num_threads(), _pool())
     if count <= KEPT:

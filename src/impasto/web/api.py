@@ -1,0 +1,70 @@
+"""The endpoint for programs: `client.predict(…, api_name="/stylize")` runs the same job as the page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from threading import Event
+from typing import Any
+
+import gradio as gr
+
+from impasto.errors import ImpastoError
+from impasto.settings.fields import unknown
+from impasto.settings.options import FastOptions, StylizeOptions
+from impasto.web.components import image_input
+from impasto.web.gallery import GalleryStyle
+from impasto.web.jobs import JobRequest, JobResult
+from impasto.web.runner import JobRunner
+from impasto.web.visitors import Visitors
+
+
+def add_endpoint(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors: Visitors) -> None:
+    """Add the endpoint `/stylize` to the page; called within its layout."""
+    limits = runner.limits
+    with gr.Row(visible=False):
+        photo, paintings = image_input("photo"), gr.File(label="paintings", file_count="multiple")
+        names, options, fast = gr.JSON(label="styles"), gr.JSON(label="options"), gr.Checkbox(label="fast")
+        picture, settings = gr.File(label="picture"), gr.JSON(label="settings")
+        button = gr.Button()
+
+    def stylize(
+        request: gr.Request,
+        photo: str | None,
+        styles: list[str] | None = None,
+        paintings: list[str] | None = None,
+        options: dict[str, Any] | None = None,
+        fast: bool = False,
+    ) -> tuple[str, Mapping[str, Any]]:
+        """Repaint a photo. Styles are names that the page shows, paintings are files; options are the fields of
+        `StylizeOptions`, or, if fast (one forward pass of a network), of `FastOptions`."""
+        kind: type[StylizeOptions | FastOptions] = FastOptions if fast else StylizeOptions
+        try:
+            if not photo:
+                raise ValueError("there is no photo")
+            _check_known("style", styles or (), by_name)
+            sources = [*(by_name[name].source for name in styles or ()), *(paintings or ())]
+            if not isinstance(options or {}, dict):
+                raise ValueError(f"the options are {options!r}; needed is an object of names and values")
+            _check_known("option", options or (), kind.__dataclass_fields__)
+            job = JobRequest(photo, sources, kind(**({"size": min(512, limits.size)} | (options or {}))))
+            for report in runner.run(job, visitors.of(request.headers), Event()):
+                if isinstance(report, JobResult):
+                    return str(report.files[0]), report.settings
+            raise ValueError("the job was stopped because its client disconnected")
+        except (ValueError, TypeError, ImpastoError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    button.click(
+        stylize,
+        [photo, names, paintings, options, fast],
+        [picture, settings],
+        api_name="stylize",
+        concurrency_limit=limits.running,
+        concurrency_id="paint",
+    )
+
+
+def _check_known(what: str, names: Collection[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown(what, name, known)
