@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 import impasto
 from impasto import devices, fast
 from impasto.fast import training
-from impasto.fast.crops import Folder
+from impasto.fast.crops import Dataset
 from impasto.operations import problem, stylize
 from impasto.optim import memory
 from impasto.optim.checkpoints import Checkpoints
@@ -154,9 +154,9 @@ def heard(photo):
 def trained(kind):
     def run(photo):
         picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)
-        folder = Folder([picture.to(META)] * 3, ["a", "b", "c"])
+        folder = Dataset([picture.to(META)] * 3, ["a", "b", "c"])
         options = TrainOptions(network=kind, steps=1, batch=2, crop=32)
-        assert len(list(training.Run(options, folder, folder, META).advance())) == 1
+        assert len(list(training.TrainingRun(options, folder, folder, META).advance())) == 1
 
     return run
 

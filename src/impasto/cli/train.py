@@ -21,8 +21,8 @@ from impasto.settings.options import TrainOptions
 if TYPE_CHECKING:
     import torch
 
-    from impasto.fast.crops import Folder
-    from impasto.fast.training import Progress
+    from impasto.fast.crops import Dataset
+    from impasto.fast.training import TrainingProgress
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +63,7 @@ def train(
 
     device = choose_device(options.device)
     shown = not (quiet or as_json)
-    styles: Folder | torch.Tensor
+    styles: Dataset | torch.Tensor
     if style is not None:
         ((_, painting),) = read_styles(style, (2 * options.crop) ** 2, {})
         height, width = images.fit_area(
@@ -73,7 +73,7 @@ def train(
     else:
         assert paintings is not None
         styles = _read(paintings, options, device, shown)
-    run = training.Run(options, _read(photos, options, device, shown), styles, device)
+    run = training.TrainingRun(options, _read(photos, options, device, shown), styles, device)
     steps = training.train(run, folder, resume, checkpoint_every)
     try:
         with _table(shown) as show:
@@ -92,7 +92,7 @@ def train(
     return 0
 
 
-def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool) -> Folder:
+def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool) -> Dataset:
     """The pictures of a folder, read with a progress bar."""
     from impasto.errors import PictureError
     from impasto.fast import crops
@@ -105,7 +105,7 @@ def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool
     read = [(path.name, picture) for path, picture in bar if picture is not None]
     if not read:
         raise PictureError(f"none of the {len(files)} files in {folder} is a picture that can be read")
-    return crops.Folder([picture for _, picture in read], [name for name, _ in read])
+    return crops.Dataset([picture for _, picture in read], [name for name, _ in read])
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def _table(shown: bool) -> Iterator[Any]:
     means: dict[str, float] = {}
     held_out: dict[str, float] = {}
 
-    def draw(progress: Progress) -> Table:
+    def draw(progress: TrainingProgress) -> Table:
         pace = progress.seconds / max(1, progress.step - first[0] + 1)
         table = Table(
             title=f"step {progress.step}/{progress.steps}, {pace:.2f} s each, {duration(progress.eta)} left",
@@ -129,7 +129,7 @@ def _table(shown: bool) -> Iterator[Any]:
     first: list[int] = []
     with Live(console=err, refresh_per_second=2, transient=True) as live:
 
-        def show(progress: Progress) -> None:
+        def show(progress: TrainingProgress) -> None:
             first.append(progress.step)
             for name, value in progress.losses.items():
                 means[name] = value if name not in means else 0.98 * means[name] + 0.02 * value
@@ -143,7 +143,7 @@ def _table(shown: bool) -> Iterator[Any]:
         yield show
 
 
-def _report(progress: Progress) -> dict[str, Any]:
+def _report(progress: TrainingProgress) -> dict[str, Any]:
     """A step as JSON."""
     return {
         "event": "step",

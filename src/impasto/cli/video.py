@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impasto.images import Picture
-    from impasto.video import Shot
+    from impasto.video import StylizedFrame
 
 #: Seconds between two previews.
 PREVIEW_INTERVAL = 2.0
@@ -56,7 +56,7 @@ def video(
     set_up_logging(quiet)
     import impasto.video
     from impasto import images
-    from impasto.video.finished import work_of
+    from impasto.video.frame_store import frames_folder
 
     if preview is not None:
         images.check_output(preview)
@@ -68,7 +68,7 @@ def video(
         frames = impasto.cluster.clips.iterate(clip, style or [], destination, options, resume, cluster)
     else:
         frames = impasto.video.iterate(clip, style or [], destination, options, resume)
-    last: Shot | None = None
+    last: StylizedFrame | None = None
     previewed = 0.0
     try:
         with count_bar(quiet or as_json) as bar:
@@ -77,7 +77,7 @@ def video(
                 last = frame
                 bar.update(
                     task,
-                    description=(f"pass {frame.turn}/{frame.turns}, " if frame.turns > 1 else "")
+                    description=(f"pass {frame.pass_number}/{frame.passes}, " if frame.passes > 1 else "")
                     + f"frame {frame.number}/{frame.frames}, scene {frame.scene}",
                     completed=frame.seconds / max(frame.seconds + frame.eta, 1e-9),
                     left=f"{duration(frame.eta)} left",
@@ -99,17 +99,17 @@ def video(
     if last is not None and not (quiet or as_json):
         height, width = last.picture.size
         out.print(f"{destination}  {width}×{height} px, {last.frames} frames in {duration(last.seconds)}", markup=False)
-    return 0 if not work_of(destination).exists() else 1
+    return 0 if not frames_folder(destination).exists() else 1
 
 
-def _report(frame: Shot) -> dict[str, Any]:
+def _report(frame: StylizedFrame) -> dict[str, Any]:
     return {
         "event": "frame",
         "frame": frame.number,
         "frames": frame.frames,
-        "pass": frame.turn,
+        "pass": frame.pass_number,
         "scene": frame.scene,
-        "followed": round(frame.followed, 4),
+        "followed": round(frame.reliable_share, 4),
         "seconds": round(frame.seconds, 3),
         "eta": round(frame.eta, 3),
     }
@@ -141,28 +141,30 @@ def live(
             raise ValueError(f"cannot record to {destination.name!r}: the suffix needed is .mp4, .mov, .mkv or .webm")
     if destination is None and not window:
         raise ValueError("without a window and a file there is nothing to see; give --window, or -o FILE")
-    moment = writer = None
+    frame = writer = None
     with ExitStack() as stack:
         show = _window() if window else None
         status = stack.enter_context(err.status("waiting for the first frame")) if not quiet else None
         try:
-            for moment in live.live(source, style or [], options):
+            for frame in live.live(source, style or [], options):
                 if destination is not None:
                     if writer is None:
                         draft = stack.enter_context(atomic_write(destination))
-                        size = moment.picture.size
-                        writer = stack.enter_context(clips.Writer(draft, live.untimed(destination, size), size, 20))
-                    writer.add(moment.picture, round(moment.seconds * 1000))
+                        size = frame.picture.size
+                        writer = stack.enter_context(
+                            clips.Writer(draft, live.recording_clip(destination, size), size, 20)
+                        )
+                    writer.add(frame.picture, round(frame.seconds * 1000))
                 if status is not None:
-                    status.update(f"{moment.pace:.1f} frames a second, {moment.dropped} dropped")
-                if (show is not None and not show(moment.picture)) or moment.seconds > (seconds or float("inf")):
+                    status.update(f"{frame.frame_rate:.1f} frames a second, {frame.dropped} dropped")
+                if (show is not None and not show(frame.picture)) or frame.seconds > (seconds or float("inf")):
                     break
         except KeyboardInterrupt:
             pass  # the usual way to stop
-    if moment is not None and not quiet:
+    if frame is not None and not quiet:
         recorded = "" if destination is None else f"{destination}  "
         out.print(
-            f"{recorded}{moment.painted} frames, {moment.dropped} dropped, {moment.pace:.1f} a second", markup=False
+            f"{recorded}{frame.painted} frames, {frame.dropped} dropped, {frame.frame_rate:.1f} a second", markup=False
         )
     return 0
 

@@ -173,7 +173,7 @@ def _stylized_segments(
     queue: list[tuple[Segment, Future[Any], int]] = []
     more = True
     while more or queue:
-        while more and len(queue) < max(1, pool.room):
+        while more and len(queue) < max(1, pool.capacity):
             segment = next(unfinished, None)
             more = segment is not None
             if segment is not None:
