@@ -49,10 +49,7 @@ class Dataset:
 
 
 def load(files: Sequence[Path], short_side: int, device: torch.device) -> Iterator[tuple[Path, Tensor | None]]:
-    """Each file's picture, `(3, h, w)`, uint8, its short side no longer than `short_side`.
-
-    None stands for a file that cannot be read, which is logged.
-    """
+    """Each file's picture, `(3, h, w)`, uint8, reduced to `short_side`; None if it cannot be read, which is logged."""
     for path in files:
         try:
             picture = images.read(path)
@@ -104,10 +101,7 @@ def center_crop(picture: Tensor, side: int) -> Tensor:
 
 
 def jitter_colors(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures `(b, 3, h, w)`, half of them with colours rotated about the grey axis, with a gain of 0.8 to 1.2.
-
-    There are few paintings, and fewer still of each colour.
-    """
+    """Pictures `(b, 3, h, w)` with a gain of 0.8 to 1.2, half of them with colours rotated about the grey axis."""
     count = len(pictures)
     angle = torch.rand(count, generator=generator) * 2 * math.pi
     angle = angle * (torch.rand(count, generator=generator) < 0.5)

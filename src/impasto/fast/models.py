@@ -86,11 +86,7 @@ def load(path: StrPath | None = None, device: torch.device | None = None) -> Mod
 
 
 def untrained(kind: NetworkKind, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
-    """A network to train; `dtype` is that of VGG-19, if the network reads its features.
-
-    Raises:
-        WeightsError: the weights of VGG-19 are missing or damaged.
-    """
+    """A network to train; `dtype` is that of VGG-19, if the network reads its features."""
     encoder = weights.load("vgg19", padding="replicate").to(device, dtype) if kind == "vgg" else None
     return network(kind, encoder).to(device)
 
@@ -100,11 +96,9 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     if device.type == "cuda":
-        multiplies = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    else:
-        capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        multiplies = device.type == "cpu" and capabilities.get("avx512_bf16") is True
-    return torch.bfloat16 if multiplies else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return torch.bfloat16 if capabilities.get("avx512_bf16") is True else torch.float32
 
 
 def _code(tensors: Mapping[str, Tensor], device: torch.device | None) -> Code | None:

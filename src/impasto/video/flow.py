@@ -79,11 +79,6 @@ def reliability(backward: FlowField, forward: FlowField) -> Tensor:
 
 
 def is_scene_cut(one: Tensor, two: Tensor, reliable: Tensor) -> bool:
-    """Whether a scene ends between two frames: most of the flow is unreliable, and the colours differ.
-
-    Args:
-        one, two: `(3, h, w)`, sRGB in [0, 1].
-        reliable: `(h, w)`, see `reliability`.
-    """
+    """Whether a scene ends between two frames `(3, h, w)`: most of the flow is unreliable, and the colours differ."""
     small = [F.adaptive_avg_pool2d(frame, 16) for frame in (one, two)]
     return reliable.mean().item() < 0.5 and (small[0] - small[1]).abs().mean().item() > 0.08

@@ -101,8 +101,7 @@ def frames_folder(output: Path) -> Path:
 def write_on_exit(output: Path, passes: Sequence[FrameStore], clip: Clip, options: VideoOptions) -> Iterator[None]:
     """Write the finished frames as a clip when the block ends, even by an error; delete the folder after success.
 
-    Args:
-        passes: one store for each pass; may grow in the block.
+    `passes` has a store for each pass, and may grow in the block.
     """
     first = passes[0]
     try:

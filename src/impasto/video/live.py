@@ -52,11 +52,7 @@ class LiveFrame:
 
 
 class LatestFrame:
-    """Reads a source in a thread of its own, and keeps only the newest frame.
-
-    Attributes:
-        frames_read: so far.
-    """
+    """Reads a source in a thread of its own, and keeps only the newest frame."""
 
     def __init__(self, source: Iterator[Tensor]) -> None:
         self._source = source
@@ -98,7 +94,6 @@ class LatestFrame:
             return frame
 
     def stop(self) -> None:
-        """Stop reading after the next frame."""
         self._stopped = True
 
 

@@ -241,10 +241,10 @@ def _later_pass(
             files = first.source_path(neighbour), store.path(neighbour)
             earlier = PreviousFrame(neighbour, *(images.read(file).rgb for file in files))
             backward, reliable = _backward_flow(photo, earlier, number, options)
-            held = temporal_loss([(earlier, backward, reliable)], options.temporal_weight)
-            assert held is not None
-            start = own.lerp(held.image[0], BLEND * reliable)
-            temporal, share = TemporalLoss(held.image, reliable, options.temporal_weight, start), reliable.mean().item()
+            loss = temporal_loss([(earlier, backward, reliable)], options.temporal_weight)
+            assert loss is not None
+            start = own.lerp(loss.image[0], BLEND * reliable)
+            temporal, share = TemporalLoss(loss.image, reliable, options.temporal_weight, start), reliable.mean().item()
         _, picture = painter(photo, temporal)
         store.add(number, picture, first.finished[number - 1])
         yield StylizedFrame(number, count, pass_number, options.passes, scene, picture, share, *clock.tick(count))
