@@ -289,7 +289,7 @@ def summary(fits: Sequence[GaussianFit]) -> Tensor:
 
 
 class VggNetwork(Network):
-    """VGG-19 to relu3_1, the the covariance matched there, and a decoder, which alone is trained."""
+    """VGG-19 to relu3_1, the covariance matched there, and a decoder, which alone is trained."""
 
     kind: NetworkKind = "vgg"
     transform: TransformKind = "covariance"
