@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
+
+#: What new tensors are: nothing may depend on the defaults that a host program has set.
+CPU_FLOAT: dict[str, Any] = {"dtype": torch.float32, "device": torch.device("cpu")}
+CPU_DOUBLE: dict[str, Any] = {"dtype": torch.float64, "device": torch.device("cpu")}
+CPU_INDEX: dict[str, Any] = {"dtype": torch.int64, "device": torch.device("cpu")}
 
 
 def choose_device(name: str) -> torch.device:

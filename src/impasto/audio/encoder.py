@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.devices import CPU_FLOAT
 from impasto.settings.choices import SoundEncoderName
 from impasto.vgg.encoder import AccumulateGrad
 from impasto.vgg.workspace import Workspace
@@ -151,7 +152,7 @@ class SoundEncoder:
     banks: tuple[FilterBank, ...]
     centred: bool = False
     wraps: bool = False
-    hann: Tensor = field(default_factory=lambda: torch.hann_window(WINDOW))
+    hann: Tensor = field(default_factory=lambda: torch.hann_window(WINDOW, **CPU_FLOAT))
 
     @property
     def reach(self) -> int:
@@ -181,7 +182,7 @@ class SoundEncoder:
         if not self.wraps:
             return F.pad(samples[None], (half, half), mode="reflect")[0]
         count = samples.shape[1]
-        places = torch.arange(-half, count + half + (self.reach - 1) * HOP, device=samples.device)
+        places = torch.arange(-half, count + half + (self.reach - 1) * HOP, dtype=torch.int64, device=samples.device)
         return samples[:, places % count]
 
     def frames(self, samples: int) -> int:
@@ -242,7 +243,7 @@ class SoundEncoder:
         padded = dataclasses.replace(self, wraps=False).pad(samples)
 
         def mean_over_frames(number: Callable[[Tensor], Tensor]) -> Tensor:
-            total, count = torch.zeros((), device=samples.device), 0
+            total, count = torch.zeros((), dtype=samples.dtype, device=samples.device), 0
             for start in range(0, padded.shape[1] - WINDOW + 1, BLOCK * HOP):
                 found = number(self.magnitudes(padded[:, start : start + (BLOCK - 1) * HOP + WINDOW]))
                 total, count = total + found.sum((0, 2)), count + found.shape[0] * found.shape[2]
@@ -280,10 +281,10 @@ def sound_encoder(
         # So that features are about 1: of centred spectra they are sums of numbers of both signs (He et al. 2015),
         # of others the constant of Ulyanov and Lebedev's code.
         spread = channels * width if centred else (channels + filters) * width / 2
-        weight = math.sqrt(2 / spread) * torch.randn(filters, channels, width, generator=generator)
+        weight = math.sqrt(2 / spread) * torch.randn(filters, channels, width, generator=generator, **CPU_FLOAT)
         layers.append(SoundLayer(f"{channels} bands, {width * pool} frames", len(banks), weight.to(device), pool))
         banks.append(FilterBank(mel(bands, rate).to(device) if bands else None))
-    return SoundEncoder(tuple(layers), tuple(banks), centred, hann=torch.hann_window(WINDOW, device=device))
+    return SoundEncoder(tuple(layers), tuple(banks), centred, hann=torch.hann_window(WINDOW, **CPU_FLOAT).to(device))
 
 
 def mel(bands: int, rate: int, lowest: float = 50.0) -> Tensor:
@@ -292,8 +293,8 @@ def mel(bands: int, rate: int, lowest: float = 50.0) -> Tensor:
     The mel scale is 2595 log10(1 + f / 700); a band that is narrower than a bin is the nearest one.
     """
     first, last = (2595 * math.log10(1 + frequency / 700) for frequency in (lowest, rate / 2))
-    edges = 700 * (10 ** (torch.linspace(first, last, bands + 2) / 2595) - 1)
-    bins = torch.arange(BINS) * rate / WINDOW
+    edges = 700 * (10 ** (torch.linspace(first, last, bands + 2, **CPU_FLOAT) / 2595) - 1)
+    bins = torch.arange(BINS, **CPU_FLOAT) * rate / WINDOW
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     weights = torch.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)).clamp_min(0)
     narrow = weights.sum(1) < 1e-3

@@ -18,7 +18,7 @@ from impasto.audio import sounds
 from impasto.audio.encoder import HOP, WINDOW, Chunk, SoundEncoder, sound_encoder
 from impasto.audio.objective import SoundView, canvas_of, samples_of
 from impasto.audio.sounds import Sound
-from impasto.devices import choose_device
+from impasto.devices import CPU_FLOAT, choose_device
 from impasto.errors import BudgetError, SoundError
 from impasto.losses.objective import Objective
 from impasto.losses.statistics import STATISTICS, Sums
@@ -114,7 +114,7 @@ class SoundProblem:
         samples *= self.loudness / max(samples.square().mean().sqrt().item(), 1e-9)
         samples /= max(1.0, samples.abs().max().item() / 0.999)
         count = min(round(FADE * self.options.sample_rate), samples.shape[1] // 2)
-        ramp = torch.linspace(0, 1, count)
+        ramp = torch.linspace(0, 1, count, **CPU_FLOAT)
         if self.content is None:  # a content has ends of its own
             samples[:, :count] *= ramp
             samples[:, samples.shape[1] - count :] *= ramp.flip(0)
@@ -288,7 +288,7 @@ def _leveled(sound: Sound) -> Tensor:
 def _noise(shape: tuple[int, int], like: Tensor, seed: int) -> Tensor:
     """Noise with the average spectrum of a sound `(c, t)`: the highs of white noise would remain audible to the end."""
     _, power = scipy.signal.welch(like.mean(0).numpy(), nperseg=WINDOW)
-    white = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    white = torch.randn(shape, generator=torch.Generator().manual_seed(seed), **CPU_FLOAT)
     spectrum = torch.fft.rfft(white)
     magnitude = torch.from_numpy(power).float().sqrt()[None, None]
     shaped = F.interpolate(magnitude, spectrum.shape[-1], mode="linear", align_corners=True)[0]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from impasto import devices
 from impasto.batch.pools import use_threads
+from impasto.devices import CPU_FLOAT
 from impasto.losses.objective import Objective, View
 from impasto.losses.statistics import Sums
 from impasto.losses.targets import ContentFeatures, extract_features
@@ -72,7 +73,7 @@ class ShardWorker:
         self._spec: ShardSpec | None = None
         self._content: Mapping[str, ContentFeatures] = {}
         self._objective: Objective | None = None
-        self._window = self._gradient = torch.zeros(0)
+        self._window = self._gradient = torch.zeros(0, **CPU_FLOAT)
 
     def place(self) -> tuple[str, int]:
         """The node that it runs on, and the bytes of memory that are free there."""
@@ -82,7 +83,7 @@ class ShardWorker:
 
     def put(self, number: int, rows: Rows) -> None:
         """Store its rows of a canvas."""
-        self._canvases[number] = LocalCanvas(torch.tensor(rows))
+        self._canvases[number] = LocalCanvas(torch.tensor(rows, **CPU_FLOAT))
 
     def get(self, number: int) -> Rows:
         """Its rows of a canvas."""
@@ -123,11 +124,11 @@ class ShardWorker:
 
     def begin(self, spec: ShardSpec) -> dict[str, tuple[int, float]]:
         """Extract the photo's features: layer -> how many numbers they are, and the mean of their squares."""
-        self._spec, photo = spec, torch.tensor(spec.photo)
+        self._spec, photo = spec, torch.tensor(spec.photo, **CPU_FLOAT)
         self._content = extract_features(
             spec.encoder, photo, spec.content_layers, spec.tiles, spec.caches_content_features
         )
-        keep = None if spec.keep is None else torch.tensor(spec.keep)
+        keep = None if spec.keep is None else torch.tensor(spec.keep, **CPU_FLOAT)
         view = View(spec.luminance_only, photo, keep)
         self._objective = Objective(spec.encoder, (), None, view, spec.tiles, photo)
         return {layer: (found.count, found.energy) for layer, found in self._content.items()}
@@ -151,7 +152,7 @@ class ShardWorker:
     def reduce(self, number: int, above: Rows | None, below: Rows | None) -> dict[str, Sums]:
         """The first pass: the terms' sums over its tiles, given the neighbours' rows of its window."""
         assert self._objective is not None
-        around = [None if rows is None else torch.tensor(rows) for rows in (above, below)]
+        around = [None if rows is None else torch.tensor(rows, **CPU_FLOAT) for rows in (above, below)]
         parts = [around[0], self._canvases[number].tensor, around[1]]
         self._window = self._objective.view(torch.cat([part for part in parts if part is not None], -2))
         return self._objective.reduce(self._window)
@@ -168,7 +169,7 @@ class ShardWorker:
             value = variation.accumulate_rows(self._window, gradient, own.start, own.stop, spec.size)
             values[variation.name] = value
         above, below = gradient[..., : own.start, :], gradient[..., own.stop :, :]
-        self._gradient, self._window = gradient[..., own.start : own.stop, :].clone(), torch.zeros(0)
+        self._gradient, self._window = gradient[..., own.start : own.stop, :].clone(), torch.zeros(0, **CPU_FLOAT)
         return (
             values,
             np.ascontiguousarray(above.numpy()) if above.shape[-2] else None,
@@ -183,10 +184,10 @@ class ShardWorker:
         gradient, rows, view = self._gradient, self._spec.rows, self._objective.view
         assert isinstance(view, View)
         if above is not None:
-            gradient[..., : above.shape[-2], :] += torch.tensor(above)
+            gradient[..., : above.shape[-2], :] += torch.tensor(above, **CPU_FLOAT)
         if below is not None:
-            gradient[..., gradient.shape[-2] - below.shape[-2] :, :] += torch.tensor(below)
+            gradient[..., gradient.shape[-2] - below.shape[-2] :, :] += torch.tensor(below, **CPU_FLOAT)
         own = rows.relative_to(rows.window_start)
         keep = None if view.keep is None else view.keep[own.start : own.stop]
         self._canvases[result] = LocalCanvas(View(view.luminance_only, None, keep).backward(gradient))
-        self._gradient = torch.zeros(0)
+        self._gradient = torch.zeros(0, **CPU_FLOAT)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import impasto
 from impasto import images
+from impasto.devices import CPU_FLOAT
 from impasto.explain import figures
 from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
 from impasto.images import PictureLike
@@ -54,7 +55,9 @@ def statistics_report(
     pixels = pictures[0][1].shape[1] * pictures[0][1].shape[2]
     pixels = min(pixels, original.size[0] * original.size[1])
     target = original.resized(*images.fit_area(original.size, pixels)).rgb
-    values = torch.tensor([[_distance(encoder, name, picture, target) for name in names] for _, picture in pictures])
+    values = torch.tensor(
+        [[_distance(encoder, name, picture, target) for name in names] for _, picture in pictures], **CPU_FLOAT
+    )
     rows = [(f"made with {name}", *line) for (name, _), line in zip(pictures, values.tolist(), strict=True)]
     return Report(
         "Statistics compared",

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from impasto.devices import CPU_FLOAT
 from impasto.optim.checkpoints import LossRecord
 
 
@@ -117,7 +118,7 @@ def loss_curves(curve: Sequence[LossRecord]) -> Figure:
     above, below = plot.subplots(2, 1, sharex=True)
     evaluations = [row[0] for row in curve]
     names = list(dict.fromkeys(name for row in curve for name in row[3]))
-    values = torch.tensor([[row[3].get(name, 0.0) for name in names] for row in curve]).clamp_min(0)
+    values = torch.tensor([[row[3].get(name, 0.0) for name in names] for row in curve], **CPU_FLOAT).clamp_min(0)
     above.plot(evaluations, [row[2] for row in curve], color="black", linewidth=2, label="loss")
     for column, name in enumerate(names):
         above.plot(evaluations, values[:, column].numpy(), linewidth=1, label=name)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
+from impasto.devices import CPU_FLOAT
 from impasto.explain import figures, units
 from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
 from impasto.explain.units import UnitResponse
@@ -122,7 +123,7 @@ def _distances(folder: StrPath) -> Section:
         grams.append([gram / gram.norm() for gram in of_picture])
         thumbnails.append(picture.resized(*images.fit(picture.size, 64)).rgb)
     count = len(files)
-    distance = torch.zeros(count, count)
+    distance = torch.zeros(count, count, **CPU_FLOAT)
     for i in range(count):
         for j in range(i):
             parts = [(a - b).norm() for a, b in zip(grams[i], grams[j], strict=True)]
@@ -147,6 +148,6 @@ def _distances(folder: StrPath) -> Section:
 
 def _classical_scaling(distance: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Points `(n, 2)` with about these distances (Torgerson 1952), from which the iterative scaling starts."""
-    centre = torch.eye(len(distance)) - 1 / len(distance)
+    centre = torch.eye(len(distance), **CPU_FLOAT) - 1 / len(distance)
     values, vectors = torch.linalg.eigh((-0.5 * centre @ distance.square() @ centre).double())
     return (vectors[:, -2:] * values[-2:].clamp_min(1e-9).sqrt()).numpy()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
+from impasto.devices import CPU_FLOAT
 from impasto.explain import figures
 from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
 from impasto.files import StrPath
@@ -39,7 +40,7 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressCall
             kept = kept[::2]
     if last is None:
         raise ValueError("the run has no steps to report on")
-    chosen = torch.linspace(0, len(kept) - 1, min(snapshots, len(kept))).round().int().tolist()
+    chosen = torch.linspace(0, len(kept) - 1, min(snapshots, len(kept)), **CPU_FLOAT).round().int().tolist()
     return _report("How a picture was optimised", curve, [kept[index] for index in chosen])
 
 

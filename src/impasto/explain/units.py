@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import images
+from impasto.devices import CPU_FLOAT, CPU_INDEX
 from impasto.errors import PictureError
 from impasto.explain.receptive_field import receptive_field
 from impasto.vgg.encoder import Encoder
@@ -87,8 +88,8 @@ def strongest_responses(
 def patch(encoder: Encoder, layer: str, picture: Tensor, response: UnitResponse) -> Tensor:
     """The receptive field of a response, `(3, side, side)`, padded with the border's pixels beyond the picture."""
     field = receptive_field(encoder, layer, response.row, response.column)
-    rows = (torch.arange(field.side) + field.top).clamp(0, picture.shape[1] - 1)
-    columns = (torch.arange(field.side) + field.left).clamp(0, picture.shape[2] - 1)
+    rows = (torch.arange(field.side, **CPU_INDEX) + field.top).clamp(0, picture.shape[1] - 1)
+    columns = (torch.arange(field.side, **CPU_INDEX) + field.left).clamp(0, picture.shape[2] - 1)
     return picture[:, rows][:, :, columns]
 
 
@@ -138,12 +139,14 @@ def maximize_activation(encoder: Encoder, layer: str, unit: int, seed: int = 0, 
     side = max(48, -(-2 * field // 16) * 16)
     side = min(side, 224)
     generator = torch.Generator().manual_seed(seed)
-    image = (0.5 + 0.02 * torch.randn(1, 3, side, side, generator=generator)).to(encoder.mean).requires_grad_()
+    image = (
+        (0.5 + 0.02 * torch.randn(1, 3, side, side, generator=generator, **CPU_FLOAT)).to(encoder.mean).requires_grad_()
+    )
     optimizer = torch.optim.Adam([image], lr=RATE)
     # Before the ReLU, where a unit that does not respond yet has a gradient too.
     tap = layer.replace("relu", "conv")
     for _ in range(STEPS if steps is None else steps):
-        down, right = (int(torch.randint(-JITTER, JITTER + 1, (), generator=generator)) for _ in range(2))
+        down, right = (int(torch.randint(-JITTER, JITTER + 1, (), generator=generator, **CPU_INDEX)) for _ in range(2))
         activations = encoder(image.roll((down, right), (2, 3)), [tap])[tap][0, unit]
         center = activations[activations.shape[0] // 2, activations.shape[1] // 2]
         scale = center.detach().abs().clamp_min(1.0)

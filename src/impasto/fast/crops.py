@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto import images
+from impasto.devices import CPU_FLOAT, CPU_INDEX
 from impasto.errors import PictureError
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def random_crop(picture: Tensor, side: int, zoom: float, generator: torch.Genera
     short_side = min(picture.shape[-2:])
     length = max(1, min(short_side, round(side * zoom)))
     top, left, flip = (
-        int(torch.randint(bound, (), generator=generator))
+        int(torch.randint(bound, (), generator=generator, **CPU_INDEX))
         for bound in (picture.shape[-2] - length + 1, picture.shape[-1] - length + 1, 2)
     )
     square = picture[:, top : top + length, left : left + length].float() / 255
@@ -85,8 +86,8 @@ def random_crop(picture: Tensor, side: int, zoom: float, generator: torch.Genera
 
 def random_crops(dataset: Dataset, count: int, side: int, generator: torch.Generator) -> Tensor:
     """Crops of random pictures at random zooms from 1 to 2, `(count, 3, side, side)`, sRGB in [0, 1]."""
-    chosen = torch.randint(len(dataset), (count,), generator=generator).tolist()
-    zooms = (2 ** torch.rand(count, generator=generator)).tolist()
+    chosen = torch.randint(len(dataset), (count,), generator=generator, **CPU_INDEX).tolist()
+    zooms = (2 ** torch.rand(count, generator=generator, **CPU_FLOAT)).tolist()
     pictures = (dataset.pictures[index] for index in chosen)
     crops = (random_crop(picture, side, zoom, generator) for picture, zoom in zip(pictures, zooms, strict=True))
     return torch.stack(list(crops))
@@ -103,23 +104,23 @@ def center_crop(picture: Tensor, side: int) -> Tensor:
 def jitter_colors(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures `(b, 3, h, w)` with a gain of 0.8 to 1.2, half of them with colours rotated about the grey axis."""
     count = len(pictures)
-    angle = torch.rand(count, generator=generator) * 2 * math.pi
-    angle = angle * (torch.rand(count, generator=generator) < 0.5)
-    gain = 0.8 + 0.4 * torch.rand(count, generator=generator)
+    angle = torch.rand(count, generator=generator, **CPU_FLOAT) * 2 * math.pi
+    angle = angle * (torch.rand(count, generator=generator, **CPU_FLOAT) < 0.5)
+    gain = 0.8 + 0.4 * torch.rand(count, generator=generator, **CPU_FLOAT)
     # Rodrigues' rotation about (1, 1, 1)/√3.
-    axis = torch.full((3,), 3**-0.5)
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) * 3**-0.5
+    axis = torch.full((3,), 3**-0.5, **CPU_FLOAT)
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], **CPU_FLOAT) * 3**-0.5
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    rotation = cos * torch.eye(3) + sin * cross + (1 - cos) * torch.outer(axis, axis)
+    rotation = cos * torch.eye(3, **CPU_FLOAT) + sin * cross + (1 - cos) * torch.outer(axis, axis)
     matrix = (rotation * gain[:, None, None]).to(pictures.device)
     return (matrix @ pictures.flatten(2)).view_as(pictures).clamp(0, 1)
 
 
 def random_motion(shape: torch.Size, device: torch.device, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     """A random shift by up to 4 pixels and zoom by up to 3 % for each picture of a batch of this shape."""
-    shift = (torch.rand(shape[0], 2, generator=generator) - 0.5) * (16 / shape[-1])
-    zoom = 1 + 0.06 * (torch.rand(shape[0], generator=generator) - 0.5)
-    theta = torch.zeros(shape[0], 2, 3)
+    shift = (torch.rand(shape[0], 2, generator=generator, **CPU_FLOAT) - 0.5) * (16 / shape[-1])
+    zoom = 1 + 0.06 * (torch.rand(shape[0], generator=generator, **CPU_FLOAT) - 0.5)
+    theta = torch.zeros(shape[0], 2, 3, **CPU_FLOAT)
     theta[:, 0, 0] = theta[:, 1, 1] = zoom
     theta[:, :, 2] = shift
     grid = F.affine_grid(theta.to(device), list(shape), align_corners=False)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.devices import choose_device
+from impasto.devices import CPU_FLOAT, choose_device
 from impasto.errors import BudgetError
 from impasto.fast import models
 from impasto.fast.inference import MAX_WINDOW, RunningSums, StyledRegion, code_of, padded, paint, windows
@@ -107,7 +107,7 @@ def styles_for(
         raise ValueError(f"the model {options.model} was trained on one painting; give no style with it")
     if options.color not in ("style", "luminance"):
         raise ValueError(f"color {options.color} asks for the painting, which a model of one painting does not have")
-    return Picture(torch.zeros(3, 8, 8))
+    return Picture(torch.zeros(3, 8, 8, **CPU_FLOAT))
 
 
 def _steps(

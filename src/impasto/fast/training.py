@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
+from impasto.devices import CPU_FLOAT
 from impasto.errors import CheckpointError
 from impasto.fast import models, perceptual
 from impasto.fast.crops import Dataset, center_crop, jitter_colors, random_crops, random_motion
@@ -153,7 +154,7 @@ class TrainingRun:
         options = self.options
         photos = random_crops(self.photos, options.batch, options.crop, generator)
         identity_rate = max(IDENTITY_RATE, 1 - done / IDENTITY_WARMUP)
-        is_identity = (torch.rand(options.batch, generator=generator) < identity_rate).to(self.device)
+        is_identity = (torch.rand(options.batch, generator=generator, **CPU_FLOAT) < identity_rate).to(self.device)
         if self.painting is None:
             code, target = self._random_styles(network, photos, is_identity, generator)
         else:
@@ -182,7 +183,9 @@ class TrainingRun:
         """The codes and target statistics of random paintings, some mixed with the one before in the batch."""
         count = len(photos)
         styles = jitter_colors(random_crops(self.paintings, count, self.options.crop, generator), generator)
-        mixed = torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < MIXTURE_RATE)
+        mixed = torch.rand(count, generator=generator, **CPU_FLOAT) * (
+            torch.rand(count, generator=generator, **CPU_FLOAT) < MIXTURE_RATE
+        )
         styles = torch.where(is_identity[:, None, None, None], photos, styles)
         code = network.code(styles)
         target = self.perceptual_loss.style(self._target_features(styles))
@@ -210,7 +213,7 @@ class TrainingRun:
     ) -> Tensor:
         """Mean squared difference between stylising moved, noisy photos and moving the stylised ones."""
         move = random_motion(photos.shape, self.device, generator)
-        noise = 0.02 * torch.randn(photos.shape, generator=generator).to(self.device)
+        noise = 0.02 * torch.randn(photos.shape, generator=generator, **CPU_FLOAT).to(self.device)
         again = network.painted((move(photos) + noise).clamp(0, 1), code)
         edge = max(1, self.options.crop // 10)
         inner = (..., slice(edge, -edge), slice(edge, -edge))

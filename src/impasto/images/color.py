@@ -12,6 +12,7 @@ import skimage.exposure
 import torch
 from torch import Tensor
 
+from impasto.devices import CPU_DOUBLE, CPU_FLOAT
 from impasto.images import picture as pictures
 from impasto.images.regions import Region, StyleSource
 from impasto.settings.choices import ColorMatch
@@ -73,17 +74,17 @@ def _covariance_transfer(
 
 def _gaussian_fit(pixels: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mean `(3, 1)` and covariance `(3, 3)` of colours `(3, m)`, in double precision."""
-    first = torch.zeros(3, 1, dtype=torch.float64)
-    second, weight_sum = torch.zeros(3, 3, dtype=torch.float64), 0.0
+    first = torch.zeros(3, 1, **CPU_DOUBLE)
+    second, weight_sum = torch.zeros(3, 3, **CPU_DOUBLE), 0.0
     for block in _blocks(pixels.shape[1]):
         part = pixels[:, block].double()
-        w = torch.ones(part.shape[1], dtype=part.dtype) if weights is None else weights[block].double()
+        w = torch.ones(part.shape[1], **CPU_DOUBLE) if weights is None else weights[block].double()
         first += (part * w).sum(1, keepdim=True)
         second += part * w @ part.T
         weight_sum += w.sum().item()
     mean = first / weight_sum
     # With a standard deviation of one 8-bit grey level added, so that a single colour has an invertible covariance too.
-    return mean, second / weight_sum - mean @ mean.T + torch.eye(3, dtype=torch.float64) / 255**2
+    return mean, second / weight_sum - mean @ mean.T + torch.eye(3, **CPU_DOUBLE) / 255**2
 
 
 def _sqrtm(matrix: Tensor) -> Tensor:
@@ -109,10 +110,10 @@ def _histogram_transfer(
 def _sample_indices(weights: Tensor | None, count: int) -> Tensor:
     """Indices of at most `BLOCK` pixels, evenly spaced in the cumulative weights: each occurs by its weight."""
     if weights is None:
-        return torch.linspace(0, count - 1, min(count, BLOCK), dtype=torch.float64).round().long()
+        return torch.linspace(0, count - 1, min(count, BLOCK), **CPU_DOUBLE).round().long()
     cumulative = weights.double().cumsum(0) / weights.sum()
     size = min(max(count, 1 << 16), BLOCK)
-    quantiles = (torch.arange(size, dtype=cumulative.dtype) + 0.5) / size
+    quantiles = (torch.arange(size, **CPU_DOUBLE) + 0.5) / size
     return torch.searchsorted(cumulative, quantiles).clamp_max(count - 1)
 
 
@@ -175,7 +176,7 @@ def recolor(photo: Tensor, regions: Sequence[Region], method: ColorMatch) -> Ten
 
 def _pixel_weights(source: StyleSource) -> Tensor:
     """A weight for each pixel of a source, `(h * w,)`, summing to 1."""
-    mask = torch.ones(source.size) if source.mask is None else source.mask
+    mask = torch.ones(source.size, **CPU_FLOAT) if source.mask is None else source.mask
     return (mask / mask.sum()).flatten()
 
 

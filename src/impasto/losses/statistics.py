@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from impasto.devices import CPU_DOUBLE
 from impasto.settings.choices import StatisticName
 
 #: How many random frequencies approximate the Gaussian kernel; the error falls as 1/sqrt of it.
@@ -179,7 +180,7 @@ def draw_frequencies(reference: Sums, seed: int) -> Tensor:
     _, variance = mean_and_variance(reference.mean)
     width = (2 * variance.sum()).clamp_min(1e-12).sqrt()
     generator = torch.Generator().manual_seed(seed)
-    normal = torch.randn(FREQUENCIES, len(variance), generator=generator, dtype=torch.float64)
+    normal = torch.randn(FREQUENCIES, len(variance), generator=generator, **CPU_DOUBLE)
     return normal.to(variance) / width
 
 

@@ -77,9 +77,10 @@ def extract_features(
             before = found.get(layer, ContentFeatures(None, 0, 0.0))
             count = before.count + features.numel()
             energy = (before.energy * before.count + features.square().sum().item()) / count
-            kept = features if cache and len(tiles) == 1 else before.features
-            if cache and len(tiles) > 1:
-                stride = encoder.stride(layer)
+            kept, stride = before.features, encoder.stride(layer)
+            if cache and features.shape[-2:] == (height // stride, width // stride):
+                kept = features
+            elif cache:
                 if kept is None:
                     kept = features.new_empty(*features.shape[:2], height // stride, width // stride)
                 tile.owned(kept, stride).copy_(features)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.devices import choose_device
+from impasto.devices import CPU_FLOAT, choose_device
 from impasto.fast import stylizer
 from impasto.images import Picture, PictureLike, color
 from impasto.inputs.checks import check_regions
@@ -197,11 +197,17 @@ def start_of(options: StylizeOptions, inputs: Inputs, device: torch.device) -> T
     """The picture that the optimiser starts from, `(3, h, w)`, at the final size."""
     photo, regions = inputs.content, inputs.regions
     generator = torch.Generator().manual_seed(options.seed)
+
+    def uniform(shape: torch.Size) -> Tensor:
+        return torch.rand(shape, generator=generator, **CPU_FLOAT)
+
     starts: dict[str, Callable[[], Tensor]] = {
         "content": lambda: color.recolor(photo, regions, options.color_match) if options.match_colors else photo,
         "noise": lambda: noise(photo.shape[-2], photo.shape[-1], options.seed),
         # As the course does: up to a quarter of the range either way, so that the start still resembles the photo.
-        "mixed": lambda: (starts["content"]() + 0.5 * torch.rand(photo.shape, generator=generator) - 0.25).clamp(0, 1),
+        "mixed": lambda: (
+            starts["content"]() + 0.5 * torch.rand(photo.shape, generator=generator, **CPU_FLOAT) - 0.25
+        ).clamp(0, 1),
         "style": lambda: _cropped(regions[0].sources[0].image, photo.shape[-2], photo.shape[-1]) if regions else photo,
         "fast": lambda: stylizer.draft(inputs, options.fast_options, device),
     }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.devices import choose_device
+from impasto.devices import CPU_FLOAT, choose_device
 from impasto.images import Picture, PictureLike, color
 from impasto.inputs import masks
 from impasto.inputs.checks import check_regions
@@ -65,7 +65,7 @@ def iterate_texture(
     if options.seamless:
         encoder = dataclasses.replace(encoder, padding="circular")
     paintings = read_styles(styles, height * width * max(options.style_scale) ** 2, {})
-    blank = Picture(torch.zeros(3, height, width))
+    blank = Picture(torch.zeros(3, height, width, **CPU_FLOAT))
     (region,), _ = masks.assign(blank, paintings, options.style_weights, {}, options.style_mask)
     check_regions((region,), encoder, layers, scales, options)
     # In the colours of the style, which the optimiser then need not find.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from impasto.devices import CPU_FLOAT
 from impasto.optim import memory
 from impasto.optim.canvas import LocalCanvas
 from impasto.optim.checkpoints import Checkpoint, Checkpoints, CheckpointWriter
@@ -142,4 +143,4 @@ def noise(height: int, width: int, seed: int, spread: float = 0.02) -> Tensor:
     Weak by default, as in Gatys's own code: strong noise remains visible for hundreds of iterations.
     """
     generator = torch.Generator().manual_seed(seed)
-    return (0.5 + spread * torch.randn(3, height, width, generator=generator)).clamp(0, 1)
+    return (0.5 + spread * torch.randn(3, height, width, generator=generator, **CPU_FLOAT)).clamp(0, 1)

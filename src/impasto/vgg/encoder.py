@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.devices import CPU_DOUBLE
 from impasto.settings.choices import Padding, Pooling
 from impasto.vgg import native
 from impasto.vgg.native import Allocate, empty_nhwc
@@ -387,11 +388,11 @@ def random_encoder(blocks: Iterable[tuple[int, int]], seed: int = 0, pooling: Po
     rows = table(blocks)
     kernels = {
         row.name: kernel(
-            torch.randn(row.channels, row.inputs, 3, 3, generator=generator, dtype=torch.float64)
+            torch.randn(row.channels, row.inputs, 3, 3, generator=generator, **CPU_DOUBLE)
             * (2 / (9 * row.inputs)) ** 0.5,
-            0.1 * torch.randn(row.channels, generator=generator, dtype=torch.float64),
+            0.1 * torch.randn(row.channels, generator=generator, **CPU_DOUBLE),
         )
         for row in rows
         if row.kind == "conv"
     }
-    return Encoder(rows, kernels, torch.full((3,), 0.5, dtype=torch.float64), pooling)
+    return Encoder(rows, kernels, torch.full((3,), 0.5, **CPU_DOUBLE), pooling)

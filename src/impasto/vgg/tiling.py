@@ -52,7 +52,7 @@ class Span:
 
     def indices(self, side: int, device: torch.device) -> Tensor:
         """The window's pixels in a picture that is `side` long and periodic."""
-        return torch.arange(self.window_start, self.window_stop, device=device) % side
+        return torch.arange(self.window_start, self.window_stop, dtype=torch.int64, device=device) % side
 
 
 @dataclass(frozen=True)

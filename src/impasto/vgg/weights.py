@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from impasto.devices import CPU_FLOAT
 from impasto.errors import WeightsError
 from impasto.settings.choices import Padding, Pooling
 from impasto.vgg.downloads import DownloadProgress, download
@@ -187,10 +188,12 @@ def load(
         raise WeightsError(f"{path} is a {architecture}; {source.name} must be a {source.architecture}")
     pixels = PREPROCESSING[preprocessing or source.preprocessing]
     first, bias = kernels["conv1_1"]
-    first = (first.flip(1) if pixels.order == "BGR" else first) / torch.tensor(pixels.deviation).view(3, 1, 1)
+    first = (first.flip(1) if pixels.order == "BGR" else first) / torch.tensor(pixels.deviation, **CPU_FLOAT).view(
+        3, 1, 1
+    )
     kernels["conv1_1"] = (first, bias)
     folded = {name: kernel(*pair) for name, pair in kernels.items()}
-    return Encoder(layers(architecture), folded, torch.tensor(pixels.mean), pooling, padding)
+    return Encoder(layers(architecture), folded, torch.tensor(pixels.mean, **CPU_FLOAT), pooling, padding)
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:
@@ -240,7 +243,7 @@ def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, 
         if numbered and len(numbered) == len(convolutions):
             prefixes = [prefix for _, prefix in sorted(numbered)]
             found = {
-                layer.name: (tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias", torch.empty(0)))
+                layer.name: (tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias", torch.empty(0, **CPU_FLOAT)))
                 for layer, prefix in zip(convolutions, prefixes, strict=True)
             }
         if {layer.name for layer in convolutions} == set(found):

@@ -10,6 +10,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
+from impasto.devices import CPU_FLOAT
 from impasto.vgg.native import empty_nhwc
 
 
@@ -80,7 +81,7 @@ class Workspace:
 
 
 def _buffer(count: int) -> Tensor:
-    return torch.empty(count, dtype=torch.float32, device="cpu")
+    return torch.empty(count, **CPU_FLOAT)
 
 
 def _rounded(count: int) -> int:

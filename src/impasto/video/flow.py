@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.devices import CPU_FLOAT, CPU_INDEX
 from impasto.errors import ClipError
 
 FlowField = np.ndarray[Any, np.dtype[np.float32]]
@@ -48,8 +49,8 @@ def warp(image: Tensor, flow: FlowField) -> Tensor:
     """`image`, `(c, h, w)`, sampled where the flow points to: the other frame, aligned with this one."""
     height, width = image.shape[-2:]
     offset = torch.from_numpy(flow).to(image.device)
-    x = torch.arange(width, device=image.device) + offset[..., 0]
-    y = torch.arange(height, device=image.device)[:, None] + offset[..., 1]
+    x = torch.arange(width, dtype=torch.int64, device=image.device) + offset[..., 0]
+    y = torch.arange(height, dtype=torch.int64, device=image.device)[:, None] + offset[..., 1]
     grid = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)
     return F.grid_sample(image[None], grid[None].to(image), "bilinear", "border", align_corners=True)[0]
 
@@ -68,12 +69,12 @@ def reliability(backward: FlowField, forward: FlowField) -> Tensor:
     b = torch.from_numpy(backward).permute(2, 0, 1)
     f = warp(torch.from_numpy(forward).permute(2, 0, 1), backward)
     disoccluded = (f + b).square().sum(0) > 0.01 * (f.square().sum(0) + b.square().sum(0)) + 0.5
-    squared_gradient = torch.zeros(height, width)
+    squared_gradient = torch.zeros(height, width, **CPU_FLOAT)
     squared_gradient[:, :-1] += b.diff(dim=2).square().sum(0)
     squared_gradient[:-1] += b.diff(dim=1).square().sum(0)
     boundary = squared_gradient > 0.01 * b.square().sum(0) + 0.002
-    x = torch.arange(width) + b[0]
-    y = torch.arange(height)[:, None] + b[1]
+    x = torch.arange(width, **CPU_INDEX) + b[0]
+    y = torch.arange(height, **CPU_INDEX)[:, None] + b[1]
     outside = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
     return (~(disoccluded | boundary | outside)).float()
 

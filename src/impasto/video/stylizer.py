@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
+from impasto.devices import CPU_FLOAT
 from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
 from impasto.losses.terms import TemporalLoss
@@ -236,7 +237,7 @@ def _later_pass(
             painter.begin_scene(images.read(first.source_path(scenes.index(scene) + 1)).rgb)
         neighbour = number - 1 if is_forward else number + 1
         photo, own = (images.read(path).rgb for path in (first.source_path(number), before.path(number)))
-        temporal, share = TemporalLoss(own[None], torch.zeros(own.shape[1:]), 0.0, own), 0.0
+        temporal, share = TemporalLoss(own[None], torch.zeros(own.shape[1:], **CPU_FLOAT), 0.0, own), 0.0
         if 1 <= neighbour <= count and scenes[neighbour - 1] == scene:
             files = first.source_path(neighbour), store.path(neighbour)
             earlier = PreviousFrame(neighbour, *(images.read(file).rgb for file in files))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from impasto.devices import CPU_FLOAT
 from impasto.settings.choices import Padding
 
 #: Instruction sets, by their level in the C code.
@@ -40,7 +41,7 @@ Allocate = Callable[[int, int, int], Tensor]
 def empty_nhwc(channels: int, height: int, width: int) -> Tensor:
     """A new tensor, `(1, channels, height, width)`, channels last, its values undefined."""
     shape = (1, channels, height, width)
-    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
+    return torch.empty(shape, **CPU_FLOAT, memory_format=torch.channels_last)
 
 
 @cache
@@ -127,7 +128,7 @@ class _Scratch(threading.local):
         """So many numbers, whatever they are."""
         if name not in self._held or self._held[name].numel() < count:
             self._held.pop(name, None)
-            self._held[name] = torch.empty(count, dtype=torch.float32, device="cpu")
+            self._held[name] = torch.empty(count, **CPU_FLOAT)
         return self._held[name]
 
 
@@ -145,7 +146,7 @@ def transform(adjoint: Tensor) -> Tensor:
     inputs, outputs = adjoint.shape[:2]
     panel = library().impasto_panel(level())
     count = 36 * inputs * -(-outputs // panel) * panel
-    kernel = torch.empty(count, dtype=torch.float32, device="cpu") if count <= KEPT else _SCRATCH.take("kernel", count)
+    kernel = torch.empty(count, **CPU_FLOAT) if count <= KEPT else _SCRATCH.take("kernel", count)
     given = (_address(adjoint, inputs, outputs, 3, 3), kernel.data_ptr(), inputs, outputs)
     library().impasto_transform(*given, level(), torch.get_num_threads(), _pool())
     if count <= KEPT:
