@@ -47,13 +47,11 @@ def statistics_report(
     memo: read.Memo = {}
     for number, name in enumerate(names):
         progress(number, len(names), name)
-        chosen = dataclasses.replace(base, statistic=name)
-        *_, last = impasto.iterate(photo, painting, chosen, memo)
+        *_, last = impasto.iterate(photo, painting, dataclasses.replace(base, statistic=name), memo)
         pictures.append((name, last.picture.rgb))
     encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
     ((_, original),) = read_styles(painting, size * size, {})
-    pixels = pictures[0][1].shape[1] * pictures[0][1].shape[2]
-    pixels = min(pixels, original.size[0] * original.size[1])
+    pixels = min(pictures[0][1][0].numel(), original.rgb[0].numel())
     target = original.resized(*images.fit_area(original.size, pixels)).rgb
     values = torch.tensor(
         [[_distance(encoder, name, picture, target) for name in names] for _, picture in pictures], **CPU_FLOAT

@@ -101,11 +101,8 @@ def fit_area(size: tuple[int, int], pixels: float) -> tuple[int, int]:
 def resize(bands: Tensor, height: int, width: int, wrap: bool = False) -> Tensor:
     """Resample `(c, h, w)` to exactly `(c, height, width)`: bicubic, antialiased, clipped to [0, 1].
 
-    Args:
-        wrap: whether the picture continues on the opposite side of each border, so that a seamless one stays seamless.
-
-    Returns:
-        The resampled tensor; `bands` itself if it has this size already.
+    With `wrap`, the picture continues on the opposite side of each border, so that a seamless one stays seamless. A
+    tensor of this size already is returned as it is.
     """
     if bands.shape[-2:] == (height, width):
         return bands
@@ -322,14 +319,7 @@ def _to_srgb(image: Any, what: str) -> Any:
 
 
 def check_output(path: StrPath, size: tuple[int, int] | None = None, bits: int = 8) -> Path:
-    """Check, before long work, that a picture can be written to a path.
-
-    Args:
-        size: height and width in pixels; None if they are not known yet.
-        bits: per channel, 8 or 16.
-
-    Returns:
-        The path.
+    """The path, checked before long work: a picture of this height and width, of `bits` per channel, can be written.
 
     Raises:
         PictureError: the folder does not exist or is not writable, or the path is a folder.
@@ -362,14 +352,10 @@ def write(
     bits: int = 8,
     settings: dict[str, Any] | None = None,
 ) -> None:
-    """Write a picture with an sRGB profile, in the format of the suffix.
+    """Write a picture with an sRGB profile and `bits` per channel, 8 or 16, in the format of the suffix.
 
-    The file is written completely or not at all; if writing fails, an existing one stays as it was. Transparency is
-    blended with white in formats without alpha.
-
-    Args:
-        bits: per channel, 8 or 16.
-        settings: stored as JSON in a PNG text chunk named `impasto`, or in the EXIF or TIFF image description.
+    If writing fails, an existing file stays as it was. Transparency is blended with white in formats without alpha.
+    `settings` are stored as JSON in a PNG text chunk named `impasto`, or in the EXIF or TIFF image description.
 
     Raises:
         PictureError: see `check_output`; or writing fails, because the disk is full for example.
