@@ -205,9 +205,7 @@ def start_of(options: StylizeOptions, inputs: Inputs, device: torch.device) -> T
         "content": lambda: color.recolor(photo, regions, options.color_match) if options.match_colors else photo,
         "noise": lambda: noise(photo.shape[-2], photo.shape[-1], options.seed),
         # As the course does: up to a quarter of the range either way, so that the start still resembles the photo.
-        "mixed": lambda: (
-            starts["content"]() + 0.5 * torch.rand(photo.shape, generator=generator, **CPU_FLOAT) - 0.25
-        ).clamp(0, 1),
+        "mixed": lambda: (starts["content"]() + 0.5 * uniform(photo.shape) - 0.25).clamp(0, 1),
         "style": lambda: _cropped(regions[0].sources[0].image, photo.shape[-2], photo.shape[-1]) if regions else photo,
         "fast": lambda: stylizer.draft(inputs, options.fast_options, device),
     }
