@@ -20,6 +20,7 @@ from impasto.audio.objective import SoundView, canvas_of, samples_of
 from impasto.audio.sounds import Sound
 from impasto.devices import CPU_FLOAT, choose_device
 from impasto.errors import BudgetError, SoundError
+from impasto.isolation import isolated
 from impasto.losses.objective import Objective
 from impasto.losses.statistics import STATISTICS, Sums
 from impasto.losses.targets import CONTENT_NORMS, STYLE_NORMS
@@ -205,6 +206,7 @@ def result_of(step: Step) -> Sound:
     return found
 
 
+@isolated
 def iterate(
     content: SoundLike,
     style: SoundLike,
@@ -224,6 +226,7 @@ def iterate(
     return _iterate(options, one, two, start, weights, checkpoints, started)
 
 
+@isolated
 def iterate_texture(
     style: SoundLike, options: SoundTextureOptions | None = None, checkpoints: Checkpoints | None = None
 ) -> Iterator[Step]:

@@ -22,6 +22,7 @@ from impasto.batch.worker import Job, JobResult, paint
 from impasto.errors import FileError, ImpastoError
 from impasto.fast import stylizer
 from impasto.files import StrPath, atomic_write, check_space
+from impasto.isolation import isolated
 from impasto.optim import memory
 from impasto.settings.fields import result_settings
 from impasto.settings.options import BatchOptions
@@ -55,6 +56,7 @@ class Outcome:
     eta: float
 
 
+@isolated
 def run(
     items: Sequence[Item],
     folder: StrPath,

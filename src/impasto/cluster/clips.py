@@ -18,6 +18,7 @@ from impasto.errors import ClusterError
 from impasto.files import StrPath
 from impasto.images import Picture
 from impasto.inputs.read import read_styles
+from impasto.isolation import isolated
 from impasto.settings.options import VideoOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
@@ -58,6 +59,7 @@ class Segment:
         return self.start + len(self.frames)
 
 
+@isolated
 def iterate(
     clip: StrPath | Clip,
     styles: Sequence[str],

@@ -25,6 +25,7 @@ from impasto.cluster.worker import ShardSpec
 from impasto.images import Picture, PictureLike
 from impasto.inputs.prepare import prepare_inputs
 from impasto.inputs.read import Memo
+from impasto.isolation import isolated
 from impasto.losses.objective import Objective
 from impasto.losses.statistics import Sums
 from impasto.losses.targets import ContentFeatures
@@ -78,6 +79,7 @@ def stylize(
     return last.picture
 
 
+@isolated
 def iterate(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],

@@ -15,6 +15,7 @@ from impasto.explain.report import ProgressCallback, Report, Section, Table, no_
 from impasto.images import PictureLike
 from impasto.inputs import read
 from impasto.inputs.read import read_styles
+from impasto.isolation import isolated
 from impasto.losses import statistics
 from impasto.losses.statistics import STATISTICS
 from impasto.settings.choices import StatisticName
@@ -23,6 +24,7 @@ from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder
 
 
+@isolated
 def statistics_report(
     photo: PictureLike,
     painting: PictureLike,

@@ -12,11 +12,13 @@ from impasto.explain import figures
 from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
 from impasto.images import PictureLike
 from impasto.inputs.read import read_content, read_styles
+from impasto.isolation import isolated
 from impasto.settings.options import STYLE_LAYERS, ReconstructOptions, TextureOptions
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
 
 
+@isolated
 def representations(
     photo: PictureLike,
     painting: PictureLike,

@@ -17,12 +17,14 @@ from impasto.extras import require_extra
 from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
 from impasto.inputs.read import files_in, read_styles
+from impasto.isolation import isolated
 from impasto.losses import statistics
 from impasto.settings.options import STYLE_LAYERS
 from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder
 
 
+@isolated
 def gram_report(
     one: PictureLike,
     two: PictureLike,

@@ -13,10 +13,12 @@ from impasto.explain.report import ProgressCallback, Report, Section, Table, no_
 from impasto.explain.units import UnitResponse
 from impasto.files import StrPath
 from impasto.inputs.read import files_in
+from impasto.isolation import isolated
 from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder
 
 
+@isolated
 def unit_report(
     folder: StrPath,
     layer: str = "relu3_1",

@@ -14,11 +14,13 @@ from impasto.devices import CPU_FLOAT
 from impasto.explain import figures
 from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
 from impasto.files import StrPath
+from impasto.isolation import isolated
 from impasto.optim import checkpoints
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
 
 
+@isolated
 def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressCallback = no_progress) -> Report:
     """Runs an optimisation and reports its loss terms and their shares by evaluation and scale, with snapshots.
 
@@ -44,6 +46,7 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressCall
     return _report("How a picture was optimised", curve, [kept[index] for index in chosen])
 
 
+@isolated
 def checkpoint_report(path: StrPath) -> Report:
     """The same report up to a checkpoint, with its picture and its options.
 

@@ -16,6 +16,7 @@ from impasto.extras import require_extra
 from impasto.fast.models import Model
 from impasto.files import atomic_write, check_writable
 from impasto.inputs import photos
+from impasto.isolation import isolated
 
 #: (height, width) of the photo and of the painting for each test of an exported graph.
 TEST_SIZES = (((96, 144), (120, 88)), ((131, 77), (64, 64)), ((256, 320), (192, 256)))
@@ -51,6 +52,7 @@ class ExportableModel(nn.Module):
         return larger[..., :height, :width]
 
 
+@isolated
 def export(model: Model, path: Path) -> float:
     """Write a model as an ONNX graph for pictures of any size, whole or not at all.
 

@@ -85,10 +85,12 @@ def load(path: StrPath | None = None, device: torch.device | None = None) -> Mod
         raise WeightsError(f"cannot read the model {path}: damaged, or not a safetensors file ({reason})") from error
 
 
-def untrained(kind: NetworkKind, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
-    """A network to train; `dtype` is that of VGG-19, if the network reads its features."""
+def untrained(kind: NetworkKind, device: torch.device, dtype: torch.dtype = torch.float32, seed: int = 0) -> Network:
+    """A network to train, initialised from the seed; `dtype` is that of VGG-19, if the network reads its features."""
     encoder = weights.load("vgg19", padding="replicate").to(device, dtype) if kind == "vgg" else None
-    return network(kind, encoder).to(device)
+    with torch.random.fork_rng(devices=[]):  # PyTorch initialises its layers from the global generator
+        torch.default_generator.manual_seed(seed)
+        return network(kind, encoder).to(device)
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:

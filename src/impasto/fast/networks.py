@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.devices import CPU_FLOAT
 from impasto.fast.transform import GaussianFit, TransformKind, feature_sums, gaussian_fit, whiten_and_color
 from impasto.losses.statistics import Sums
 from impasto.settings.choices import NetworkKind
@@ -74,9 +75,9 @@ class Convolution(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int = 1, rectify: bool = True) -> None:
         super().__init__()
         self.inputs, self.stride, self.rectify = inputs, stride, rectify
-        self.weight = nn.Parameter(nn.init.kaiming_normal_(torch.empty(outputs, inputs, 3, 3)))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.film = nn.Linear(CODE, 2 * outputs)
+        self.weight = nn.Parameter(nn.init.kaiming_normal_(torch.empty(outputs, inputs, 3, 3, **CPU_FLOAT)))
+        self.bias = nn.Parameter(torch.zeros(outputs, **CPU_FLOAT))
+        self.film = nn.Linear(CODE, 2 * outputs, **CPU_FLOAT)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
 
@@ -126,7 +127,7 @@ class VGGStage(Stage):
         super().__init__([], before=1, after=4, radius=tiling.halo(encoder, [TAP]))
         self.encoder, self.is_conditioned = encoder.up_to([TAP]), False
         self.unit: Tensor
-        self.register_buffer("unit", torch.ones(256))
+        self.register_buffer("unit", torch.ones(256, **CPU_FLOAT))
 
     def calibrate(self, photos: Tensor) -> None:
         """Set the units to the root mean squares over photos `(b, 3, h, w)`: once, before training."""
@@ -288,6 +289,12 @@ def summary(fits: Sequence[GaussianFit]) -> Tensor:
     return torch.cat([part.sign() * part.abs().log1p() for part in parts], 1)
 
 
+def _reader(channels: int, hidden: int) -> nn.Sequential:
+    """From means and deviations of so many channels to a painting's vector."""
+    first, second = nn.Linear(2 * channels, hidden, **CPU_FLOAT), nn.Linear(hidden, CODE, **CPU_FLOAT)
+    return nn.Sequential(first, nn.ReLU(), second)
+
+
 class VggNetwork(Network):
     """VGG-19 to relu3_1, the covariance matched there, and a decoder, which alone is trained."""
 
@@ -298,7 +305,7 @@ class VggNetwork(Network):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         channels = sum(encoder.layers[encoder.depth(layer)].channels for layer in READ)
-        self.reader = nn.Sequential(nn.Linear(2 * channels, CODE), nn.ReLU(), nn.Linear(CODE, CODE))
+        self.reader = _reader(channels, CODE)
         decoder = [
             Convolution(256, 256),
             Convolution(256, 128),
@@ -360,8 +367,8 @@ class CompactNetwork(Network):
             ]
         )
         channels = half + quarter + 2 * width
-        self.reader = nn.Sequential(nn.Linear(2 * channels, 2 * CODE), nn.ReLU(), nn.Linear(2 * CODE, CODE))
-        self.second = nn.Linear(CODE, 2 * width)
+        self.reader = _reader(channels, 2 * CODE)
+        self.second = nn.Linear(CODE, 2 * width, **CPU_FLOAT)
 
     def levels_of(self, painting: Tensor) -> list[Tensor]:
         """Through an encoder like the head, and a residual block."""

@@ -22,6 +22,7 @@ from impasto.images import Picture, PictureLike, color
 from impasto.images.regions import Region, StyleSource
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
 from impasto.inputs.read import Memo, remembered
+from impasto.isolation import isolated
 from impasto.optim import memory
 from impasto.optim.canvas import LocalCanvas
 from impasto.optim.steps import Step, single_step
@@ -57,6 +58,7 @@ def stylize(
     return last.picture
 
 
+@isolated
 def iterate(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike] = (),

@@ -36,6 +36,7 @@ from impasto.fast.transform import GaussianFit
 from impasto.files import atomic_write
 from impasto.images import Picture
 from impasto.images.sheets import contact_sheet
+from impasto.isolation import isolated
 from impasto.settings.fields import first_difference, result_settings
 from impasto.settings.options import TrainOptions
 from impasto.vgg import weights
@@ -96,6 +97,7 @@ class TrainingRun:
         step: the number of steps done.
     """
 
+    @isolated
     def __init__(
         self, options: TrainOptions, photos: Dataset, paintings: Dataset | Tensor, device: torch.device
     ) -> None:
@@ -104,8 +106,7 @@ class TrainingRun:
         self.photos, self.held_photos = photos.split()
         self.paintings, self.held_paintings = (photos, photos) if isinstance(paintings, Tensor) else paintings.split()
         dtype = models.compute_dtype(options.precision, device)
-        torch.manual_seed(options.seed)
-        self.network: Network = models.untrained(options.network, device, dtype).train()
+        self.network: Network = models.untrained(options.network, device, dtype, options.seed).train()
         self.network.dtype = dtype
         encoder = weights.load("vgg19", padding="replicate").up_to(LAYERS).to(device, dtype)
         self.perceptual_loss = PerceptualLoss(encoder)
@@ -299,6 +300,7 @@ class TrainingRun:
             raise CheckpointError(f"cannot read {path}: damaged ({reason})") from error
 
 
+@isolated
 def train(
     run: TrainingRun, folder: Path, resume: bool = False, checkpoint_every: float = 300
 ) -> Iterator[TrainingProgress]:

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from impasto.isolation import isolated
 from impasto.losses.statistics import Sums
 from impasto.losses.terms import LossTerm, Positions, TemporalLoss, TotalVariation
 from impasto.optim.solvers import Evaluation
@@ -112,6 +113,7 @@ class Objective:
         """The layers that are read."""
         return frozenset(term.layer for term in self.terms)
 
+    @isolated
     @torch.no_grad()
     def value_and_grad(self, canvas: Tensor) -> Evaluation[Tensor]:
         """The objective and its gradient at a canvas `(1, 3, h, w)`, sRGB in [0, 1]."""

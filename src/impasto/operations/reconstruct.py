@@ -15,6 +15,7 @@ from impasto.images.regions import Region
 from impasto.inputs import masks
 from impasto.inputs.checks import check_regions
 from impasto.inputs.read import read_content
+from impasto.isolation import isolated
 from impasto.operations.problem import ContentTarget, PictureProblem, nonzero
 from impasto.optim import memory, schedule
 from impasto.optim.checkpoints import Checkpoints, hashes
@@ -42,6 +43,7 @@ def reconstruct(picture: PictureLike, options: ReconstructOptions | None = None)
     return last.picture
 
 
+@isolated
 def iterate_reconstruction(
     picture: PictureLike,
     options: ReconstructOptions | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 
 from impasto.images import Picture, PictureLike, sheets
 from impasto.inputs.read import Memo
+from impasto.isolation import isolated
 from impasto.operations.stylize import iterate
 from impasto.optim.steps import Step
 from impasto.presets import preset
@@ -49,6 +50,7 @@ def parse_axis(text: str) -> tuple[str, list[str]]:
     return name.strip().replace("-", "_"), parts
 
 
+@isolated
 def iterate_variations(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],
@@ -83,6 +85,7 @@ def iterate_variations(
     return steps()
 
 
+@isolated
 def sheet(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],

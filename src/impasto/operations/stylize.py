@@ -18,6 +18,7 @@ from impasto.images import Picture, PictureLike, color
 from impasto.inputs.checks import check_regions
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
 from impasto.inputs.read import Memo, identity, remembered
+from impasto.isolation import isolated
 from impasto.losses.terms import TemporalLoss
 from impasto.operations.problem import ContentTarget, PictureProblem, nonzero
 from impasto.optim import schedule
@@ -56,6 +57,7 @@ def stylize(
     return last.picture
 
 
+@isolated
 def iterate(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],

@@ -16,6 +16,7 @@ from impasto.images import Picture, PictureLike, color
 from impasto.inputs import masks
 from impasto.inputs.checks import check_regions
 from impasto.inputs.read import read_styles
+from impasto.isolation import isolated
 from impasto.operations.problem import PictureProblem, nonzero
 from impasto.optim import memory, schedule
 from impasto.optim.checkpoints import Checkpoints, hashes
@@ -43,6 +44,7 @@ def texture(styles: PictureLike | Sequence[PictureLike], options: TextureOptions
     return last.picture
 
 
+@isolated
 def iterate_texture(
     styles: PictureLike | Sequence[PictureLike],
     options: TextureOptions | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from impasto.images import Picture
+from impasto.isolation import neutral_state
 from impasto.optim.canvas import Canvas, LocalCanvas
 from impasto.optim.checkpoints import LossRecord
 
@@ -58,7 +59,8 @@ class Step:
     @property
     def picture(self) -> Picture:
         """The picture as it would be written now: at exactly the final size, with the content's alpha."""
-        picture: Picture = self.finish(self.image.cpu())
+        with neutral_state():
+            picture: Picture = self.finish(self.image.cpu())
         return picture
 
 

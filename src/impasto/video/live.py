@@ -24,6 +24,7 @@ from impasto.fast.stylizer import FramePainter, load_model, styles_for
 from impasto.images import Picture, PictureLike
 from impasto.inputs.prepare import prepare_inputs
 from impasto.inputs.read import Memo
+from impasto.isolation import isolated
 from impasto.settings.options import FastOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
@@ -141,6 +142,7 @@ def _stream(source: str) -> Iterator[Tensor]:
         raise ClipError(f"cannot read {source}: {error.strerror}") from error
 
 
+@isolated
 def live(
     source: str | Iterator[Tensor], styles: PictureLike | Sequence[PictureLike], options: FastOptions | None = None
 ) -> Iterator[LiveFrame]:

@@ -25,6 +25,7 @@ from impasto import images
 from impasto.devices import CPU_FLOAT
 from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
+from impasto.isolation import isolated
 from impasto.losses.terms import TemporalLoss
 from impasto.settings.fields import result_settings
 from impasto.settings.options import VideoOptions
@@ -80,6 +81,7 @@ class PreviousFrame:
     canvas: Tensor
 
 
+@isolated
 def iterate(
     clip: StrPath | Clip,
     styles: PictureLike | Sequence[PictureLike],
