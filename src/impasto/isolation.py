@@ -6,6 +6,7 @@ these is relied on, and all are as they were when a call returns and between the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -20,6 +21,18 @@ Item = TypeVar("Item")
 
 #: Device types that autocast may be enabled for.
 _AUTOCAST = ("cpu", "cuda", "mps")
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables for what is imported or started in the block; variables that are set already win."""
+    added = [name for name in values if name not in os.environ]
+    os.environ.update({name: values[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextmanager

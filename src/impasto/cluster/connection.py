@@ -1,4 +1,4 @@
-"""The way to a Ray cluster, and its workers."""
+"""Connecting to a Ray cluster, and its workers."""
 
 from __future__ import annotations
 
@@ -9,63 +9,74 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-# Nobody is told that it is used; and GPUs are handed out by us, not hidden from who asked for none.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of what nobody waits for; we see the others
-# Clusters ask for a token where there is one; Ray must know that when it is imported, or never.
-if "ray" not in sys.modules and ("RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file()):
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-import ray
-import ray.exceptions
-from ray._private import ray_constants
-
 from impasto import devices
 from impasto.errors import ClusterError
+from impasto.isolation import environment
 
-#: Where a cluster of our own listens: on this machine alone.
+
+def _token_mode() -> dict[str, str]:
+    """Clusters are authenticated by a token where there is one, which Ray must know when it is imported."""
+    home = os.environ.get("HOME")
+    has_file = home is not None and (Path(home) / ".ray" / "auth_token").is_file()
+    return {"RAY_AUTH_MODE": "token"} if "RAY_AUTH_TOKEN" in os.environ or has_file else {}
+
+
+#: For Ray and the processes that it starts: no usage statistics, and GPUs are assigned by us.
+RAY_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+with environment(**RAY_VARIABLES, **({} if "ray" in sys.modules else _token_mode())):
+    import ray
+    import ray.exceptions
+    from ray._private import ray_constants
+
+#: The address that a cluster started here listens on.
 LOOPBACK = "127.0.0.1"
-#: What a worker does before anything else: layers come and go by the hundred megabytes there.
-SET_UP = {"worker_process_setup_hook": "impasto.allocator.tame"}
-#: How often Ray begins a call again whose worker or node was lost.
+#: What a worker process runs first: layers of hundreds of megabytes are allocated and freed there.
+RUNTIME = {"worker_process_setup_hook": "impasto.allocator.tame"}
+#: How often Ray repeats a call whose worker or node was lost.
 RETRIES = 5
+
+#: The environment while this process is connected; see `connect`.
+_connected = ExitStack()
 
 
 def connect(address: str = "auto") -> None:
-    """Join a Ray cluster; with `auto` the one that this machine is in, or else begin one on this machine alone.
+    """Join a Ray cluster; with `auto` the one that this machine is in, or else start one on this machine.
 
-    One that is begun here listens on the loopback address only, wants a token of everybody who speaks to it, has no
-    dashboard, and ends with this process.
+    A cluster that is started here listens on the loopback address only, requires a token of every client, has no
+    dashboard, and ends with this process. Until `disconnect`, an environment variable keeps Ray from logging errors of
+    calls whose results are not awaited.
 
     Raises:
-        ClusterError: there is none at this address.
+        ClusterError: there is no cluster at this address.
     """
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": SET_UP}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": RUNTIME}
     found = _current() if address == "auto" else address
-    if found is None:
-        with _closed():
-            ray.init("local", num_cpus=devices.cores(), include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
-        return
-    advice = "begin one with 'ray start --head', or give --cluster auto for one on this machine"
-    if not _answers(found):
-        raise ClusterError(f"nothing answers at {found}; {advice}")
-    try:
-        ray.init(found, **quiet)
-    except Exception as error:  # of many kinds, Ray's own among them
-        reason = " ".join(str(error).split())
-        raise ClusterError(f"there is no Ray cluster at {found} that takes us in ({reason}); {advice}") from error
+    advice = "start one with 'ray start --head', or give --cluster auto for one on this machine"
+    with environment(**RAY_VARIABLES, **_token_mode()):
+        if found is None:
+            with _loopback_only():
+                ray.init("local", num_cpus=devices.cores(), include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
+        elif not _answers(found):
+            raise ClusterError(f"nothing answers at {found}; {advice}")
+        else:
+            try:
+                ray.init(found, **quiet)
+            except Exception as error:  # of many kinds, Ray's own among them
+                reason = " ".join(str(error).split())
+                raise ClusterError(f"cannot join a Ray cluster at {found} ({reason}); {advice}") from error
+    _connected.enter_context(environment(RAY_IGNORE_UNHANDLED_ERRORS="1"))
 
 
 @contextmanager
-def _closed() -> Iterator[None]:
-    """A cluster that begins here keeps to the loopback address: Ray would move it to one that others reach."""
+def _loopback_only() -> Iterator[None]:
+    """Keeps a new cluster on the loopback address, which Ray would replace by one that others reach."""
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False  # "to prevent firewall popups" on desktops, as its source has it
     try:
@@ -75,14 +86,14 @@ def _closed() -> Iterator[None]:
 
 
 def _current() -> str | None:
-    """The address of the cluster that this machine is in, if it is still there."""
+    """The address of the cluster that this machine is in, if it is still running."""
     note = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
     found = os.environ.get("RAY_ADDRESS") or (note.read_text().strip() if note.is_file() else "")
     return found if found and _answers(found) else None
 
 
 def _answers(address: str) -> bool:
-    """Whether anything listens there: to find out by Ray takes minutes."""
+    """Whether anything listens there. Ray itself takes minutes to find out."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=3):
@@ -92,8 +103,9 @@ def _answers(address: str) -> bool:
 
 
 def disconnect() -> None:
-    """Leave the cluster; one that was begun here ends."""
+    """Leave the cluster; one that was started here ends."""
     ray.shutdown()
+    _connected.close()
 
 
 class Workers:
@@ -102,7 +114,7 @@ class Workers:
     shares_files = False
 
     def __init__(self, threads: int = 1) -> None:
-        """Each call is given so many cores."""
+        """Each call gets `threads` cores."""
         self.lost: tuple[type[BaseException], ...] = (
             ray.exceptions.WorkerCrashedError,
             ray.exceptions.NodeDiedError,
@@ -111,39 +123,39 @@ class Workers:
         )
         self._threads = threads
         self._calls: dict[Callable[..., Any], Any] = {}
-        self._under_way: set[Any] = set()
+        self._running: set[Any] = set()
 
     @property
     def capacity(self) -> int:
-        """One call more than there are cores for: the next is there when one is done."""
+        """One call more than there are cores for, so that the next one is ready when a core is."""
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         return int(resources.get("GPU", 0) or resources.get("CPU", 1) // self._threads) + 1
 
     def share(self, value: Any) -> Any:
-        """Something that many calls need, put where all nodes can have it."""
+        """A reference to a value that many calls need, which all nodes can fetch."""
         return ray.put(value)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Call a function on some worker; Ray begins it again elsewhere if that is lost."""
+        """Call a function on some worker; if the worker is lost, Ray calls it again on another."""
         if function not in self._calls:
             gpus = 1 if ray.cluster_resources().get("GPU") else 0  # type: ignore[no-untyped-call]
             self._calls[function] = ray.remote(num_cpus=self._threads, num_gpus=gpus, max_retries=RETRIES)(function)
         call = self._calls[function].remote(*arguments)
-        self._under_way.add(call)
+        self._running.add(call)
         result: Future[Any] = Future()
 
         def done(found: Future[Any]) -> None:
-            self._under_way.discard(call)
+            self._running.discard(call)
             error = found.exception()
             if error is None:
                 result.set_result(found.result())
-            else:  # what the function raised, without what Ray has to say of it
+            else:  # what the function raised, without Ray's wrapping
                 result.set_exception(getattr(error, "cause", None) or error)
 
         call.future().add_done_callback(done)
         return result
 
     def close(self) -> None:
-        """End what is under way."""
-        for call in list(self._under_way):
+        """Cancel the calls that are running."""
+        for call in list(self._running):
             ray.cancel(call, force=True)

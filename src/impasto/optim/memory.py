@@ -27,7 +27,7 @@ MAX_OVERLAP = 2.5
 #: The cost of an evaluation in tiles, in forward passes: one for the sums, two for the gradient, and most of one more
 #: where the photo's features are not cached.
 PASSES = {True: 3.0, False: 3.8}
-#: The histories of L-BFGS that are tried where the one asked for does not fit.
+#: Shorter histories of L-BFGS, tried where the requested one does not fit.
 HISTORIES = (5, 3, 2)
 
 
@@ -111,7 +111,7 @@ def plan(
     Args:
         size: of the picture, height and width in pixels.
         taps: content and style layers.
-        method, history: as asked for.
+        method, history: as requested.
         budget: bytes that may be allocated beyond those the process holds.
         auxiliary_bytes_per_pixel: of the whole picture, for masks and the like.
         evaluations: how many there will be; the history cannot be longer.

@@ -34,7 +34,7 @@ def plan(height: int, width: int, iterations: int, scales: int | None = None) ->
     """The scales that lead up to a picture of exactly this size, coarsest first.
 
     Gatys et al. 2017 ("Controlling perceptual factors", section 6) start from a small picture because the
-    network's receptive fields are of fixed size: seen small, the painting's large strokes fit into them.
+    network's receptive fields are of fixed size: in a small picture, the painting's large strokes fit into them.
     Smaller scales also cost a quarter each, so they are given more evaluations.
 
     Args:

@@ -1,9 +1,9 @@
-"""A picture in tiles, each seen through a window wide enough that what it owns is seen as in the whole.
+"""A picture in tiles that overlap by the receptive-field radius, so that results equal whole-image evaluation.
 
 A position of a layer depends on the pixels of its receptive field. A tile owns the positions of every layer whose
-pixels lie inside it; its window reaches a halo further on each side, so that no owned position sees the window's
-edge. Both are multiples of the deepest layer's stride, so that pooling falls into the same squares as in the whole.
-Sums over the owned positions of all tiles are the sums over the whole picture, exactly.
+pixels lie inside it; its window extends a halo further on each side, so that no owned position depends on the window's
+edge. Both are multiples of the deepest layer's stride, so that the pooling grids coincide. Sums over the owned
+positions of all tiles are the sums over the whole picture, exactly.
 """
 
 from __future__ import annotations
