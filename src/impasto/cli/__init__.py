@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
 import typer
 
 from impasto import allocator
-from impasto.cli import audio, batch, explain, fast, pictures, presets, sheet, stylize, train, video, web, weights
+from impasto.cli import (
+    audio,
+    batch,
+    explain,
+    fast,
+    pictures,
+    presets,
+    sheet,
+    signals,
+    streams,
+    stylize,
+    train,
+    video,
+    web,
+    weights,
+)
 from impasto.cli.display import err
 from impasto.errors import ImpastoError
 
@@ -37,11 +53,17 @@ web.register(app)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 is success, 1 a result that is incomplete or was written elsewhere, 2 an error, 130 Ctrl-C.
+    0 is success, 1 a result that is incomplete or was written elsewhere, 2 an error, 128 + N the signal N: 130 Ctrl-C,
+    143 SIGTERM.
     """
     allocator.tame()
+    with signals.handled():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        result = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        result = app(list(arguments), standalone_mode=False)
     except typer.TyperException as error:
         if type(error).__name__ != "NoArgsIsHelpError":
             return _fail(error.format_message())
@@ -52,13 +74,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         from impasto.devices import ran_out
 
-        if not ran_out(error):
+        if ran_out(error):
+            return _fail("out of memory: close other programs, or make a smaller picture")
+        if signals.received() is None:
             raise
-        return _fail("out of memory: close other programs, or make a smaller picture")
     except (KeyboardInterrupt, typer.Abort):
-        err.print("impasto: interrupted before there was a result")
-        return 130
-    return result if isinstance(result, int) else 0
+        pass
+    except Exception:  # a library that was interrupted may raise anything
+        if signals.received() is None:
+            raise
+    else:
+        return result if isinstance(result, int) else 0
+    err.print("impasto: interrupted before there was a result")
+    return signals.exit_code()
 
 
 def _fail(message: str) -> int:
@@ -67,5 +95,10 @@ def _fail(message: str) -> int:
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    sys.exit(run())
+    """Entry point of the console script, whose process is ours."""
+    streams.guard()
+    code = run()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # from now on there is nothing but to exit
+    streams.report_failure()
+    sys.exit(code)
