@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from impasto import allocator
 from impasto.cli import (
@@ -28,8 +30,31 @@ from impasto.cli import (
 from impasto.cli.display import err
 from impasto.errors import ImpastoError
 
+
+
+class _Commands(TyperGroup):
+    """Reports Ctrl-C as an `Abort`: Typer would return 130, as commands do that have told what they made."""
+
+    def make_context(self, *given: Any, **more: Any) -> Any:
+        with _aborting():
+            return super().make_context(*given, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _aborting():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _aborting() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise typer.Abort from error
+
+
 app = typer.Typer(
     name="impasto",
+    cls=_Commands,
     help="Neural style transfer: repaint a photo in the style of a painting.",
     epilog="Try: impasto demo · impasto styles · impasto stylize photo.jpg swirls -o out.png",
     no_args_is_help=True,
@@ -71,17 +96,14 @@ def _run(arguments: Sequence[str]) -> int:
         return 2
     except (ImpastoError, ValueError, OSError) as error:
         return _fail(str(error))
-    except (MemoryError, RuntimeError) as error:
+    except typer.Abort:
+        pass
+    except Exception as error:
         from impasto.devices import ran_out
 
         if ran_out(error):
             return _fail("out of memory: close other programs, or make a smaller picture")
-        if signals.received() is None:
-            raise
-    except (KeyboardInterrupt, typer.Abort):
-        pass
-    except Exception:  # a library that was interrupted may raise anything
-        if signals.received() is None:
+        if signals.received() is None:  # a library that was interrupted may raise anything
             raise
     else:
         return result if isinstance(result, int) else 0
@@ -98,7 +120,6 @@ def main() -> None:
     """Entry point of the console script, whose process is ours."""
     streams.guard()
     code = run()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # from now on there is nothing but to exit
+    signals.exit_at_once(code)
     streams.report_failure()
     sys.exit(code)
