@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from impasto import allocator
+from impasto._version import __version__
 from impasto.cli import (
     audio,
     batch,
@@ -27,9 +28,8 @@ from impasto.cli import (
     web,
     weights,
 )
-from impasto.cli.display import err
+from impasto.cli.display import err, out
 from impasto.errors import ImpastoError
-
 
 
 class _Commands(TyperGroup):
@@ -61,6 +61,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"impasto {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
 stylize.register(app)
 fast.register(app)
 video.register(app)

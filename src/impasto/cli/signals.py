@@ -78,7 +78,7 @@ def _can_raise(frame: FrameType | None) -> bool:
 
 def _repeat(number: int) -> None:
     time.sleep(0.05)
-    _thread.interrupt_main(number)
+    _thread.interrupt_main(signal.Signals(number))
 
 
 def received() -> int | None:

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any, TextIO
 
+from impasto.cli.display import err
+
 
 def guard() -> None:
     """Make the standard streams of this process safe to write to.
@@ -66,4 +68,4 @@ def report_failure() -> None:
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     failure = getattr(raw, "failure", None)
     if failure is not None and not isinstance(failure, BrokenPipeError):
-        print(f"impasto: standard output is incomplete: {failure.strerror}", file=sys.stderr)
+        err.print(f"impasto: standard output is incomplete: {failure.strerror}", markup=False)
