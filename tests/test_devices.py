@@ -72,6 +72,85 @@ def test_old_control_groups(tmp_path):
     assert devices._container_limits(tmp_path, tmp_path / "own") == [3_000_000_007]
 
 
+def test_limits_that_slow_down_count(tmp_path):
+    """Beyond `memory.high` a process is throttled and its memory reclaimed, long before `memory.max`."""
+    limited(tmp_path, 3_000_000_000, 1_000_000_000)
+    for high, left in (("2500000000", 1_500_000_000), ("4000000000", 2_000_000_000), ("max", 2_000_000_000)):
+        (tmp_path / "memory.high").write_text(high + "\n")
+        assert devices._container_limits(tmp_path, tmp_path / "own") == [left]
+    limited(tmp_path, "max", 1_000_000_000)
+    assert devices._container_limits(tmp_path, tmp_path / "own") == []
+
+
+def limited_by_version_1(folder, limit, taken):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    (folder / "memory.usage_in_bytes").write_text(f"{taken}\n")
+    (folder / "memory.stat").write_text("inactive_file 9\ntotal_inactive_file 0\n")
+
+
+def test_old_control_groups_are_nested_too(tmp_path):
+    """As under SLURM: the job has the limit, and this process is in a step of it. A container's root is its own."""
+    own, job = tmp_path / "own", tmp_path / "memory" / "slurm" / "job_7"
+    limited_by_version_1(tmp_path / "memory", 9223372036854771712, 0)
+    limited_by_version_1(job, 2_000_000_000, 500_000_000)
+    for path in ("/slurm/job_7/step_0", "/slurm/job_7"):
+        own.write_text(f"8:cpu,memory:{path}\n1:name=systemd:/\n0::/\n")
+        assert devices._container_limits(tmp_path, own) == [1_500_000_000]
+    own.write_text("8:memory:/elsewhere\n0::/\n")
+    assert devices._container_limits(tmp_path, own) == []
+    limited_by_version_1(tmp_path / "memory", 4_000_000_000, 0)
+    for text in ("8:memory:/docker/not/to/be/seen\n", "", "damaged\n"):
+        own.write_text(text)
+        assert devices._container_limits(tmp_path, own) == [4_000_000_000]
+
+
+def test_control_groups_of_both_versions(tmp_path):
+    own = tmp_path / "own"
+    own.write_text("4:memory:/job\n0::/user.slice\n")
+    limited_by_version_1(tmp_path / "memory" / "job", 4_000_000_000, 0)
+    limited(tmp_path / "unified" / "user.slice", 3_000_000_000, 0)
+    assert sorted(devices._container_limits(tmp_path, own)) == [3_000_000_000, 4_000_000_000]
+
+
+# -- which device --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "said"),
+    [
+        ("cuda:1", 2, None),
+        ("cuda", 1, None),
+        ("cuda:2", 2, "choose from auto, cuda:0 to cuda:1, cpu"),
+        ("cuda:1", 1, "choose from auto, cuda, cpu"),
+        ("cuda:0", 0, "choose from auto, cpu"),
+    ],
+)
+def test_one_gpu_of_several(monkeypatch, name, gpus, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    chosen = StylizeOptions(device=name).device
+    if said is None:
+        assert devices.choose_device(chosen) == torch.device(name)
+    else:
+        with pytest.raises(ValueError, match=f"device {name} is not available here.*{said}"):
+            devices.choose_device(chosen)
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:x", "cuda:-1", "cpu:1", "auto:0", "CUDA", "", "cuda:1 "])
+def test_names_that_no_device_has(name):
+    with pytest.raises(ValueError, match="unknown device"):
+        StylizeOptions(device=name)
+
+
+def test_a_pytorch_without_cuda_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    with pytest.raises(ValueError, match="this PyTorch was built without CUDA"):
+        devices.choose_device("cuda:1")
+
+
 # -- a device that is not the processor ----------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,24 @@ CPU_INDEX: dict[str, Any] = {"dtype": torch.int64, "device": torch.device("cpu")
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; `auto` is CUDA if available, else MPS, else the CPU.
+    """The device of this name, such as `cuda:1`; `auto` is CUDA if available, else MPS, else the CPU.
 
     Raises:
         ValueError: this machine or this build of PyTorch does not have the device.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    counts = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
     if name == "auto":
-        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
-    if not available[name]:
-        known = ", ".join(device for device, is_available in available.items() if is_available)
-        raise ValueError(f"device {name} is not available here; choose from auto, {known}")
+        return torch.device(next(kind for kind, count in counts.items() if count))
+    kind, _, index = name.partition(":")
+    if int(index or 0) >= counts[kind]:
+        built = kind == "cpu" or getattr(torch.backends, kind).is_built()
+        reason = "" if built else f": this PyTorch was built without {kind.upper()}"
+        known = [other if n == 1 else f"{other}:0 to {other}:{n - 1}" for other, n in counts.items() if n]
+        raise ValueError(f"device {name} is not available here{reason}; choose from auto, {', '.join(known)}")
     return torch.device(name)
 
 
@@ -57,25 +65,36 @@ def ran_out(error: BaseException) -> bool:
 
 def _container_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
     """The bytes that each control group of this process has left (Linux, cgroups version 1 and 2)."""
-    try:
-        group = Path(next(line for line in own.read_text().splitlines() if line.startswith("0::"))[4:])
-    except (OSError, StopIteration):
-        group = Path()
-    version2 = ("memory.max", "memory.current", "inactive_file")
-    version1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    version2 = (("memory.max", "memory.high"), "memory.current", "inactive_file")
+    version1 = (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
+    groups = {"": "/", "memory": "/"}  # controllers -> the group of this process; version 2 names none
+    with contextlib.suppress(OSError, ValueError):
+        for line in own.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            groups |= dict.fromkeys(controllers.split(","), path)
     free = []
-    for folder, (limit, usage, cached) in [
-        *((root / path, version2) for path in (group, *group.parents)),
-        (root / "memory", version1),
-    ]:
-        try:
-            text = (folder / limit).read_text().strip()
-            if text == "max" or int(text) >= 1 << 60:
-                continue
-            taken = int((folder / usage).read_text())
-            # Inactive file pages count as usage, but are reclaimed on demand.
-            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            free.append(int(text) - taken + int(stat.get(cached, 0)))
-        except (OSError, ValueError):
-            continue
+    mounts = (
+        (root, groups[""], version2),
+        (root / "unified", groups[""], version2),  # hybrid: version 1, and this beside it
+        (root / "memory", groups["memory"], version1),
+    )
+    for mount, group, files in mounts:
+        below = Path(group.lstrip("/"))
+        for folder in dict.fromkeys(mount / path for path in (below, *below.parents)):
+            free += _left(folder, *files)
     return free
+
+
+def _left(folder: Path, limits: tuple[str, ...], usage: str, cached: str) -> list[int]:
+    """The bytes that a control group has left; nothing if it has no limit."""
+    try:
+        texts = [(folder / name).read_text().strip() for name in limits if (folder / name).exists()]
+        limit = min(int(text) for text in texts if text != "max")
+        if limit >= 1 << 60:
+            return []
+        taken = int((folder / usage).read_text())
+        # Inactive file pages count as usage, but are reclaimed on demand.
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return [limit - taken + int(stat.get(cached, 0))]
+    except (OSError, ValueError):
+        return []

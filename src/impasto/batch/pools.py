@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 from impasto import allocator
+
+#: Signals that may be sent to all processes of a group, of which the parent handles them.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 class Pool(Protocol):
@@ -62,6 +66,8 @@ class Processes:
         self._threads, self._devices = threads, devices
         self._executors: list[ProcessPoolExecutor | None] = [None] * workers
         self._calls: list[Future[Any] | None] = [None] * workers
+        # Ctrl-C interrupts the main thread alone, and so no start of a process. Processes inherit the blocked signals.
+        self._starter = ThreadPoolExecutor(1, initializer=_block_signals)
 
     @property
     def capacity(self) -> int:
@@ -76,14 +82,15 @@ class Processes:
         number = next(index for index, call in enumerate(self._calls) if call is None or call.done())
         call, executor = self._calls[number], self._executors[number]
         if executor is None or (call is not None and isinstance(call.exception(), BrokenProcessPool)):
-            device = str(number % self._devices) if self._devices else None
+            device = number % self._devices if self._devices else None
             executor = self._executors[number] = ProcessPoolExecutor(
                 1, multiprocessing.get_context("spawn"), _initialize, (self._threads, device)
             )
-        future = self._calls[number] = executor.submit(function, *arguments)
+        future = self._calls[number] = self._starter.submit(executor.submit, function, *arguments).result()
         return future
 
     def close(self) -> None:
+        self._starter.shutdown()
         for executor in self._executors:
             if executor is not None:
                 for process in list((executor._processes or {}).values()):
@@ -91,12 +98,20 @@ class Processes:
                 executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _initialize(threads: int, device: str | None) -> None:
+def _block_signals() -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        multiprocessing.resource_tracker.ensure_running()  # which unblocks them when it starts
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _initialize(threads: int, device: int | None) -> None:
     """Set up a new process, before it imports torch."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = device
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[device] if visible else str(device)
     logging.getLogger("pyvips").setLevel(logging.ERROR)  # libvips warns of harmless flaws in files
     allocator.tame()
     use_threads(threads)

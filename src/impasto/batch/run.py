@@ -107,7 +107,7 @@ def _run(
     digest = manifest.add_settings(settings)
     if given is None:
         workers, threads = plan_workers(options, _largest_side(items, options))
-        pool: Pool = Processes(workers, threads, _gpu_count(options))
+        pool: Pool = Processes(workers, threads, 0 if ":" in options.device else _gpu_count(options))
     else:
         threads, pool = options.threads or 1, given
     batch = _Batch(items, manifest, options, bits, digest, pool, threads)
@@ -313,4 +313,6 @@ def _largest_side(items: Sequence[Item], options: BatchOptions) -> int:
 
 
 def _gpu_count(options: BatchOptions) -> int:
-    return torch.cuda.device_count() if options.device in ("auto", "cuda") and torch.cuda.is_available() else 0
+    if not torch.cuda.is_available() or options.device.partition(":")[0] not in ("auto", "cuda"):
+        return 0
+    return 1 if ":" in options.device else torch.cuda.device_count()

@@ -3,23 +3,81 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from impasto import allocator
-from impasto.cli import audio, batch, explain, fast, pictures, presets, sheet, stylize, train, video, web, weights
-from impasto.cli.display import err
+from impasto._version import __version__
+from impasto.cli import (
+    audio,
+    batch,
+    explain,
+    fast,
+    pictures,
+    presets,
+    sheet,
+    signals,
+    streams,
+    stylize,
+    train,
+    video,
+    web,
+    weights,
+)
+from impasto.cli.display import err, out
 from impasto.errors import ImpastoError
+
+
+class _Commands(TyperGroup):
+    """Reports Ctrl-C as an `Abort`: Typer would return 130, as commands do that have told what they made."""
+
+    def make_context(self, *given: Any, **more: Any) -> Any:
+        with _aborting():
+            return super().make_context(*given, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _aborting():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _aborting() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise typer.Abort from error
+
 
 app = typer.Typer(
     name="impasto",
+    cls=_Commands,
     help="Neural style transfer: repaint a photo in the style of a painting.",
     epilog="Try: impasto demo · impasto styles · impasto stylize photo.jpg swirls -o out.png",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"impasto {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
 stylize.register(app)
 fast.register(app)
 video.register(app)
@@ -37,11 +95,17 @@ web.register(app)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 is success, 1 a result that is incomplete or was written elsewhere, 2 an error, 130 Ctrl-C.
+    0 is success, 1 a result that is incomplete or was written elsewhere, 2 an error, 128 + N the signal N: 130 Ctrl-C,
+    143 SIGTERM.
     """
     allocator.tame()
+    with signals.handled():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        result = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        result = app(list(arguments), standalone_mode=False)
     except typer.TyperException as error:
         if type(error).__name__ != "NoArgsIsHelpError":
             return _fail(error.format_message())
@@ -49,16 +113,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (ImpastoError, ValueError, OSError) as error:
         return _fail(str(error))
-    except (MemoryError, RuntimeError) as error:
+    except typer.Abort:
+        pass
+    except Exception as error:
         from impasto.devices import ran_out
 
-        if not ran_out(error):
+        if ran_out(error):
+            return _fail("out of memory: close other programs, or make a smaller picture")
+        if signals.received() is None:  # a library that was interrupted may raise anything
             raise
-        return _fail("out of memory: close other programs, or make a smaller picture")
-    except (KeyboardInterrupt, typer.Abort):
-        err.print("impasto: interrupted before there was a result")
-        return 130
-    return result if isinstance(result, int) else 0
+    else:
+        return result if isinstance(result, int) else 0
+    err.print("impasto: interrupted before there was a result")
+    return signals.exit_code()
 
 
 def _fail(message: str) -> int:
@@ -67,5 +134,9 @@ def _fail(message: str) -> int:
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    sys.exit(run())
+    """Entry point of the console script, whose process is ours."""
+    streams.guard()
+    code = run()
+    signals.exit_at_once(code)
+    streams.report_failure()
+    sys.exit(code)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from impasto.cli import signals
 from impasto.cli.display import count_bar, duration, err, out, set_up_logging
 from impasto.cli.flags import Bits, Cluster, Quiet, json_flag, output_flag
 from impasto.cli.parameters import with_options
@@ -60,6 +61,7 @@ def batch(
         with count_bar(quiet or as_json) as bar:
             task = bar.add_task("preparing", total=len(work), left="")
             for last in outcomes:
+                signals.check()
                 counts[last.status] += 1
                 if as_json:
                     out.print(json.dumps(_report(last)), markup=False)
@@ -74,15 +76,16 @@ def batch(
                     left=f"{pace}{duration(last.eta)} left",
                 )
     except KeyboardInterrupt:
-        outcomes.close()  # type: ignore[attr-defined]
         interrupted = True
     finally:
-        if pool is not None:
-            pool.close()
+        with signals.deferred():
+            outcomes.close()  # type: ignore[attr-defined]
+            if pool is not None:
+                pool.close()
     if interrupted:
         finished = f"{sum(counts.values())} of {len(work)}"
         err.print(f"impasto: interrupted after {finished}; run the same command again to continue", markup=False)
-        return 130
+        return signals.exit_code()
     seconds = 0.0 if last is None else last.seconds
     if as_json:
         summary = {"event": "done", "output": str(folder), "seconds": round(seconds, 3), **counts}

@@ -24,7 +24,8 @@ def set_up_logging(quiet: bool) -> None:
     """Print warnings, or with `quiet` only errors, above the progress bar."""
     handler = RichHandler(console=err, show_time=False, show_path=False)
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.getLogger("pyvips").setLevel(logging.ERROR)
+    for library in ("pyvips", "matplotlib"):  # which warn of harmless flaws in files, and of a missing home folder
+        logging.getLogger(library).setLevel(logging.ERROR)
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from impasto.cli import signals
 from impasto.cli.display import err, out, set_up_logging
 from impasto.cli.flags import Quiet, output_flag
 
@@ -123,7 +124,8 @@ def run(
 
 
 def _write(report: Report, folder: Path, quiet: bool) -> None:
-    path = report.write(folder)
+    with signals.deferred():
+        path = report.write(folder)
     if not quiet:
         out.print(str(path), markup=False)
 
@@ -135,4 +137,9 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()]
     with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
         task = bar.add_task("preparing", total=None)
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+
+        def report_progress(done: int, total: int, what: str) -> None:
+            signals.check()
+            bar.update(task, completed=done, total=total, description=what)
+
+        yield report_progress

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from impasto.cli import signals
 from impasto.cli.display import StepBar, duration, err, out
 from impasto.cli.flags import Output
 from impasto.errors import ImpastoError
@@ -75,26 +71,27 @@ def check_output(output: Output, inputs: Sequence[str], writer: MediaWriter | No
 
 
 def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], writer: MediaWriter | None = None) -> int:
-    """Show the steps and write the result of the last one, after Ctrl-C or an error too.
+    """Show the steps and write the result of the last one, after Ctrl-C, another signal or an error too.
 
     Returns:
-        The exit code: 0 for success, 1 if the result had to be written elsewhere, 130 after Ctrl-C.
+        The exit code: 0 for success, 1 if the result had to be written elsewhere, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     writer = writer or picture_writer()
     records: list[LossRecord] = []
     step: Step | None = None
     failure: BaseException | None = None
     saved = 0
-    path, checkpoints = output.path, output.checkpoints
+    path = output.path
     try:
-        with StepBar(shown=not (output.quiet or output.as_json)).running() as bar, _sigint_event() as interrupted:
+        with StepBar(shown=not (output.quiet or output.as_json)).running() as bar:
             for step in steps:
                 if not records:
                     writer.check_space(path, step.size, output.bits)
                     records += step.earlier[:-1]
                 bar.show(step)
-                if interrupted.is_set() and records:
-                    raise KeyboardInterrupt
+                if records:
+                    signals.check()
                 records.append((step.evaluations, step.scale, step.loss, step.losses))
                 if output.as_json:
                     out.print(json.dumps(_report(step)), markup=False)
@@ -109,9 +106,28 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], writ
         if not records:
             raise
         failure = error  # raised below: first the checkpoint and the result are saved, which may have taken hours
+    assert step is not None  # operations yield at least one
+    with signals.deferred():
         if isinstance(steps, Generator):
             steps.close()
-    assert step is not None  # operations yield at least one
+        written = _finish(step, records, failure, output, settings, writer)
+    if isinstance(failure, KeyboardInterrupt):
+        return signals.exit_code()
+    if failure is not None:
+        raise failure
+    return 0 if written == path else 1
+
+
+def _finish(
+    step: Step,
+    records: Sequence[LossRecord],
+    failure: BaseException | None,
+    output: Output,
+    settings: dict[str, Any],
+    writer: MediaWriter,
+) -> Path:
+    """Write and report the result of the last step. Returns the path written to."""
+    path, checkpoints = output.path, output.checkpoints
     result = step.finish(step.image.cpu())
     written = _write(writer, path, result, output.bits, settings)
     if checkpoints is not None and failure is None and written == path:
@@ -130,31 +146,7 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], writ
     elif not output.quiet:
         work = f"{step.evaluations} evaluations in " if step.losses else ""
         out.print(f"{written}  {writer.describe(result)}, {work}{duration(step.seconds)}", markup=False)
-    if isinstance(failure, KeyboardInterrupt):
-        return 130
-    if failure is not None:
-        raise failure
-    return 0 if written == path else 1
-
-
-@contextmanager
-def _sigint_event() -> Iterator[Event]:
-    """An event that Ctrl-C sets: a KeyboardInterrupt that happens to be raised in a finaliser is lost."""
-    pressed = Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        pressed.set()
-        signal.default_int_handler(number, frame)
-
-    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
-        yield pressed
-        return
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return written
 
 
 def _write(writer: MediaWriter, path: Path, result: Any, bits: int, settings: dict[str, Any]) -> Path:

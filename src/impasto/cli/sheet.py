@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from impasto.cli import signals
 from impasto.cli.display import StepBar, duration, err, out, set_up_logging
 from impasto.cli.flags import Output, PicturePath, Quiet
 from impasto.cli.parameters import with_options
@@ -76,6 +77,7 @@ def sheet(
                     seconds += latest[cell.number - 1].step.seconds
                 latest[cell.number] = cell
                 bar.show_cell(cell, seconds)
+                signals.check()
     except KeyboardInterrupt:
         interrupted = True
     except Exception as error:
@@ -84,13 +86,14 @@ def sheet(
         if failure is not None:
             raise failure
         raise KeyboardInterrupt
-    cells = [(cell.label, cell.step.picture) for cell in latest.values()]
-    images.write(output, sheet.lay_out(cells, axes), settings=settings)
+    with signals.deferred():
+        cells = [(cell.label, cell.step.picture) for cell in latest.values()]
+        images.write(output, sheet.lay_out(cells, axes), settings=settings)
     if failure is not None:
         raise failure
     if interrupted:
         err.print(f"impasto: interrupted; the pictures so far are in {output}", markup=False)
-        return 130
+        return signals.exit_code()
     if not quiet:
         last = latest[len(latest)]
         out.print(f"{output}  {len(latest)} pictures in {duration(seconds + last.step.seconds)}", markup=False)

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress import track
 from rich.table import Table
 
+from impasto.cli import signals
 from impasto.cli.display import duration, err, out, set_up_logging
 from impasto.cli.flags import Quiet, checkpoint_flag, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
@@ -78,15 +79,17 @@ def train(
     try:
         with _table(shown) as show:
             for progress in steps:
+                signals.check()
                 show(progress)
                 if as_json:
                     out.print(json.dumps(_report(progress)), markup=False)
     except KeyboardInterrupt:
-        steps.close()  # type: ignore[attr-defined]
+        with signals.deferred():
+            steps.close()  # type: ignore[attr-defined]
         err.print(
             f"impasto: interrupted at step {run.step}; run the same command with --resume to continue", markup=False
         )
-        return 130
+        return signals.exit_code()
     if shown:
         out.print(f"{folder / 'model.safetensors'}  {run.step} steps", markup=False)
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from impasto.cli import signals
 from impasto.cli.display import count_bar, duration, err, out, set_up_logging
 from impasto.cli.fast import OptionalPaintings
 from impasto.cli.flags import Cluster, Quiet, json_flag, output_flag, resume_flag
@@ -74,6 +75,7 @@ def video(
         with count_bar(quiet or as_json) as bar:
             task = bar.add_task("preparing", total=1, left="")
             for frame in frames:
+                signals.check()
                 last = frame
                 bar.update(
                     task,
@@ -88,14 +90,16 @@ def video(
                 if as_json:
                     out.print(json.dumps(_report(frame)), markup=False)
     except KeyboardInterrupt:
-        frames.close()  # type: ignore[attr-defined]
+        with signals.deferred():
+            frames.close()  # type: ignore[attr-defined]
         if last is None:
             raise
         advice = "run the same command with --resume to continue"
         err.print(f"impasto: interrupted; the finished frames are in {destination}; {advice}", markup=False)
-        return 130
+        return signals.exit_code()
     if preview is not None and last is not None:
-        images.write(preview, last.picture)
+        with signals.deferred():
+            images.write(preview, last.picture)
     if last is not None and not (quiet or as_json):
         height, width = last.picture.size
         out.print(f"{destination}  {width}×{height} px, {last.frames} frames in {duration(last.seconds)}", markup=False)
@@ -147,6 +151,7 @@ def live(
         status = stack.enter_context(err.status("waiting for the first frame")) if not quiet else None
         try:
             for frame in live.live(source, style or [], options):
+                signals.check()
                 if destination is not None:
                     if writer is None:
                         draft = stack.enter_context(atomic_write(destination))
@@ -166,7 +171,7 @@ def live(
         out.print(
             f"{recorded}{frame.painted} frames, {frame.dropped} dropped, {frame.frame_rate:.1f} a second", markup=False
         )
-    return 0
+    return signals.exit_code(usual=True)
 
 
 def _window() -> Callable[[Picture], bool]:

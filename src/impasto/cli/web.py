@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from impasto.cli import signals
 from impasto.cli.display import err, out, set_up_logging
 from impasto.settings.fields import parse_bytes
 
@@ -45,7 +46,7 @@ def web(
         typer.Option(help="Memory for all jobs together, such as 4GB; by default most of the free memory."),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
-) -> None:
+) -> int:
     """Open a page in the browser to repaint photos without a terminal.
 
     Everything runs on this machine, and the page loads nothing from other hosts. With --host, others can use it too;
@@ -78,6 +79,7 @@ def web(
 
     with contextlib.suppress(KeyboardInterrupt):
         serve(limits, host, port, styles, (name, password) if auth else None, ready)
+    return signals.exit_code(usual=True)
 
 
 def _amount(option: str, text: str | None) -> int | None:

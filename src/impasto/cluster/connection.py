@@ -20,8 +20,7 @@ from impasto.isolation import environment
 
 def _token_mode() -> dict[str, str]:
     """Clusters are authenticated by a token where there is one, which Ray must know when it is imported."""
-    home = os.environ.get("HOME")
-    has_file = home is not None and (Path(home) / ".ray" / "auth_token").is_file()
+    has_file = os.path.isfile(os.path.expanduser("~/.ray/auth_token"))  # Path.home() fails where there is no home
     return {"RAY_AUTH_MODE": "token"} if "RAY_AUTH_TOKEN" in os.environ or has_file else {}
 
 

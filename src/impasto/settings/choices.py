@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Optimizer = Literal["lbfgs", "adam"]
 
 #: What the network reads beyond the border: its last pixels again, zeros, or the opposite border.

