@@ -213,7 +213,7 @@ def start_of(options: StylizeOptions, inputs: Inputs, device: torch.device) -> T
         return starts[options.init]()
     if not Path(options.init).exists() and not Path(options.init).suffix:
         raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(starts)}, or give a file")
-    return images.read(options.init, "the start").resized(*photo.shape[-2:]).rgb
+    return images.read(options.init, "the start", max(photo.shape[-2:])).resized(*photo.shape[-2:]).rgb
 
 
 def _cropped(picture: Tensor, height: int, width: int) -> Tensor:
