@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -91,7 +91,7 @@ def read_styles(
 
 
 def _read_style(style: PictureLike, pixels: float) -> Picture:
-    if isinstance(style, (str, os.PathLike)) and not _may_be_file(style):
+    if isinstance(style, (str, os.PathLike)) and not may_be_file(style):
         from impasto.inputs import styles as built_in  # takes a third of a second to import
 
         if style not in built_in.STYLES:
@@ -103,16 +103,14 @@ def _read_style(style: PictureLike, pixels: float) -> Picture:
     return images.read(style, "the style", round((2 * pixels) ** 0.5))
 
 
-def _may_be_file(given: StrPath) -> bool:
+def may_be_file(given: StrPath) -> bool:
+    """Whether this is a file, or called like one, rather than a built-in name; a PictureError if it is an address."""
     path = local_path(given, PictureError)
     return os.path.exists(path) or path.suffix != ""
 
 
-def files_in(folder: StrPath, subfolders: bool = True) -> list[Path]:
-    """The pictures in a folder, by default with its subfolders, sorted by path.
-
-    Hidden files and folders, whose names begin with a dot, do not count. Files that are no pictures are named in a
-    warning. Damaged ones do count if they are called as pictures are (`SUFFIXES`).
+def files_in(folder: StrPath) -> list[Path]:
+    """The pictures in a folder and its subfolders, sorted by path; other files are named in a warning.
 
     Raises:
         PictureError: the folder does not exist, or holds none.
@@ -120,15 +118,31 @@ def files_in(folder: StrPath, subfolders: bool = True) -> list[Path]:
     folder = local_path(folder, PictureError)
     if not folder.is_dir():
         raise PictureError(f"no such folder: {folder}")
-    found, skipped = [], []
-    for path in sorted(folder.rglob("*") if subfolders else folder.iterdir()):
+    found, skipped = sorted_out(sorted(folder.rglob("*")), folder)
+    if not found:
+        raise PictureError(f"no pictures in {folder}: expected files such as {', '.join('*' + s for s in SUFFIXES)}")
+    warn_of(skipped, folder)
+    return found
+
+
+def sorted_out(paths: Iterable[Path], folder: Path) -> tuple[list[Path], list[Path]]:
+    """The pictures among the files in a folder, and the other files.
+
+    Hidden files and folders, whose names begin with a dot, are neither. A damaged file is a picture if it is called
+    like one (`SUFFIXES`).
+    """
+    found: list[Path] = []
+    skipped: list[Path] = []
+    for path in paths:
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             is_picture = path.suffix.lower() in SUFFIXES or images.is_picture(path)
             (found if is_picture else skipped).append(path)
-    if not found:
-        raise PictureError(f"no pictures in {folder}: expected files such as {', '.join('*' + s for s in SUFFIXES)}")
+    return found, skipped
+
+
+def warn_of(skipped: Sequence[Path], folder: Path) -> None:
+    """Name the files of a folder that are no pictures in the log."""
     if skipped:
         names = ", ".join(path.name for path in skipped[:5]) + (", …" if len(skipped) > 5 else "")
         what = "1 file that is no picture" if len(skipped) == 1 else f"{len(skipped)} files that are no pictures"
         log.warning("%s: skipped %s: %s", folder, what, names)
-    return found
