@@ -45,6 +45,8 @@ _DRAWN = ("svg", "pdf")
 
 #: libvips' formats of integers -> the value of full intensity.
 _FULL = {"uchar": 255, "char": 127, "ushort": 65535, "short": 32767, "uint": 2**32 - 1, "int": 2**31 - 1}
+#: Those whose TIFFs libvips leaves as they are where 0 is white.
+_NOT_INVERTED = ("char", "short", "int", "float")
 #: libvips' interpretations of values that are not sRGB, which it converts.
 _CONVERTED = ("lab", "labs", "labq", "lch", "xyz", "yxy", "cmc", "hsv")
 
@@ -246,21 +248,22 @@ def _decode(given: Path | bytes, what: str, long_side: int | None) -> Picture:
     try:
         if isinstance(given, Path) and given.is_fifo():  # can be read only once
             given = given.read_bytes()
-        head = _head(given)
+        head, opened = _head(given), None
         try:
-            return _from_vips(open_file(given, long_side), what)
+            opened = open_file(given, long_side)
+            return _from_vips(opened, what)
         except pyvips.Error as error:
             reason = reason_of(error)
+            if opened is not None and formats.is_tiff(head) and "support" not in reason:
+                raise  # damaged: Pillow would fail too, and libtiff print that on standard error
         # Pillow warns of large pictures, which are checked here, and of flaws that do not prevent reading.
         with warnings.catch_warnings(action="ignore"):
-            try:
+            if formats.is_hevc(head) and extras.is_installed("heif"):
+                converted = _heif_to_vips(given, what)
+            else:
                 with _open_with_pillow(given) as image:
                     _check_pixels(*image.size, what)
                     converted = _pil_to_vips(image, what)
-            except PIL.UnidentifiedImageError:
-                if not formats.is_heif(head) or not extras.is_installed("heif"):
-                    raise
-                converted = _heif_to_vips(given, what)
         return _from_vips(converted, what)
     except MemoryError:
         raise
@@ -303,11 +306,11 @@ def _failure(given: Path | bytes, what: str, reason: str) -> PictureError:
                 else f"the TIFF is damaged, or of a rare kind ({reason}); try to save it as PNG with another program"
             )
         else:
-            text = f"not a picture, or damaged ({reason})"
+            text = f"not a picture, or damaged, or of a kind that is not supported ({reason})"
     except MemoryError:
         raise
     except Exception:
-        text = f"not a picture, or damaged ({reason})"
+        text = f"not a picture, or damaged, or of a kind that is not supported ({reason})"
     return PictureError(f"cannot read {what}: {text}")
 
 
@@ -349,6 +352,7 @@ def open_file(given: Path | bytes, long_side: int | None = None) -> Any:
 
     head = _head(given)
     options: dict[str, Any] = {}
+    white_is_zero = False
     if formats.is_tiff(head):
         try:
             main = _main_directory(given, head)
@@ -356,6 +360,9 @@ def open_file(given: Path | bytes, long_side: int | None = None) -> Any:
             raise
         except Exception as error:  # Pillow raises anything
             raise pyvips.Error(f"the directories are damaged: {_text(error)}") from error
+        if main.is_plain_ycbcr or main.unsupported.startswith("photometric"):
+            raise pyvips.Error(main.unsupported)
+        white_is_zero = main.white_is_zero
         if main.page:
             options["page"] = main.page
         if main.sub is not None:
@@ -364,6 +371,10 @@ def open_file(given: Path | bytes, long_side: int | None = None) -> Any:
     loader = image.get("vips-loader")
     if not loader.startswith(_LOADERS):
         raise pyvips.Error("not a format of pictures")
+    if white_is_zero and image.format in _NOT_INVERTED:
+        full = _FULL.get(image.format, 1)
+        inverted = image.linear([-1, *[1] * image.hasalpha()], [full, *[0] * image.hasalpha()])
+        image = inverted.cast(image.format)
     if long_side is not None and loader.startswith(_DRAWN):
         image = load(scale=long_side / max(image.width, image.height))
     return image

@@ -76,6 +76,8 @@ _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOME
 _SUB_DIRECTORIES, _SAMPLE_FORMAT, _DNG_VERSION = 330, 339, 50706
 _CFA, _LINEAR_RAW = 32803, 34892
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 50000, 50001)
+#: Grey, RGB, palette, CMYK, YCbCr and Lab.
+_PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)
 #: Directories of a TIFF file that are looked at.
 _MAX_DIRECTORIES = 1000
 
@@ -125,11 +127,25 @@ class Directory:
         return not self.tags.get(_SUBFILE_TYPE, 0) & 0b101 and self.tags.get(_OLD_SUBFILE_TYPE, 1) != 2
 
     @property
+    def white_is_zero(self) -> bool:
+        """Whether a grey picture is stored as a negative."""
+        return self.tags.get(_PHOTOMETRIC) == 0
+
+    @property
+    def is_plain_ycbcr(self) -> bool:
+        """Whether this holds YCbCr that is not compressed as JPEG, which libvips takes for RGB."""
+        return self.tags.get(_PHOTOMETRIC) == 6 and self.tags.get(_COMPRESSION, 1) != 7
+
+    @property
     def unsupported(self) -> str:
         """Why this picture cannot be read, if that is plain."""
         bits, compression = self.tags.get(_BITS, (1,)), self.tags.get(_COMPRESSION, 1)
+        if self.is_plain_ycbcr:
+            return "YCbCr colours outside JPEG"
         if set(self.tags.get(_SAMPLE_FORMAT, (1,))) & {5, 6}:
             return "complex numbers"
+        if self.tags.get(_PHOTOMETRIC, 1) not in _PHOTOMETRICS:
+            return f"photometric interpretation {self.tags[_PHOTOMETRIC]}"
         if not set(bits) <= {1, 2, 4, 8, 12, 16, 32}:
             return f"samples of {' and '.join(map(str, sorted(set(bits))))} bits"
         return "" if compression in _COMPRESSIONS else f"compression {compression}"

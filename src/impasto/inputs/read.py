@@ -106,7 +106,7 @@ def _read_style(style: PictureLike, pixels: float) -> Picture:
 def may_be_file(given: StrPath) -> bool:
     """Whether this is a file, or called like one, rather than a built-in name; a PictureError if it is an address."""
     path = local_path(given, PictureError)
-    return os.path.exists(path) or path.suffix != ""
+    return path.exists() or path.suffix != ""
 
 
 def files_in(folder: StrPath) -> list[Path]:
