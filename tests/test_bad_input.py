@@ -128,8 +128,11 @@ FILES = {
     "16 bits.png": (pyvips.Image.new_from_array(np.full((60, 80, 3), 40000, np.uint16)).pngsave_buffer(), PICTURE),
     "16 bits.tif": (tiff_of(np.full((60, 80, 3), 40000, np.uint16)), PICTURE),
     "floats.tif": (tiff_of(np.full((60, 80, 3), 0.5, np.float32)), PICTURE),
-    "brighter than white.tif": (tiff_of(np.full((60, 80, 3), 77.0, np.float32)), PICTURE),
-    "not a number.tif": (tiff_of(np.full((60, 80, 3), np.nan, np.float32)), PICTURE),
+    "brighter than white.tif": (
+        tiff_of(np.full((60, 80, 3), 77.0, np.float32)),
+        r"values from 77 to 77; floats must lie in \[0, 1\]",
+    ),
+    "not a number.tif": (tiff_of(np.full((60, 80, 3), np.nan, np.float32)), "not finite"),
     # Odd names.
     "with spaces and 'quotes'.png": (encoded("PNG"), PICTURE),
     "🎨-ünïcödé.png": (encoded("PNG"), PICTURE),

@@ -5,11 +5,10 @@ A run of about an hour: python -m pytest tests/test_fuzz.py --hypothesis-profile
 
 import os
 
-import numpy as np
-import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from making_pictures import every_format
 
 from impasto import cli, images, presets
 from impasto.errors import PictureError, PresetError
@@ -19,32 +18,10 @@ FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 @pytest.fixture(scope="session")
 def corpus(photo, tmp_path_factory):
-    """A folder with one real file of each kind."""
-    small = PIL.Image.fromarray(photo[:40, :50])
-    exif = PIL.Image.Exif()
-    exif[0x0112], exif[0x010E] = 6, '{"impasto": "0", "options": {}}'
+    """A folder with a file of every format that is read."""
     folder = tmp_path_factory.mktemp("corpus")
-    for suffix, format, mode, options in [
-        ("png", "PNG", "RGB", {}),
-        ("png", "PNG", "RGBA", {}),
-        ("png", "PNG", "P", {"transparency": 3}),
-        ("png", "PNG", "I;16", {}),
-        ("jpg", "JPEG", "RGB", {"exif": exif, "quality": 80}),
-        ("jpg", "JPEG", "CMYK", {}),
-        ("jpg", "JPEG", "L", {"progressive": True}),
-        ("webp", "WEBP", "RGB", {"exif": exif}),
-        ("webp", "WEBP", "RGBA", {"lossless": True}),
-        ("tif", "TIFF", "RGB", {"compression": "tiff_lzw"}),
-        ("tif", "TIFF", "CMYK", {"compression": "tiff_adobe_deflate"}),
-        ("gif", "GIF", "P", {}),
-        ("bmp", "BMP", "RGB", {}),
-        ("tga", "TGA", "RGBA", {}),
-        ("ppm", "PPM", "RGB", {}),
-    ]:
-        image = PIL.Image.fromarray(photo[:40, :50, 0].astype(np.uint16) * 257) if mode == "I;16" else small
-        (image if mode == "I;16" else image.convert(mode)).save(
-            folder / f"{mode.replace(';', '')}.{suffix}", format, **options
-        )
+    for name, content in every_format(photo[:40, :50]).items():
+        (folder / name).write_bytes(content)
     return folder
 
 
@@ -79,18 +56,18 @@ def mutated(data, changes):
 
 
 @settings(deadline=None, suppress_health_check=FIXTURES)
-@given(kind=st.integers(0, 14), changes=MUTATIONS)
+@given(kind=st.integers(0, 999), changes=MUTATIONS)
 def test_a_mutated_file_is_a_picture_or_an_error(corpus, tmp_path, kind, changes):
-    name = sorted(os.listdir(corpus))[kind]
+    names = sorted(os.listdir(corpus))
+    name = names[kind % len(names)]
     for before in tmp_path.iterdir():
         before.unlink()
     path = tmp_path / name
     path.write_bytes(mutated((corpus / name).read_bytes(), changes))
     try:
         picture = images.read(path)
-    except (PictureError, ValueError) as error:  # a ValueError for floats outside [0, 1]
-        if not (name in str(error) or ("values" in str(error) and isinstance(error, ValueError))):
-            raise
+    except PictureError as error:
+        assert name in str(error)  # noqa: PT017
     else:
         assert picture.rgb.ndim == 3
         assert picture.rgb.isfinite().all()

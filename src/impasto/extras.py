@@ -7,6 +7,7 @@ from impasto.errors import ExtraError
 #: Extra -> the modules that it installs.
 EXTRAS = {
     "web": ("gradio", "fastapi", "uvicorn"),
+    "heif": ("pillow_heif",),
     "video": ("av", "cv2"),
     "audio": ("soundfile",),
     "explain": ("sklearn", "jinja2"),

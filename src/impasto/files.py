@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import psutil
 
@@ -18,10 +21,22 @@ from impasto.errors import FileError
 StrPath = str | os.PathLike[str]
 
 
+def local_path(given: StrPath, error: type[FileError] = FileError) -> Path:
+    """The path of an input by its name or by a file:// address; raises `error` for an address elsewhere."""
+    name = os.fsdecode(given)
+    if not re.match(r"([a-z][a-z0-9+.-]+:/|data:)", name, re.IGNORECASE) or os.path.exists(name):
+        return Path(name)
+    if name.lower().startswith("file:"):
+        return Path(url2pathname(urlsplit(name).path))
+    address = re.sub("^([^:/]+):/+", r"\1://", name)  # a Path has lost a slash
+    address = address if len(address) <= 100 else address[:99] + "…"
+    raise error(f"{address} is an address, not a file: download it, and give the file's name")
+
+
 def check_writable(path: Path, error: type[FileError] = FileError) -> None:
     """Raise `error` if a file cannot be written; call it before long work."""
-    folder = path.absolute().parent
     try:
+        folder = Path(os.path.realpath(path)).parent if os.path.islink(path) else path.absolute().parent
         if path.is_dir():
             raise error(f"cannot write {path}: it is a folder")
         if not folder.is_dir():
@@ -53,13 +68,16 @@ def unused(path: Path) -> Path:
 def atomic_write(path: Path, error: type[FileError] = FileError) -> Iterator[Path]:
     """A temporary file beside `path`, with its suffix, that is renamed to `path` when the block ends without error.
 
-    If the block fails, an existing file stays as it was. Temporary files left behind by killed processes are removed.
+    If the block fails, an existing file stays as it was. A symbolic link stays, and what it leads to is replaced.
+    Temporary files left behind by killed processes are removed.
 
     Raises:
         error: the file cannot be written, for example because the disk is full.
     """
+    suffix = path.suffix
+    path = Path(os.path.realpath(path)) if os.path.islink(path) else path
     mark = f".impasto-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
-    draft = path.with_name(f"{mark}{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
+    draft = path.with_name(f"{mark}{os.getpid()}-{secrets.token_hex(4)}.part{suffix}")
     try:
         for other in path.absolute().parent.glob(f"{mark}*.part*"):
             if not psutil.pid_exists(int(other.name.removeprefix(mark).partition("-")[0])):

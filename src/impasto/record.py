@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from impasto._version import __version__
@@ -12,12 +14,32 @@ from impasto.presets import KINDS
 from impasto.settings.fields import to_arguments
 from impasto.settings.options import Options
 
+#: Options that name files.
+_FILES = {"content_mask", "style_mask", "init", "weights", "model"}
+
 
 def settings(
-    operation: str, pictures: Sequence[str], options: Options, bits: int = 8, more: Sequence[str] = ()
+    operation: str,
+    pictures: Sequence[str],
+    options: Options,
+    bits: int = 8,
+    more: Sequence[str] = (),
+    store_paths: bool = False,
 ) -> dict[str, Any]:
-    """The settings of a result, ready for JSON; `more` are command-line arguments beside the options."""
+    """The settings of a result, ready for JSON; `more` are command-line arguments beside the options.
+
+    Files are named without their folders, which are nobody else's business, unless `store_paths`.
+    """
     fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    if not store_paths:
+        pictures = [os.path.basename(picture) for picture in pictures]
+        more = [re.sub(r"[^=,;]*/", "", word.replace(os.sep, "/")) for word in more]
+        for name in fields.keys() & _FILES:
+            value = fields[name]
+            if isinstance(value, Mapping):
+                fields[name] = {os.path.basename(key): os.path.basename(mask) for key, mask in value.items()}
+            elif value is not None:
+                fields[name] = os.path.basename(value)
     return {
         "impasto": __version__,
         "operation": operation,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from impasto.errors import PictureError
+from impasto.files import local_path
 from impasto.inputs import photos
 from impasto.inputs.read import SUFFIXES, files_in
 
@@ -56,11 +57,11 @@ def _expand(given: Sequence[str], names: set[str]) -> dict[str, Path]:
     """File or name -> its path relative to the folder given, folders replaced by the pictures in them."""
     found: dict[str, Path] = {}
     for entry in given:
-        path = Path(entry)
+        path = local_path(entry, PictureError)
         if path.is_dir():
             found |= {os.fspath(file): file.relative_to(path) for file in files_in(path)}
         elif path.is_file() or entry in names:
-            found[entry] = Path(path.name)
+            found[entry if entry in names else os.fspath(path)] = Path(path.name)
         else:
             known = f", nor one of {', '.join(sorted(names))}" if not path.suffix else ""
             raise PictureError(f"no such file or folder: {entry}{known}")

@@ -63,6 +63,7 @@ def run(
     options: BatchOptions | None = None,
     bits: int = 8,
     pool: Pool | None = None,
+    store_paths: bool = False,
 ) -> Iterator[Outcome]:
     """Make the pictures of `items` in `folder`: the outcomes, as they come.
 
@@ -76,6 +77,7 @@ def run(
         options: see `BatchOptions`.
         bits: per channel, 8 or 16.
         pool: the workers; by default, processes on this machine.
+        store_paths: whether the pictures name their input files with their folders.
 
     Raises:
         ValueError: there are no items, a photo lies in the output folder, or a format or depth cannot be written.
@@ -83,7 +85,7 @@ def run(
     """
     options, folder = options or BatchOptions(), Path(folder)
     _check(items, folder, bits)
-    return _run(items, folder, options, bits, pool)
+    return _run(items, folder, options, bits, pool, store_paths)
 
 
 def _check(items: Sequence[Item], folder: Path, bits: int) -> None:
@@ -99,7 +101,7 @@ def _check(items: Sequence[Item], folder: Path, bits: int) -> None:
 
 
 def _run(
-    items: Sequence[Item], folder: Path, options: BatchOptions, bits: int, given: Pool | None
+    items: Sequence[Item], folder: Path, options: BatchOptions, bits: int, given: Pool | None, store_paths: bool
 ) -> Iterator[Outcome]:
     manifest = Manifest(folder)
     settings = record.settings("batch", [], options, bits)
@@ -110,7 +112,7 @@ def _run(
         pool: Pool = Processes(workers, threads, 0 if ":" in options.device else _gpu_count(options))
     else:
         threads, pool = options.threads or 1, given
-    batch = _Batch(items, manifest, options, bits, digest, pool, threads)
+    batch = _Batch(items, manifest, options, bits, digest, pool, threads, store_paths)
     try:
         yield from batch.outcomes()
     finally:
@@ -131,9 +133,11 @@ class _Batch:
         digest: str,
         pool: Pool,
         threads: int,
+        store_paths: bool,
     ) -> None:
         self._items, self._manifest, self._options, self._bits = items, manifest, options, bits
         self._digest, self._pool, self._threads = digest, pool, threads
+        self._store_paths = store_paths
         self._started, self._finished = time.monotonic(), 0
         self._attempted = 0  # finished items that were not skipped
         self._hashes: dict[str, str] = {}
@@ -209,6 +213,7 @@ class _Batch:
             self._bits,
             self._threads,
             checkpoint,
+            self._store_paths,
         )
         return self._pool.submit(paint, job, self._shared[item.style])
 

@@ -45,6 +45,7 @@ class Job:
         content: the bytes of the photo's file; None for a bundled photo.
         suffix: of the result's file, which sets its format.
         checkpoint: where to save checkpoints, if this process can write the caller's files.
+        store_paths: whether the result names its input files with their folders.
     """
 
     photo: str
@@ -55,6 +56,7 @@ class Job:
     bits: int
     threads: int
     checkpoint: Path | None = None
+    store_paths: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,12 @@ class _Cache:
         self.memo: Memo = {}
         self._style: tuple[str, str | Picture] | None = None
 
-    def painting(self, name: str, file: bytes | None) -> str | Picture:
+    def painting(self, name: str, file: bytes | None, long_side: int | None) -> str | Picture:
         """The painting in this file, decoded once; the name of a built-in style if there is no file."""
         key = name + ("" if file is None else hashlib.sha256(file).hexdigest())
         if self._style is None or self._style[0] != key:
             self._keep(NETWORK_ENTRIES)
-            self._style = (key, name if file is None else images.read(file, name))
+            self._style = (key, name if file is None else images.read(file, name, long_side))
         return self._style[1]
 
     def prune(self, style_depends_on_photo: bool) -> None:
@@ -120,8 +122,8 @@ def paint(job: Job, painting: bytes | None) -> JobResult:
     if options.memory is None:  # shared with the other workers on this machine
         workers = max(1, devices.cores() // job.threads)
         options = dataclasses.replace(options, memory=round(memory.SHARE * devices.available() / workers))
-    content = read_content(job.photo) if job.content is None else images.read(job.content, job.photo)
-    style = _cache.painting(job.style, painting)
+    content = read_content(job.photo) if job.content is None else images.read(job.content, job.photo, options.size)
+    style = _cache.painting(job.style, painting, options.size)
     try:
         last = _last_step(job, options, content, style)
         picture = last.picture
@@ -132,6 +134,7 @@ def paint(job: Job, painting: bytes | None) -> JobResult:
         [job.photo, job.style],
         job.options.fast_options if options.fast else job.options.stylize_options,
         job.bits,
+        store_paths=job.store_paths,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"result{job.suffix}"

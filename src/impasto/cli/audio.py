@@ -39,7 +39,7 @@ def audio(
 
     writer = sound_writer()
     check_output(output, [content, style], writer)
-    settings = record.settings("audio", [content, style], options, output.bits)
+    settings = record.settings("audio", [content, style], options, output.bits, store_paths=output.store_paths)
     return render(impasto.audio.iterate(content, style, options, output.checkpoints), output, settings, writer)
 
 
@@ -65,7 +65,7 @@ def texture_of_sound(style: str, picture_options: TextureOptions, seconds: float
     writer = sound_writer()
     check_output(output, [style], writer)
     more = [] if seconds is None else ["--seconds", f"{seconds:g}"]
-    settings = record.settings("texture", [style], picture_options, output.bits, more)
+    settings = record.settings("texture", [style], picture_options, output.bits, more, output.store_paths)
     return render(impasto.audio.iterate_texture(style, options, output.checkpoints), output, settings, writer)
 
 

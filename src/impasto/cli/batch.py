@@ -10,7 +10,7 @@ import typer
 
 from impasto.cli import signals
 from impasto.cli.display import count_bar, duration, err, out, set_up_logging
-from impasto.cli.flags import Bits, Cluster, Quiet, json_flag, output_flag
+from impasto.cli.flags import Bits, Cluster, Quiet, StorePaths, json_flag, output_flag
 from impasto.cli.parameters import with_options
 from impasto.settings.options import BatchOptions
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def batch(
-    photos: Annotated[Path, typer.Argument(help="The photos: a folder, searched with its subfolders, or a file.")],
+    photos: Annotated[str, typer.Argument(help="The photos: a folder, searched with its subfolders, or a file.")],
     styles: Annotated[list[str], typer.Argument(help="The paintings: folders, files, or names from 'impasto styles'.")],
     options: BatchOptions,
     folder: Annotated[Path, output_flag("Folder for the results.")],
@@ -35,6 +35,7 @@ def batch(
     bits: Bits = 8,
     cluster: Cluster = None,
     as_json: Annotated[bool, json_flag("picture")] = False,
+    store_paths: StorePaths = False,
     quiet: Quiet = False,
 ) -> int:
     """Repaint every photo of PHOTOS in the style of every painting of STYLES.
@@ -46,7 +47,7 @@ def batch(
     set_up_logging(quiet)
     from impasto.batch import items, run
 
-    work = items([str(photos)], styles, "." + suffix.removeprefix("."))
+    work = items([photos], styles, "." + suffix.removeprefix("."))
     pool: Pool | None = None
     if cluster is not None:
         import impasto.cluster
@@ -55,7 +56,7 @@ def batch(
         pool = impasto.cluster.Workers(options.threads or 1)
     counts = {"done": 0, "there": 0, "failed": 0}
     last: Outcome | None = None
-    outcomes = run(work, folder, options, bits, pool)
+    outcomes = run(work, folder, options, bits, pool, store_paths)
     interrupted = False
     try:
         with count_bar(quiet or as_json) as bar:

@@ -38,5 +38,5 @@ def fast(content: Photo, options: FastOptions, output: FastOutput, style: Option
 
     pictures = [content, *(style or [])]
     check_output(output, input_files(pictures, options))
-    settings = record.settings("fast", pictures, options, output.bits)
+    settings = record.settings("fast", pictures, options, output.bits, store_paths=output.store_paths)
     return render(impasto.fast.iterate(content, style or [], options), output, settings)

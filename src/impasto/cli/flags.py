@@ -42,6 +42,14 @@ def json_flag(unit: str) -> Any:
 
 PicturePath = Annotated[Path, output_flag("Output file: .png, .jpg, .webp or .tif.")]
 Bits = Annotated[int, bits_flag("Bits per channel: 8, or 16 for .png and .tif.")]
+StorePaths = Annotated[
+    bool,
+    typer.Option(
+        "--store-paths",
+        help="Store the input files' names with their folders in the result; by default without.",
+        rich_help_panel="Output",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel="Output")]
 Cluster = Annotated[
     str | None,
@@ -83,6 +91,7 @@ class Output:
     ] = 60.0
     resume: Annotated[bool, resume_flag("Resume from OUT.checkpoint; the result is the same, bit for bit.")] = False
     as_json: Annotated[bool, json_flag("step")] = False
+    store_paths: StorePaths = False
     quiet: Quiet = False
 
     @property

@@ -9,7 +9,7 @@ import typer
 
 from impasto.cli import signals
 from impasto.cli.display import StepBar, duration, err, out, set_up_logging
-from impasto.cli.flags import Output, PicturePath, Quiet
+from impasto.cli.flags import Output, PicturePath, Quiet, StorePaths
 from impasto.cli.parameters import with_options
 from impasto.cli.render import check_output, input_files
 from impasto.cli.stylize import Photo
@@ -42,6 +42,7 @@ def sheet(
         ),
     ] = None,
     output: PicturePath = Path("sheet.png"),
+    store_paths: StorePaths = False,
     quiet: Quiet = False,
 ) -> int:
     """Draw a contact sheet comparing settings: the photo CONTENT under every combination of the options that vary.
@@ -64,7 +65,7 @@ def sheet(
     pictures = [content, *styles]
     check_output(Output(path=output), input_files([*pictures, *axes.get("style", ())], options))
     more = [word for text in vary for word in ("--vary", text)]
-    settings = record.settings("sheet", pictures, options, more=more)
+    settings = record.settings("sheet", pictures, options, more=more, store_paths=store_paths)
 
     latest: dict[int, Variation] = {}  # number of the cell -> its last step so far
     interrupted = False

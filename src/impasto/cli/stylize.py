@@ -41,7 +41,7 @@ def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: O
 
     pictures = [content, *style]
     check_output(output, input_files(pictures, options))
-    settings = record.settings("stylize", pictures, options, output.bits)
+    settings = record.settings("stylize", pictures, options, output.bits, store_paths=output.store_paths)
     if cluster is not None:
         import impasto.cluster
 
@@ -76,7 +76,7 @@ def texture(
     if seconds is not None:
         raise ValueError("--seconds is for textures of sounds; for a picture give --size")
     check_output(output, input_files(style, options))
-    settings = record.settings("texture", style, options, output.bits)
+    settings = record.settings("texture", style, options, output.bits, store_paths=output.store_paths)
     return render(impasto.iterate_texture(style, options, output.checkpoints), output, settings)
 
 
@@ -96,7 +96,7 @@ def reconstruct(
     from impasto import record
 
     check_output(output, input_files([picture], options))
-    settings = record.settings("reconstruct", [picture], options, output.bits)
+    settings = record.settings("reconstruct", [picture], options, output.bits, store_paths=output.store_paths)
     return render(impasto.iterate_reconstruction(picture, options, output.checkpoints), output, settings)
 
 

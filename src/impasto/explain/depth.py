@@ -42,7 +42,7 @@ def representations(
         progress(number, 2 * len(taps), f"content of {layer}")
         options = ReconstructOptions(size=size, iterations=iterations, content_layer={layer: 1.0})
         (last,) = deque(impasto.iterate_reconstruction(photo, options), maxlen=1)
-        original = read_content(photo).resized(*last.size).rgb
+        original = read_content(photo, long_side=size).resized(*last.size).rgb
         content.append((layer, last.picture.rgb))
         errors.append((layer, (last.picture.rgb - original).square().mean().item()))
     ((_, style_picture),) = read_styles(painting, size * size, {})
@@ -53,7 +53,7 @@ def representations(
         layers = dict.fromkeys(styles[:number], 1.0)
         texture = TextureOptions(size=(width, height), style_layers=layers, iterations=max(20, iterations // 3))
         style.append((f"to {styles[number - 1]}", impasto.texture(painting, texture).rgb))
-    content_picture = read_content(photo)
+    content_picture = read_content(photo, long_side=size)
     content_size = images.fit(content_picture.size, size)
     rows = [
         ("content", [("photo", content_picture.resized(*content_size).rgb), *content]),

@@ -1,19 +1,8 @@
 """Pictures: reading and writing files, colour transfer, regions, contact sheets."""
 
-from impasto.images.picture import (
-    FORMATS,
-    Picture,
-    PictureLike,
-    check_output,
-    check_space,
-    fit,
-    fit_area,
-    read,
-    read_settings,
-    resize,
-    size_of,
-    write,
-)
+from impasto.images.decode import is_picture, read, size_of
+from impasto.images.encode import FORMATS, check_output, check_space, read_settings, write
+from impasto.images.picture import Picture, PictureLike, fit, fit_area, resize
 
 __all__ = [
     "FORMATS",
@@ -23,6 +12,7 @@ __all__ = [
     "check_space",
     "fit",
     "fit_area",
+    "is_picture",
     "read",
     "read_settings",
     "resize",

@@ -33,7 +33,7 @@ def read_mask(given: PictureLike, what: str, size: tuple[int, int]) -> Tensor:
     """
     if isinstance(given, torch.Tensor) and given.ndim == 2:
         given = given[None]
-    picture = images.read(given, what)
+    picture = images.read(given, what, max(size))
     mask = picture.rgb.amax(0)
     if picture.alpha is not None:
         visible = mask[picture.alpha > 0.5]

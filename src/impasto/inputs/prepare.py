@@ -64,7 +64,9 @@ def prepare_inputs(
     Raises:
         ValueError, PictureError, BudgetError: as `operations.stylize.stylize`.
     """
-    original = remembered(memo, ("content", identity(content)), lambda: read_content(content))
+    original = remembered(
+        memo, ("content", identity(content), options.size), lambda: read_content(content, long_side=options.size)
+    )
     size = original.size if options.size is None else images.fit(original.size, options.size)
     memory.check_possible(size, device, options.memory)
     photo = original.resized(*size)

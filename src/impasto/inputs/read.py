@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -12,17 +13,19 @@ from torch import Tensor
 
 from impasto import images
 from impasto.errors import PictureError
-from impasto.files import StrPath
+from impasto.files import StrPath, local_path
 from impasto.images import Picture, PictureLike
 from impasto.inputs import photos
+
+log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
 #: Built-in styles are painted at most this large, in pixels a side: larger ones take minutes and gigabytes.
 MAX_PAINTED_SIDE = 1536
 
-#: The files of a folder that count as pictures.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+#: Files of a folder that count as pictures by their names; others are looked into.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif", ".svg")
 
 #: Results that runs on the same pictures share, so that they are computed once: key -> value.
 Memo = dict[Hashable, Any]
@@ -40,11 +43,12 @@ def identity(given: PictureLike) -> Hashable:
     return os.fspath(given) if isinstance(given, (str, os.PathLike)) else id(given)
 
 
-def read_content(given: PictureLike, what: str = "the content") -> Picture:
+def read_content(given: PictureLike, what: str = "the content", long_side: int | None = None) -> Picture:
     """A photo: anything that `images.read` accepts, or the name of a bundled one (`photos.PHOTOS`).
 
     Args:
         what: what error messages call it.
+        long_side: in pixels, the size at which vector graphics are drawn.
 
     Raises:
         PictureError, ValueError: see `images.read`.
@@ -56,7 +60,7 @@ def read_content(given: PictureLike, what: str = "the content") -> Picture:
 
         if given in built_in.STYLES:
             raise PictureError(f"{given} is a style, not a photo: {what} comes first, then the styles")
-    return images.read(given, what)
+    return images.read(given, what, long_side)
 
 
 def read_styles(
@@ -66,7 +70,8 @@ def read_styles(
 
     Args:
         given: anything that `images.read` accepts, or the name of a built-in style; or a sequence of these.
-        pixels: the area at which a built-in style is painted, as a square of 64 to `MAX_PAINTED_SIDE` pixels a side.
+        pixels: the area at which a built-in style is painted, as a square of 64 to `MAX_PAINTED_SIDE` pixels a side;
+            vector graphics are drawn at twice that area.
 
     Raises:
         ValueError: an empty sequence, or a name that is neither a file nor built in.
@@ -86,7 +91,7 @@ def read_styles(
 
 
 def _read_style(style: PictureLike, pixels: float) -> Picture:
-    if isinstance(style, (str, os.PathLike)) and not Path(style).exists() and not Path(style).suffix:
+    if isinstance(style, (str, os.PathLike)) and not may_be_file(style):
         from impasto.inputs import styles as built_in  # takes a third of a second to import
 
         if style not in built_in.STYLES:
@@ -95,19 +100,49 @@ def _read_style(style: PictureLike, pixels: float) -> Picture:
             )
         side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), MAX_PAINTED_SIDE)
         return images.read(built_in.paint(str(style), side, side), str(style))
-    return images.read(style, "the style")
+    return images.read(style, "the style", round((2 * pixels) ** 0.5))
+
+
+def may_be_file(given: StrPath) -> bool:
+    """Whether this is a file, or called like one, rather than a built-in name; a PictureError if it is an address."""
+    path = local_path(given, PictureError)
+    return path.exists() or path.suffix != ""
 
 
 def files_in(folder: StrPath) -> list[Path]:
-    """The picture files in a folder and its subfolders, sorted by path.
+    """The pictures in a folder and its subfolders, sorted by path; other files are named in a warning.
 
     Raises:
         PictureError: the folder does not exist, or holds none.
     """
-    folder = Path(folder)
+    folder = local_path(folder, PictureError)
     if not folder.is_dir():
         raise PictureError(f"no such folder: {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found, skipped = sorted_out(sorted(folder.rglob("*")), folder)
     if not found:
-        raise PictureError(f"no pictures in {folder}: expected files named {', '.join('*' + s for s in SUFFIXES)}")
+        raise PictureError(f"no pictures in {folder}: expected files such as {', '.join('*' + s for s in SUFFIXES)}")
+    warn_of(skipped, folder)
     return found
+
+
+def sorted_out(paths: Iterable[Path], folder: Path) -> tuple[list[Path], list[Path]]:
+    """The pictures among the files in a folder, and the other files.
+
+    Hidden files and folders, whose names begin with a dot, are neither. A damaged file is a picture if it is called
+    like one (`SUFFIXES`).
+    """
+    found: list[Path] = []
+    skipped: list[Path] = []
+    for path in paths:
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            is_picture = path.suffix.lower() in SUFFIXES or images.is_picture(path)
+            (found if is_picture else skipped).append(path)
+    return found, skipped
+
+
+def warn_of(skipped: Sequence[Path], folder: Path) -> None:
+    """Name the files of a folder that are no pictures in the log."""
+    if skipped:
+        names = ", ".join(path.name for path in skipped[:5]) + (", …" if len(skipped) > 5 else "")
+        what = "1 file that is no picture" if len(skipped) == 1 else f"{len(skipped)} files that are no pictures"
+        log.warning("%s: skipped %s: %s", folder, what, names)

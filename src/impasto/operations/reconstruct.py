@@ -56,7 +56,7 @@ def iterate_reconstruction(
     started = time.monotonic()
     options = options or ReconstructOptions()
     device = choose_device(options.device)
-    original = read_content(picture, "the picture")
+    original = read_content(picture, "the picture", options.size)
     size = original.size if options.size is None else images.fit(original.size, options.size)
     memory.check_possible(size, device, options.memory, "the picture")
     content, style = nonzero(options.resolved_content_layers), nonzero(options.resolved_style_layers)

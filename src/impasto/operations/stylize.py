@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import get_args
 
 import torch
@@ -17,7 +16,7 @@ from impasto.fast import stylizer
 from impasto.images import Picture, PictureLike, color
 from impasto.inputs.checks import check_regions
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
-from impasto.inputs.read import Memo, identity, remembered
+from impasto.inputs.read import Memo, identity, may_be_file, remembered
 from impasto.isolation import isolated
 from impasto.losses.terms import TemporalLoss
 from impasto.operations.problem import ContentTarget, PictureProblem, nonzero
@@ -213,9 +212,9 @@ def start_of(options: StylizeOptions, inputs: Inputs, device: torch.device) -> T
     }
     if options.init in starts:
         return starts[options.init]()
-    if not Path(options.init).exists() and not Path(options.init).suffix:
+    if not may_be_file(options.init):
         raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(starts)}, or give a file")
-    return images.read(options.init, "the start").resized(*photo.shape[-2:]).rgb
+    return images.read(options.init, "the start", max(photo.shape[-2:])).resized(*photo.shape[-2:]).rgb
 
 
 def _cropped(picture: Tensor, height: int, width: int) -> Tensor:

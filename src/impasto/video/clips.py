@@ -22,7 +22,7 @@ from torch import Tensor
 from impasto import images
 from impasto.errors import ClipError
 from impasto.files import StrPath, atomic_write, check_writable
-from impasto.inputs.read import SUFFIXES
+from impasto.inputs.read import sorted_out, warn_of
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ def _metadata(path: Path, container: Any, stream: Any, first: Any) -> Clip:
 
 def _open_folder(path: Path, rate: Fraction) -> Clip:
     files = pictures_in(path)
+    warn_of(sorted_out(path.iterdir(), path)[1], path)
     return Clip(path, images.read(files[0]).size, len(files), 1 / rate, rate)
 
 
@@ -135,7 +136,7 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         ClipError: the folder has none.
     """
-    files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    files, _ = sorted_out(folder.iterdir(), folder)
     if not files:
         raise ClipError(f"no pictures in {folder}")
     return sorted(files, key=lambda path: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", path.name)])

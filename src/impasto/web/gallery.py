@@ -9,7 +9,7 @@ from pathlib import Path
 from impasto import images
 from impasto.errors import ImpastoError
 from impasto.inputs import styles
-from impasto.inputs.read import SUFFIXES
+from impasto.inputs.read import sorted_out, warn_of
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,9 @@ def collect(public: Path, folder: Path | None = None) -> tuple[GalleryStyle, ...
 def _picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"no folder {folder}")
-    return sorted(path for path in folder.resolve().iterdir() if path.suffix.lower() in SUFFIXES)
+    found, skipped = sorted_out(sorted(folder.resolve().iterdir()), folder.resolve())
+    warn_of(skipped, folder)
+    return found
 
 
 def _with_thumbnail(name: str, source: str, picture: images.Picture, public: Path) -> GalleryStyle:

@@ -190,16 +190,9 @@ def _write_result(
 ) -> JobResult:
     picture = step.picture
     # The settings for a visitor's own machine: file names without folders, and no limit of memory.
-    stored = dataclasses.replace(
-        options,
-        content_mask={key: Path(path).name for key, path in options.content_mask.items()},
-        style_mask={key: Path(path).name for key, path in options.style_mask.items()},
-        memory=None,
+    settings = record.settings(
+        options.operation, [request.photo, *request.styles], dataclasses.replace(options, memory=None)
     )
-    if isinstance(stored, StylizeOptions):
-        stored = dataclasses.replace(stored, init=Path(stored.init).name)
-    names = [Path(path).name for path in (request.photo, *request.styles)]
-    settings = record.settings(stored.operation, names, stored)
     stem = f"{Path(request.photo).stem}-impasto"
     files = [folder / f"{stem}.png", folder / f"{stem}.jpg"]
     for path in files:
