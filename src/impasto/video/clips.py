@@ -133,6 +133,11 @@ def video_track(container: Any, path: StrPath) -> Any:
     return track
 
 
+def _is_joined(container: Any) -> bool:
+    """Whether timestamps of this format may jump, as in joined recordings of MPEG-TS."""
+    return bool(container.format.flags & av.format.Flags.ts_discont.value)
+
+
 def _audio_tracks(container: Any) -> list[Any]:
     """Those with a decoder."""
     return [track for track in container.streams.audio if track.codec_context is not None]
@@ -148,13 +153,16 @@ def _metadata(path: Path, container: Any, stream: Any, first: Any) -> Clip:
     rate = Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_FRAME_RATE)
     seconds = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
+    frames = stream.frames or round(seconds * rate)
+    if _is_joined(container) and frames * 188 > path.stat().st_size:  # more than packets: by timestamps that jump
+        frames = 0
     sounds = _audio_tracks(container)
     if missing := len(container.streams.audio) - len(sounds):
         log.warning("%s: FFmpeg has no decoder for %d of its sound tracks, left out", path, missing)
     return Clip(
         path,
         (size[0], size[1]),
-        stream.frames or round(seconds * rate),
+        frames,
         Fraction(stream.time_base),
         rate,
         aspect if size == (first.height, first.width) else 1 / aspect,
@@ -212,7 +220,9 @@ def decode(stream: Any, path: StrPath) -> Iterator[Any]:
     """The frames of a video track; damaged ones are skipped, and logged."""
     decoder = stream.codec_context
     decoder.thread_type = "AUTO"
-    if stream.metadata.get("alpha_mode") == "1":  # FFmpeg's own decoders of VP8 and VP9 ignore transparency
+    if "1" in (
+        stream.metadata.get(key) for key in ("alpha_mode", "ALPHA_MODE")
+    ):  # FFmpeg's own decoders of VP8 and VP9 ignore transparency
         decoder = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[_codec(stream)], "r")
     for packet in stream.container.demux(stream):
         try:
@@ -239,8 +249,7 @@ class _Timeline:
         self.offset, self._expected = -round(start / time_base), 0
         self._last: int | None = None
         self._backward, self._step = round(BACKWARD / time_base), max(1, round(step / time_base))
-        is_joined = container.format.flags & av.format.Flags.ts_discont.value
-        self._forward = round(FORWARD / time_base) if is_joined else None
+        self._forward = round(FORWARD / time_base) if _is_joined(container) else None
 
     def next_time(self, time: int | None, duration: int | None) -> int | None:
         """The file's timestamp as it goes on; None for one that is not after the one before."""
@@ -369,7 +378,8 @@ class _AudioCopier:
         _, codecs, encoder = FORMATS[suffix]
         self._source: Any = av.open(str(clip.path.absolute()), metadata_errors="replace")
         for track in _audio_tracks(self._source):
-            if _codec(track) in (out.supported_codecs if codecs is None else codecs):
+            is_held = codecs is None or _codec(track) in codecs
+            if is_held and track.codec_context.name in out.supported_codecs:
                 stream, resampler = out.add_stream_from_template(track), None
             else:
                 shown = encoder.removeprefix("lib").capitalize() if encoder == "libopus" else encoder.upper()

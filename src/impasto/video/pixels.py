@@ -68,7 +68,7 @@ class FrameConverter:
         has_alpha = any(part.is_alpha for part in components) or frame.format.name == "pal8"
         is_hdr = frame.color_trc in _HDR
         is_deep = is_hdr or any(part.bits > 8 for part in components)
-        _complete_tags(frame, is_hdr)
+        complete_tags(frame, is_hdr)
         options: dict[str, Any] = {}
         if is_hdr:  # PQ of BT.709's primaries
             options = {"dst_color_trc": ColorTrc.SMPTE2084, "dst_color_primaries": ColorPrimaries.BT709}
@@ -86,7 +86,7 @@ class FrameConverter:
         return values
 
 
-def _complete_tags(frame: Any, is_hdr: bool) -> None:
+def complete_tags(frame: Any, is_hdr: bool) -> None:
     """Fill in the tags that a frame lacks, as players do."""
     if frame.color_primaries not in list(ColorPrimaries) or frame.color_primaries == ColorPrimaries.UNSPECIFIED:
         frame.color_primaries = ColorPrimaries.BT2020 if is_hdr else ColorPrimaries.BT709
