@@ -27,7 +27,7 @@ def scene(count: int, height: int = 64, width: int = 96, seed: int = 0, step: in
 
 
 def write(path, frames, times=None, rate=10, sound=False, codec="libx264", aspect=None, colors=None, **stream_options):
-    """Write a clip file; `times` are in milliseconds."""
+    """Write a clip file; `times` are in milliseconds, `sound` is whether it has AAC, or another codec."""
     base = Fraction(1, 1000)
     times = times or [round(1000 * index / rate) for index in range(len(frames))]
     with av.open(str(path), "w") as out:
@@ -43,7 +43,9 @@ def write(path, frames, times=None, rate=10, sound=False, codec="libx264", aspec
             stream.codec_context.colorspace, stream.codec_context.color_primaries, stream.codec_context.color_trc = (
                 colors
             )
-        audio = out.add_stream("aac", rate=44100, layout="mono") if sound else None
+        if stream_options.pop("interlaced", False):
+            stream.codec_context.options = {"x264-params": "tff=1"}
+        audio = out.add_stream("aac" if sound is True else sound, rate=44100, layout="mono") if sound else None
         for frame, time in zip(frames, times, strict=True):
             picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format=stream.pix_fmt)
             picture.pts, picture.time_base = time, base
@@ -51,11 +53,14 @@ def write(path, frames, times=None, rate=10, sound=False, codec="libx264", aspec
         out.mux(stream.encode(None))
         if audio is not None:
             samples = np.sin(np.arange(44100 * times[-1] // 1000 + 4410) / 20).astype(np.float32)[None]
-            for start in range(0, samples.shape[1], 1024):
+            size = audio.codec_context.frame_size or 1024
+            resampler = av.AudioResampler(format=audio.codec_context.format)
+            for start in range(0, samples.shape[1], size):
                 part = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(samples[:, start : start + 1024]), "fltp", "mono"
+                    np.ascontiguousarray(samples[:, start : start + size]), "fltp", "mono"
                 )
                 part.sample_rate, part.pts = 44100, start
-                out.mux(audio.encode(part))
+                for converted in resampler.resample(part):
+                    out.mux(audio.encode(converted))
             out.mux(audio.encode(None))
     return path

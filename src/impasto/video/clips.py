@@ -1,13 +1,16 @@
 """Reading and writing clips: video files through PyAV, and folders of pictures.
 
-Frames are as a player shows them, upright and in RGB. Times are those of the file.
+Frames are as a player shows them: upright, in sRGB, on white. Times are those of the file, from its start. What is
+written is tagged as what it is, BT.709.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,28 +18,34 @@ from typing import Any
 
 import av
 import av.error
+import av.format
 import numpy as np
-import torch
+from av.stream import Disposition
 from torch import Tensor
 
 from impasto import images
 from impasto.errors import ClipError
 from impasto.files import StrPath, atomic_write, check_writable
 from impasto.inputs.read import sorted_out, warn_of
+from impasto.video.pixels import BT709, FrameConverter, upright
 
 log = logging.getLogger(__name__)
 
-#: Suffix -> (video encoder, audio codecs that the container can hold; None for any).
-FORMATS: dict[str, tuple[str, frozenset[str] | None]] = {
-    ".mp4": ("libx264", frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})),
-    ".m4v": ("libx264", frozenset({"aac", "mp3", "ac3", "eac3", "alac"})),
-    ".mov": ("libx264", None),
-    ".mkv": ("libx264", None),
-    ".webm": ("libvpx-vp9", frozenset({"opus", "vorbis"})),
-    ".gif": ("gif", frozenset()),
+_PCM = {f"pcm_{kind}" for kind in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be")}
+#: Suffix -> (video encoder, audio codecs that the container can hold, None for what FFmpeg says; encoder for others).
+FORMATS: dict[str, tuple[str, set[str] | None, str]] = {
+    ".mp4": ("libx264", {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}, "libopus"),
+    ".m4v": ("libx264", {"aac", "mp3", "ac3", "eac3", "alac"}, "aac"),
+    ".mov": ("libx264", {"aac", "mp3", "ac3", "eac3", "alac", *_PCM}, "aac"),
+    ".mkv": ("libx264", None, "libopus"),
+    ".webm": ("libvpx-vp9", {"opus", "vorbis"}, "libopus"),
+    ".gif": ("gif", set(), ""),
 }
 #: Frames a second where neither the file nor the caller says.
 DEFAULT_FRAME_RATE = Fraction(25)
+#: Seconds: timestamps that go back by more than the first, or forward by more than the second in a format of joined
+#: streams such as MPEG-TS, begin anew.
+BACKWARD, FORWARD = 0.25, 10.0
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,8 @@ class Clip:
         time_base: seconds per unit of time.
         rate: average frames per second.
         aspect: width of a pixel divided by its height.
-        colors: FFmpeg's numbers for matrix, primaries, transfer and range; 2 for an unspecified one.
-        audio_codecs: one for each audio track.
+        colors: FFmpeg's numbers for the source's matrix, primaries, transfer and range; 2 for an unspecified one.
+        audio_codecs: one for each audio track that can be decoded.
     """
 
     path: Path
@@ -70,7 +79,7 @@ class Frame:
 
     Attributes:
         image: `(3, h, w)`, sRGB in [0, 1].
-        time: in units of the clip's time base.
+        time: in units of the clip's time base, from the start of the file's first track.
         duration: likewise; 0 if it is unknown.
     """
 
@@ -95,11 +104,9 @@ def open_clip(path: StrPath, rate: Fraction | None = None) -> Clip:
     if not path.is_file():
         raise ClipError(f"no such file: {path}")
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ClipError(f"{path} has no video in it, only sound")
-            stream = container.streams.video[0]
-            first = next(container.decode(stream), None)
+        with opened(path.absolute()) as container:
+            stream = video_track(container, path)
+            first = next(decode(stream, path), None)
             if first is None:
                 raise ClipError(f"{path} has no frame that can be read")
             return _metadata(path, container, stream, first)
@@ -107,20 +114,60 @@ def open_clip(path: StrPath, rate: Fraction | None = None) -> Clip:
         raise ClipError(f"cannot read {path}: not a clip, or damaged ({error.strerror})") from error
 
 
+@contextmanager
+def opened(path: StrPath) -> Iterator[Any]:
+    """FFmpeg's container of an absolute path (it takes "12:30.mp4" for an address), or of an address."""
+    with av.open(os.fspath(path), metadata_errors="replace") as container:  # tags may be in any encoding
+        yield container
+
+
+def video_track(container: Any, path: StrPath) -> Any:
+    """The default video track, or else the first; a cover is none."""
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    tracks = [track for track in container.streams.video if not track.disposition & still]
+    if not tracks:
+        raise ClipError(f"{path} has no moving pictures in it" + (", only sound" if container.streams.audio else ""))
+    track = next((track for track in tracks if track.disposition & Disposition.default), tracks[0])
+    if track.codec_context is None:
+        raise ClipError(f"cannot read {path}: FFmpeg has no decoder for its video; convert it to H.264 first")
+    return track
+
+
+def _is_joined(container: Any) -> bool:
+    """Whether timestamps of this format may jump, as in joined recordings of MPEG-TS."""
+    return bool(container.format.flags & av.format.Flags.ts_discont.value)
+
+
+def _audio_tracks(container: Any) -> list[Any]:
+    """Those with a decoder."""
+    return [track for track in container.streams.audio if track.codec_context is not None]
+
+
+def _codec(track: Any) -> str:
+    name: str = track.codec_context.codec.canonical_name
+    return name
+
+
 def _metadata(path: Path, container: Any, stream: Any, first: Any) -> Clip:
-    context, sideways = stream.codec_context, _quarter_turns(first) % 2
+    context, size = stream.codec_context, upright(np.empty((first.height, first.width), bool), first).shape
     rate = Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_FRAME_RATE)
     seconds = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
+    frames = stream.frames or round(seconds * rate)
+    if _is_joined(container) and frames * 188 > path.stat().st_size:  # more than packets: by timestamps that jump
+        frames = 0
+    sounds = _audio_tracks(container)
+    if missing := len(container.streams.audio) - len(sounds):
+        log.warning("%s: FFmpeg has no decoder for %d of its sound tracks, left out", path, missing)
     return Clip(
         path,
-        (first.width, first.height) if sideways else (first.height, first.width),
-        stream.frames or round(seconds * rate),
+        (size[0], size[1]),
+        frames,
         Fraction(stream.time_base),
         rate,
-        1 / aspect if sideways else aspect,
+        aspect if size == (first.height, first.width) else 1 / aspect,
         (int(context.colorspace), int(context.color_primaries), int(context.color_trc), int(context.color_range)),
-        tuple(track.codec_context.name for track in container.streams.audio),
+        tuple(_codec(track) for track in sounds),
     )
 
 
@@ -146,44 +193,76 @@ def frames(clip: Clip) -> Iterator[Frame]:
     """Decode a clip, frame by frame. Damage is logged: broken frames are skipped, an unreadable rest is left out."""
     if clip.path.is_dir():
         for index, path in enumerate(pictures_in(clip.path)):
-            yield Frame(images.read(path).rgb, index, 1)
+            yield Frame(_on_white(images.read(path)), index, 1)
         return
-    count, last = 0, None
+    count, convert = 0, FrameConverter(clip.path)
     try:
-        with av.open(str(clip.path)) as container:
-            for frame in _decode(container, clip.path):
-                rgb = np.rot90(_rgb(frame), _quarter_turns(frame))
-                pts = frame.pts if frame.pts is not None else (-1 if last is None else last) + 1
-                if last is not None and pts <= last:
+        with opened(clip.path.absolute()) as container:
+            stream = video_track(container, clip.path)
+            timeline = _Timeline(container, clip.time_base, 1 / clip.rate)
+            for frame in decode(stream, clip.path):
+                time = timeline.next_time(frame.pts, frame.duration)
+                if time is None:
                     log.warning("%s: skipped a frame that is out of order", clip.path)
                     continue
-                image = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 255
-                last, count = pts, count + 1
-                yield Frame(image, pts, frame.duration or 0)
+                count += 1
+                yield Frame(convert(frame), time, frame.duration or 0)
     except av.error.FFmpegError as error:
         log.warning("%s is damaged after frame %d (%s); the rest is left out", clip.path, count, error.strerror)
     if clip.frames - count > max(2, clip.frames // 50):
         log.warning("%s has %d of the %d frames that it declares; it may be truncated", clip.path, count, clip.frames)
 
 
-def _decode(container: Any, path: Path) -> Iterator[Any]:
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    for packet in container.demux(stream):
+def _on_white(picture: images.Picture) -> Tensor:
+    return picture.rgb if picture.alpha is None else picture.rgb * picture.alpha + (1 - picture.alpha)
+
+
+def decode(stream: Any, path: StrPath) -> Iterator[Any]:
+    """The frames of a video track; damaged ones are skipped, and logged."""
+    decoder = stream.codec_context
+    decoder.thread_type = "AUTO"
+    if "1" in (
+        stream.metadata.get(key) for key in ("alpha_mode", "ALPHA_MODE")
+    ):  # FFmpeg's own decoders of VP8 and VP9 ignore transparency
+        decoder = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[_codec(stream)], "r")
+    for packet in stream.container.demux(stream):
         try:
-            yield from packet.decode()
+            yield from decoder.decode(packet if packet.size else None)
         except av.error.InvalidDataError:
             log.warning("%s is damaged at %.2f s; skipped what cannot be decoded", path, packet.time or 0.0)
+        except av.error.EOFError:
+            return
 
 
-def _quarter_turns(frame: Any) -> int:
-    """By how many right angles a player rotates the frame counterclockwise."""
-    return round(frame.rotation / 90) % 4
+class _Timeline:
+    """The timestamps of a track, from the file's start, increasing also where they begin anew in the file.
 
+    Args:
+        time_base: seconds per unit.
+        step: seconds between timestamps where no duration is known.
 
-def _rgb(frame: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    rgb: np.ndarray[Any, np.dtype[np.uint8]] = frame.to_ndarray(format="rgb24")
-    return rgb
+    Attributes:
+        offset: what is added to the file's timestamps now.
+    """
+
+    def __init__(self, container: Any, time_base: Fraction, step: Fraction) -> None:
+        start = max(Fraction(0), Fraction(container.start_time or 0, av.time_base))
+        self.offset, self._expected = -round(start / time_base), 0
+        self._last: int | None = None
+        self._backward, self._step = round(BACKWARD / time_base), max(1, round(step / time_base))
+        self._forward = round(FORWARD / time_base) if _is_joined(container) else None
+
+    def next_time(self, time: int | None, duration: int | None) -> int | None:
+        """The file's timestamp as it goes on; None for one that is not after the one before."""
+        shifted = self._expected if time is None else time + self.offset
+        if self._last is not None:
+            ahead = shifted - self._expected
+            if ahead < -self._backward or (self._forward is not None and ahead > self._forward):
+                self.offset, shifted = self.offset - ahead, self._expected
+            if shifted <= self._last:
+                return None
+        self._last, self._expected = shifted, shifted + (duration or self._step)
+        return shifted
 
 
 # -- writing -------------------------------------------------------------------------------------------------
@@ -211,7 +290,8 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
     Args:
         path: its suffix names the format; without one it is a folder.
         pictures: (file, time, duration) of each frame, in units of the clip's time base.
-        clip: the source, whose frame rate, pixel aspect, colour tags and sound are kept.
+        clip: the source, whose frame rate, pixel aspect and sound are kept; formats without pixel aspect get square
+            pixels.
         crf: constant rate factor of the encoder; 0 is the best quality.
 
     Raises:
@@ -221,7 +301,7 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
     if not path.suffix:
         path.mkdir(parents=True, exist_ok=True)
         for number, (file, _, _) in enumerate(pictures, start=1):
-            images.write(path / f"{number:06}.png", images.read(file))
+            images.write(path / f"{number:06}.png", _with_square_pixels(images.read(file), clip))
         return
     try:
         with atomic_write(path, ClipError) as draft:
@@ -240,32 +320,32 @@ class Writer:
     """Writes a video file frame by frame; see `write`. A context manager: the file is complete when it exits."""
 
     def __init__(self, path: Path, clip: Clip, size: tuple[int, int], crf: int) -> None:
-        codec, audio_codecs = FORMATS[path.suffix.lower()]
+        codec = FORMATS[path.suffix.lower()][0]
         height, width = size
         even = height % 2 == 0 and width % 2 == 0
         if not even and codec == "libx264":
             log.warning("%d×%d px has odd sides: written as yuv444p, which not every player supports", width, height)
         self._clip, self._last = clip, (0, 0)
-        self._out: Any = av.open(str(path), "w")
+        self._out: Any = av.open(str(path.absolute()), "w")
         stream: Any = self._out.add_stream(codec, rate=clip.rate)
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p" if even or codec != "libx264" else "yuv444p"
         self._stream, context = stream, stream.codec_context
         context.time_base = clip.time_base
         context.sample_aspect_ratio = clip.aspect
-        context.colorspace, context.color_primaries, context.color_trc, context.color_range = clip.colors
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = 1  # limited
         context.options = {"crf": str(crf), **({"b": "0"} if codec == "libvpx-vp9" else {"preset": "medium"})}
-        self._audio = _AudioCopier(self._out, clip, audio_codecs)
+        self._audio = _AudioCopier(self._out, clip, path.suffix.lower())
 
     def __enter__(self) -> Writer:
         return self
 
     def add(self, picture: images.Picture, time: int, duration: int = 0) -> None:
         """Append a frame; `time` and `duration` are in units of the clip's time base."""
-        rgb = np.asarray(picture.to_pil().convert("RGB"))
-        matrix, _, _, span = self._clip.colors
+        rgb = np.asarray(images.Picture(_on_white(picture)).to_pil())
         frame: Any = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
-            format=self._stream.pix_fmt, **_matrix(matrix, span)
+            format=self._stream.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG"
         )
         frame.pts, frame.time_base = time, self._clip.time_base
         if duration:
@@ -286,55 +366,73 @@ class Writer:
             self._out.close()
 
 
-def _matrix(matrix: int, span: int) -> dict[str, Any]:
-    """PyAV's arguments to convert RGB by the source's colour matrix and range (`span`)."""
-    names = {1: "ITU709", 5: "ITU624", 6: "SMPTE170M"}
-    return {
-        **({"dst_colorspace": names[matrix]} if matrix in names else {}),
-        **({"dst_color_range": "JPEG"} if span == 2 else {}),
-    }
-
-
 class _AudioCopier:
-    """Copies a clip's audio tracks packet by packet; those with a codec that `out` cannot hold become Opus."""
+    """Copies a clip's audio tracks packet by packet; those with a codec that `out` cannot hold are re-encoded."""
 
-    def __init__(self, out: Any, clip: Clip, codecs: frozenset[str] | None) -> None:
-        self._out, self._next = out, None
+    def __init__(self, out: Any, clip: Clip, suffix: str) -> None:
+        self._out, self._clip = out, clip
+        self._next: tuple[Any, Any] | None = None
         self._streams: dict[int, tuple[Any, Any]] = {}
-        self._packets: Iterator[Any] = iter(())
+        self._packets: Iterator[tuple[Any, Any]] = iter(())
         if not clip.audio_codecs or clip.path.is_dir():
             return
-        self._source: Any = av.open(str(clip.path))
-        for track in self._source.streams.audio:
-            name = track.codec_context.name
-            if codecs is None or name in codecs:
-                self._streams[track.index] = (out.add_stream_from_template(track), None)
+        _, codecs, encoder = FORMATS[suffix]
+        self._source: Any = av.open(str(clip.path.absolute()), metadata_errors="replace")
+        for track in _audio_tracks(self._source):
+            is_held = codecs is None or _codec(track) in codecs
+            if is_held and track.codec_context.name in out.supported_codecs:
+                stream, resampler = out.add_stream_from_template(track), None
             else:
-                log.warning("this format cannot hold %s sound, which is re-encoded as Opus", name)
-                encoder = out.add_stream("libopus", rate=48000)
-                self._streams[track.index] = (encoder, av.AudioResampler(format="s16", layout="stereo", rate=48000))
-        self._packets = self._source.demux(*self._source.streams.audio)
+                shown = encoder.removeprefix("lib").capitalize() if encoder == "libopus" else encoder.upper()
+                log.warning("%s cannot hold %s sound, which is re-encoded as %s", suffix, _codec(track), shown)
+                stream = out.add_stream(encoder, rate=48000)
+                resampler = av.AudioResampler(stream.codec_context.format, layout="stereo", rate=48000)
+            if language := track.metadata.get("language"):
+                stream.metadata["language"] = language
+            self._streams[track.index] = stream, resampler
+        self._packets = self._read()
+
+    def _read(self) -> Iterator[tuple[Any, Any]]:
+        """(packet, the seconds of its start), timestamps continuous from the clip's start; an unreadable rest is left
+        out."""
+        tracks = _audio_tracks(self._source)
+        timelines = {
+            track.index: _Timeline(self._source, track.time_base, 1024 / Fraction(track.rate or 48000))
+            for track in tracks
+        }
+        try:
+            for packet in self._source.demux(tracks):
+                if packet.size == 0 or (packet.dts is None and packet.pts is None):  # the end of a stream
+                    continue
+                given = packet.pts if packet.dts is None else packet.dts
+                time = timelines[packet.stream.index].next_time(given, packet.duration)
+                if time is None:
+                    continue
+                packet.pts, packet.dts = time + (0 if packet.pts is None else packet.pts - given), time
+                yield packet, packet.pts * packet.time_base
+        except av.error.FFmpegError as error:
+            log.warning("the sound of %s is damaged (%s); the rest is left out", self._clip.path, error.strerror)
 
     def copy_until(self, seconds: Fraction | float) -> None:
         """Write the packets up to this time."""
-        while True:
-            packet = self._next or next(self._packets, None)
+        while (following := self._next or next(self._packets, None)) is not None:
+            packet, start = self._next = following
+            if start >= seconds:
+                return
             self._next = None
-            if packet is None:
-                return
-            if packet.dts is None:  # the end of a stream
-                continue
-            if packet.pts is not None and packet.pts * packet.time_base >= seconds:
-                self._next = packet
-                return
             stream, resampler = self._streams[packet.stream.index]
             if resampler is None:
                 packet.stream = stream
                 self._out.mux(packet)
-            else:
-                for frame in packet.decode():
-                    for part in resampler.resample(frame):
-                        self._out.mux(stream.encode(part))
+                continue
+            try:
+                sounds = packet.decode()
+            except av.error.InvalidDataError:
+                log.warning("the sound of %s is damaged at %.2f s; skipped", self._clip.path, float(start))
+                continue
+            for sound in sounds:
+                for part in resampler.resample(sound):
+                    self._out.mux(stream.encode(part))
 
     def close(self) -> None:
         """Flush the encoders."""
@@ -345,11 +443,18 @@ class _AudioCopier:
             self._source.close()
 
 
+def _with_square_pixels(picture: images.Picture, clip: Clip) -> images.Picture:
+    height, width = picture.size
+    return picture.resized(height, max(1, round(width * clip.aspect)))
+
+
 def _write_gif(path: Path, pictures: list[tuple[Path, int, int]], clip: Clip, crf: int) -> None:
     times = [time for _, time, _ in pictures]
     last_duration = pictures[-1][2] or 1 / (clip.rate * clip.time_base)
     ends = [*times[1:], times[-1] + last_duration]
     durations = [max(20, round(1000 * (end - time) * clip.time_base)) for time, end in zip(times, ends, strict=True)]
-    shown = (images.read(file).to_pil().convert("RGB").quantize(256) for file, _, _ in pictures)
+    shown = (
+        _with_square_pixels(images.read(file), clip).to_pil().convert("RGB").quantize(256) for file, _, _ in pictures
+    )
     first = next(shown)
     first.save(path, "GIF", save_all=True, append_images=shown, duration=durations, loop=0, disposal=1)

@@ -8,9 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import av.error
 import cv2
 import numpy as np
@@ -28,6 +26,7 @@ from impasto.isolation import isolated
 from impasto.settings.options import FastOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
+from impasto.video.pixels import FrameConverter
 
 #: Seconds to wait for a frame before giving up.
 TIMEOUT = 10.0
@@ -130,14 +129,14 @@ def _stream(source: str) -> Iterator[Tensor]:
     started = time.monotonic()
     first: float | None = None
     try:
-        with av.open(source) as container:
-            for frame in container.decode(video=0):
+        with clips.opened(source if "://" in source else Path(source).absolute()) as container:
+            convert = FrameConverter(source)
+            for frame in clips.decode(clips.video_track(container, source), source):
                 first = frame.time if first is None else first
                 wait = started + (frame.time or 0.0) - (first or 0.0) - time.monotonic()
                 if wait > 0:
                     time.sleep(wait)
-                rgb: Any = frame.to_ndarray(format="rgb24")
-                yield torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
+                yield convert(frame)
     except av.error.FFmpegError as error:
         raise ClipError(f"cannot read {source}: {error.strerror}") from error
 
