@@ -21,6 +21,23 @@ def test_fast(run, picture):
     assert (images.read("out.png").rgb == before).all()
 
 
+def test_folders_are_private(run, picture):
+    """The result names its input files without their folders, unless they are asked for."""
+    Path("someone").mkdir()
+    Path(picture).rename("someone/photo.png")
+    given = ["someone/photo.png", "mosaic", "-o", "out.png", "--size", "32", "--content-mask", "1=someone/photo.png"]
+    assert run("fast", *given)[0] == 0
+    assert b"someone" not in Path("out.png").read_bytes()
+    command = run("info", "out.png")[1].splitlines()[-1]
+    assert "fast photo.png mosaic" in command
+    assert "--content-mask 1=photo.png" in command
+    os.chdir("someone")
+    assert run(*shlex.split(command)[1:])[0] == 0
+    os.chdir("..")
+    assert run("fast", *given, "--store-paths")[0] == 0
+    assert "fast someone/photo.png mosaic" in run("info", "out.png")[1]
+
+
 def test_fast_keeps_the_checkpoint_of_another_run(run, picture):
     Path("out.png.checkpoint").write_bytes(b"of a long run")
     assert run("fast", picture, "mosaic", "-o", "out.png", "--size", "32")[0] == 0

@@ -74,6 +74,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 #: Tags of TIFF.
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 _SUB_DIRECTORIES, _SAMPLE_FORMAT, _DNG_VERSION = 330, 339, 50706
+_TAGS = (*range(_SUBFILE_TYPE, _COMPRESSION + 1), _PHOTOMETRIC, _SUB_DIRECTORIES, _SAMPLE_FORMAT, _DNG_VERSION)
 _CFA, _LINEAR_RAW = 32803, 34892
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 50000, 50001)
 #: Grey, RGB, palette, CMYK, YCbCr and Lab.
@@ -178,7 +179,8 @@ def _chain(file: IO[bytes], header: bytes, start: int) -> Iterator[Mapping[int, 
         tags = ImageFileDirectory_v2(header)
         file.seek(start)
         tags.load(file)
-        yield tags
+        # Their values are decoded here, which may warn or fail.
+        yield {tag: tags[tag] for tag in _TAGS if tag in tags}
         start = tags.next
 
 
