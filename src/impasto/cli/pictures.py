@@ -78,6 +78,8 @@ def _show_installation() -> None:
         table.add_row("convolutions", "PyTorch's: ours was not built, or is switched off")
     found = [name for name, source in weights.CATALOGUE.items() if weights.locate(source)]
     table.add_row("weights", ", ".join(found) or "none")
-    table.add_row("cache", str(weights.cache_folder() or "none: there is no home folder; set IMPASTO_CACHE to a folder"))
+    table.add_row(
+        "cache", str(weights.cache_folder() or "none: there is no home folder; set IMPASTO_CACHE to a folder")
+    )
     table.add_row("extras", ", ".join(extra for extra in EXTRAS if is_installed(extra)) or "none")
     out.print(table)

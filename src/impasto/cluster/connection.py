@@ -18,7 +18,9 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of what nobody waits for; we see the others
 # Clusters ask for a token where there is one; Ray must know that when it is imported, or never.
-if "ray" not in sys.modules and ("RAY_AUTH_TOKEN" in os.environ or os.path.isfile(os.path.expanduser("~/.ray/auth_token"))):
+if "ray" not in sys.modules and (
+    "RAY_AUTH_TOKEN" in os.environ or os.path.isfile(os.path.expanduser("~/.ray/auth_token"))
+):
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
