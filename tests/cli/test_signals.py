@@ -1,17 +1,21 @@
 """Every end is a good end: signals during every long command."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import processes
+import psutil
 import pytest
 
-from impasto import images
+from impasto import cli, images
+from impasto.cli import signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals to send")
 
@@ -48,33 +52,169 @@ def test_a_signal_keeps_the_best_picture_and_a_checkpoint(picture, number):
     assert Path("out.png.checkpoint").exists()
 
 
+QUICK = ["--size", "64", "--iterations", "20", "--json"]
+SOUND = ["--sample-rate", "8000", "--iterations", "100000", "--json"]
+TRAINED = [
+    "--network",
+    "compact",
+    "--batch",
+    "1",
+    "--crop",
+    "32",
+    "--precision",
+    "float32",
+    "--steps",
+    "5000",
+    "--json",
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "made", "said"),
+    [
+        ("texture mosaic -o out.png --iterations 100000 --json", "out.png", None),
+        (["reconstruct", "photo.png", "-o", "out.png", *ENDLESS], "out.png", None),
+        (["audio", "tune.wav", "tune.wav", "-o", "out.wav", *SOUND], "out.wav", None),
+        (["video", "clip", "mosaic", "-o", "frames", *QUICK], "frames.frames", "finished frames are in frames"),
+        (["batch", "clip", "mosaic", "-o", "made", *QUICK], "made/000--mosaic.png", "run the same command again"),
+        (["train", "--photos", "clip", "--style", "mosaic", "-o", "run", *TRAINED], "run/checkpoint.pt", "--resume"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_sigterm_keeps_what_there_is(picture, arguments, made, said):
+    """Sent to the whole group, as `timeout` and service managers do: workers leave it to their parent."""
+    arguments = arguments.split() if isinstance(arguments, str) else arguments
+    if arguments[0] == "audio":
+        sounds, making_sounds = pytest.importorskip("impasto.audio.sounds"), pytest.importorskip("making_sounds")
+        sounds.write(Path("tune.wav"), making_sounds.tune())
+    if arguments[0] == "video":
+        pytest.importorskip("impasto.video")
+    Path("clip").mkdir()
+    for number in range(40):
+        shutil.copy(picture, f"clip/{number:03}.png")
+    with processes.running(command(*arguments), **PIPES, start_new_session=True) as process:
+        for _ in range(2):
+            assert process.stdout.readline(), process.communicate()
+        os.killpg(process.pid, signal.SIGTERM)
+        out, err = ended(process, signal.SIGTERM)
+    assert Path(made).exists()
+    assert said is None or said in " ".join(err.split())
+    assert said is not None or json.loads(out.splitlines()[-1])["interrupted"] is True
+
+
 @pytest.mark.parametrize(
     ("arguments", "made"),
     [
-        (["texture", "mosaic", "-o", "out.png", *ENDLESS[:4], "--json"], "out.png"),
-        (["reconstruct", "photo.png", "-o", "out.png", *ENDLESS], "out.png"),
-        (["texture", "sound.wav", "-o", "out.wav", *ENDLESS[2:4], "--json"], "out.wav"),
-        (["audio", "sound.wav", "sound.wav", "-o", "out.wav", *ENDLESS[2:4], "--json"], "out.wav"),
-        (["video", "clip", "mosaic", "-o", "frames", "--size", "64", "--iterations", "2", "--json"], "frames"),
-        (["batch", "clip", "mosaic", "-o", "made", "--size", "64", "--iterations", "20", "--json"], "made"),
-        (["train", "--photos", "clip", "--style", "mosaic", "-o", "run", "--crop", "64", "--json"], "run"),
+        (["sheet", "photo.png", "--vary", "strength=1,2,3", "-o", "out.png", "--size", "64"], "out.png"),
+        (["explain", "statistics", "photo.png", "mosaic", "-o", "report", "--size", "64"], None),
+        (["stylize", "photo.png", "mosaic", "-o", "out.png", "--size", "64"], None),
     ],
-    ids=lambda value: value[0] + " " + value[1] if isinstance(value, list) else "",
+    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_sigterm_ends_every_command_with_what_it_has(picture, arguments, made):
-    if "sound.wav" in arguments:
-        import making_sounds
-
-        shutil.copy(making_sounds.__file__, "unused.py")
-        pytest.importorskip("impasto.audio.sounds")
-        make_sound()
-    Path("clip").mkdir()
-    for number in range(200 if arguments[0] == "video" else 8):
-        shutil.copy(picture, f"clip/{number:03}.png")
-    with processes.running(command(*arguments), **PIPES) as process:
-        for _ in range(2):
-            assert process.stdout.readline(), process.communicate()
+@pytest.mark.parametrize("seconds", [1.5, 4])
+def test_whenever_it_comes(picture, arguments, made, seconds):
+    """Also while libraries are imported, which must not be interrupted, and before there is a result."""
+    more = [] if arguments[0] == "stylize" else ["--iterations", "100000"]
+    with processes.running(command(*arguments, *more), **PIPES) as process:
+        time.sleep(seconds)
         process.send_signal(signal.SIGTERM)
-        _, err = ended(process, signal.SIGTERM)
-    assert Path(made).exists()
-    assert "--json" in arguments or "impasto: interrupted" in err
+        _, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    if process.returncode == 0:
+        assert arguments[0] == "stylize"  # it was done already
+        return
+    assert process.returncode == 143
+    assert "impasto: interrupted" in err
+    assert made is None or Path(made).exists() == ("before there was a result" not in err)
+
+
+def test_ignored_signals_stay_ignored(picture):
+    """As under `nohup`, and in the background of a script."""
+    code = "import signal, sys; from impasto import cli\n"
+    code += "signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN); cli.main()"
+    arguments = ["stylize", picture, "mosaic", "-o", "out.png", "--size", "64", "--iterations", "60", "--json"]
+    with processes.running([sys.executable, "-c", code, *arguments], **PIPES) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["interrupted"] is False
+
+
+def test_no_worker_is_left(picture, tmp_path):
+    """The program is killed while it starts workers."""
+    Path("clip").mkdir()
+    for number in range(6):
+        shutil.copy(picture, f"clip/{number:03}.png")
+    arguments = command("batch", "clip", "mosaic", "-o", "made", "--iterations", "100000", "--workers", "4")
+    with processes.running(arguments, **PIPES) as process:
+        parent, end = psutil.Process(process.pid), time.monotonic() + 60
+        while not (children := parent.children(recursive=True)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        children += parent.children(recursive=True)
+        ended(process, signal.SIGTERM)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+# -- the handlers --------------------------------------------------------------------------------------------------
+
+
+def test_handlers_are_restored(run):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert run("preset", "show")[0] == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_only_the_main_thread_has_handlers():
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(cli.run, ["preset", "show"]).result() == 0
+
+
+@pytest.fixture
+def handled(monkeypatch):
+    """Whatever ran these tests may ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with signals.handled():
+        yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_only_the_first_signal_is_raised(handled):
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGTERM)
+    assert signals.exit_code() == 130
+    assert signals.exit_code(usual=True) == 0
+
+
+def test_a_block_that_is_not_interrupted(handled):
+    with signals.deferred():
+        signal.raise_signal(signal.SIGTERM)
+    assert signals.exit_code() == 143
+    with pytest.raises(KeyboardInterrupt):
+        signals.check()
+
+
+class Finalised:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_in_a_finaliser_is_raised_afterwards(handled):
+    Finalised()
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(10)
+
+
+def test_a_signal_during_an_import_is_raised_afterwards(handled, tmp_path, monkeypatch):
+    (tmp_path / "slow.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\ndone = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import slow
+
+    assert slow.done
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(10)

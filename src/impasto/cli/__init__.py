@@ -100,7 +100,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     allocator.tame()
     with signals.handled():
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        except (KeyboardInterrupt, typer.Abort):
+            with signals.deferred():
+                err.print("impasto: interrupted before there was a result")
+            return signals.exit_code()
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -113,19 +118,13 @@ def _run(arguments: Sequence[str]) -> int:
         return 2
     except (ImpastoError, ValueError, OSError) as error:
         return _fail(str(error))
-    except typer.Abort:
-        pass
-    except Exception as error:
+    except (MemoryError, RuntimeError) as error:
         from impasto.devices import ran_out
 
-        if ran_out(error):
-            return _fail("out of memory: close other programs, or make a smaller picture")
-        if signals.received() is None:  # a library that was interrupted may raise anything
+        if not ran_out(error):
             raise
-    else:
-        return result if isinstance(result, int) else 0
-    err.print("impasto: interrupted before there was a result")
-    return signals.exit_code()
+        return _fail("out of memory: close other programs, or make a smaller picture")
+    return result if isinstance(result, int) else 0
 
 
 def _fail(message: str) -> int:

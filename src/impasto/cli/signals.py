@@ -89,6 +89,7 @@ def received() -> int | None:
 def check() -> None:
     """Raise a KeyboardInterrupt if a signal was received: the first one may have been lost."""
     if _received:
+        _postponed[0] = False
         raise KeyboardInterrupt
 
 
