@@ -220,9 +220,8 @@ def decode(stream: Any, path: StrPath) -> Iterator[Any]:
     """The frames of a video track; damaged ones are skipped, and logged."""
     decoder = stream.codec_context
     decoder.thread_type = "AUTO"
-    if "1" in (
-        stream.metadata.get(key) for key in ("alpha_mode", "ALPHA_MODE")
-    ):  # FFmpeg's own decoders of VP8 and VP9 ignore transparency
+    # FFmpeg's own decoders of VP8 and VP9 ignore transparency.
+    if "1" in (stream.metadata.get("alpha_mode"), stream.metadata.get("ALPHA_MODE")):
         decoder = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[_codec(stream)], "r")
     for packet in stream.container.demux(stream):
         try:
