@@ -199,8 +199,10 @@ def frames(clip: Clip) -> Iterator[Frame]:
         with opened(clip.path.absolute()) as container:
             stream = video_track(container, clip.path)
             timeline = _Timeline(container, clip.time_base, 1 / clip.rate)
+            is_avi = container.format.name == "avi"
             for frame in decode(stream, clip.path):
-                time = timeline.next_time(frame.pts, frame.duration)
+                # AVI has no presentation timestamps, and FFmpeg's guesses are out of order.
+                time = timeline.next_time(frame.dts if is_avi else frame.pts, frame.duration)
                 if time is None:
                     log.warning("%s: skipped a frame that is out of order", clip.path)
                     continue
