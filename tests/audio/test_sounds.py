@@ -1,9 +1,12 @@
 """Sounds in files: what goes in comes out, and what is no sound is said to be none."""
 
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from impasto.audio import sounds
@@ -46,6 +49,107 @@ def test_what_is_beyond_a_rate_is_filtered_out():
     time = torch.arange(44100) / 44100
     high = Sound(0.5 * torch.sin(2 * torch.pi * 15000 * time)[None], 44100)
     assert high.at(22050).level < 0.02
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "AU", "CAF", "FLAC", "W64"])
+def test_samples_are_scaled_by_the_range_of_their_type(tmp_path, form):
+    samples = 0.5 * np.sin(np.arange(8000) / 5)
+    for subtype in soundfile.available_subtypes(form):
+        if not soundfile.check_format(form, subtype) or "DWVW" in subtype:  # which libsndfile cannot seek in
+            continue
+        try:
+            soundfile.write(tmp_path / "a", samples, 8000, subtype, format=form)
+        except soundfile.LibsndfileError:  # not at this rate, or not written at all
+            continue
+        assert sounds.read(tmp_path / "a").level == pytest.approx(0.5 / 2**0.5, rel=0.15), subtype
+
+
+def encoded(path, samples, codec, layout):
+    """Sound `(c, t)` at 48 kHz in a file, by FFmpeg."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=48000, layout=layout)
+        size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(stream.codec_context.format, layout, 48000)
+        for start in range(0, samples.shape[1], size):
+            part = np.ascontiguousarray(samples[:, start : start + size])
+            frame = av.AudioFrame.from_ndarray(part, "fltp", layout)
+            frame.sample_rate, frame.pts = 48000, start
+            for converted in resampler.resample(frame):
+                out.mux(stream.encode(converted))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "layout", "channels"),
+    [
+        (".m4a", "aac", "stereo", 2),
+        (".m4a", "alac", "mono", 1),
+        (".aac", "aac", "5.1", 6),
+        (".mp4", "aac", "mono", 1),
+        (".webm", "libopus", "stereo", 2),
+        (".mkv", "pcm_s24le", "stereo", 2),
+        (".mov", "pcm_s32le", "stereo", 2),
+        (".avi", "pcm_u8", "mono", 1),
+        (".mkv", "pcm_f64le", "mono", 1),
+    ],
+)
+def test_what_libsndfile_does_not_know_is_read_by_ffmpeg(tmp_path, suffix, codec, layout, channels):
+    samples = np.repeat(0.5 * np.sin(2 * np.pi * 440 * np.arange(24000) / 48000)[None], channels, 0).astype(np.float32)
+    sound = sounds.read(encoded(tmp_path / f"a{suffix}", samples, codec, layout))
+    assert (sound.samples.shape[0], sound.samples.dtype, sound.rate) == (channels, torch.float32, 48000)
+    assert sound.seconds == pytest.approx(0.5, abs=0.05)
+    assert sound.samples[0, 4000:20000].square().mean().sqrt().item() == pytest.approx(0.5 / 2**0.5, rel=0.03)
+
+
+def test_what_to_install_is_said(tmp_path, monkeypatch):
+    encoded(tmp_path / "a.m4a", np.full((1, 4800), 0.1, np.float32), "aac", "mono")
+    monkeypatch.setattr(sounds, "find_spec", lambda name: None)
+    with pytest.raises(SoundError, match=r"pip install 'impasto\[video\]'"):
+        sounds.read(tmp_path / "a.m4a")
+
+
+def test_a_truncated_file_gives_what_it_has(tmp_path, caplog):
+    samples = (0.3 * np.sin(np.arange(96000) / 9)[None]).astype(np.float32)
+    whole = encoded(tmp_path / "a.mka", samples, "aac", "mono").read_bytes()
+    (tmp_path / "cut.mka").write_bytes(whole[: len(whole) // 2])
+    assert 0.2 < sounds.read(tmp_path / "cut.mka").seconds < 1.8
+
+
+def test_a_clip_without_sound_is_no_sound(tmp_path):
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        out.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        out.mux(stream.encode(None))
+    with pytest.raises(SoundError, match="there is no sound in it"):
+        sounds.read(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("name", [b"\xff\xe9", "Ünïcödé ☃".encode(), b"12:30", b"-x", b"file:x"])
+def test_any_file_name(make_tune, tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = make_tune(0.5, 48000, 1)
+    wav, m4a = (Path(os.fsdecode(name + suffix)) for suffix in (b".wav", b".m4a"))
+    try:
+        sounds.write(wav, given)
+    except SoundError:
+        pytest.skip("this file system has no such names")
+    assert sounds.read(wav).level == pytest.approx(given.level, rel=1e-3)
+    os.replace(encoded(tmp_path / "a.m4a", given.samples.numpy(), "aac", "mono"), m4a)
+    assert sounds.read(m4a).level == pytest.approx(given.level, rel=0.05)
+
+
+def test_more_channels_than_a_format_holds(tmp_path):
+    many = Sound(torch.full((9, 4800), 0.1), 48000)
+    sounds.write(tmp_path / "a.wav", many)
+    assert sounds.read(tmp_path / "a.wav").samples.shape == (9, 4800)
+    for suffix in (".mp3", ".flac"):
+        with pytest.raises(SoundError, match="9 channels at 48000 Hz"):
+            sounds.write(tmp_path / f"a{suffix}", many)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 class TestBadFiles:

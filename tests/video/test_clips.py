@@ -134,6 +134,20 @@ def test_timestamps_that_begin_anew(moving, tmp_path):
         assert len(packets(after.path, "audio")) >= 40
 
 
+def test_every_frame_of_an_avi_is_read(make_scene, tmp_path):
+    """Of H.264 with B-frames, which AVI gives no presentation timestamps."""
+    with av.open(str(tmp_path / "a.avi"), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for number, pixels in enumerate(make_scene(12, step=2)):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    found = [frame.time for frame in clips.frames(clips.open_clip(tmp_path / "a.avi"))]
+    assert np.array_equal(np.diff(found), np.ones(11))
+
+
 def test_a_cover_is_no_clip_and_is_not_taken_for_one(moving, make_scene, tmp_path):
     with av.open(str(moving)) as given:
         with av.open(str(tmp_path / "cover.mp4"), "w") as out:
@@ -346,6 +360,14 @@ class TestBadFiles:
         (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
         found = list(clips.frames(clips.open_clip(tmp_path / "cut.mkv")))
         assert 1 <= len(found) < 20
+
+    def test_a_truncated_clip_is_written_with_the_sound_it_has(self, make_scene, write_clip, tmp_path, caplog):
+        whole = write_clip(tmp_path / "a.mkv", make_scene(20, step=1), sound=True).read_bytes()
+        (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 6 // 10])
+        _, after = through(tmp_path / "cut.mkv", tmp_path / "out.mp4", tmp_path)
+        assert 1 <= after.frames < 20
+        assert after.audio_codecs == ("aac",)
+        assert "it may be truncated" in caplog.text
 
     def test_broken_frames_are_skipped(self, make_scene, write_clip, tmp_path, caplog):
         bytes_of = bytearray(write_clip(tmp_path / "a.mkv", make_scene(20, step=1), codec="mpeg4").read_bytes())

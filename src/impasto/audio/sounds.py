@@ -1,10 +1,17 @@
-"""Sound in files: the only room that touches them. libsndfile reads and writes them."""
+"""Reading and writing sounds; no other module decodes or encodes sound files.
+
+libsndfile reads and writes them; FFmpeg, where PyAV is installed, reads what libsndfile does not know.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.signal
@@ -12,8 +19,11 @@ import soundfile
 import torch
 from torch import Tensor
 
+from impasto.devices import CPU_FLOAT
 from impasto.errors import SoundError
 from impasto.files import StrPath, atomic_write, check_writable
+
+log = logging.getLogger(__name__)
 
 #: Suffix -> (format, what it is written in by bits per sample; 0 for what has none).
 FORMATS: dict[str, tuple[str, dict[int, str]]] = {
@@ -58,7 +68,9 @@ class Sound:
 
 
 def read(given: StrPath | Sound, what: str = "the sound") -> Sound:
-    """A sound from a file: WAV, FLAC, OGG, MP3 or what else libsndfile knows.
+    """A sound from a file: what libsndfile knows (WAV, FLAC, OGG, MP3, …), and with PyAV what FFmpeg knows (M4A, …).
+
+    Integers are scaled by the range of their type. Of several tracks the default one is read, or else the first.
 
     Raises:
         SoundError: a file that is missing, damaged, too long or no sound; silence; samples that are no numbers.
@@ -77,20 +89,83 @@ def _from_file(path: Path) -> Sound:
     if not path.is_file():
         raise SoundError(f"no such file: {path}")
     try:
-        with soundfile.SoundFile(path) as file:
-            claimed = file.frames / file.samplerate
-            if claimed > LONGEST:
-                raise SoundError(f"{path} says that it lasts {claimed / 3600:.1f} hours; at most 6 are read")
-            samples = file.read(dtype="float32", always_2d=True)
+        with soundfile.SoundFile(_name(path)) as file:
+            declared = file.frames / file.samplerate
+            _check_length(path, declared)
+            samples = file.read(file.frames, dtype="float32", always_2d=True)
             if len(samples) < file.frames // 2:
                 raise SoundError(
-                    f"{path} is damaged: it says that it lasts {claimed:.1f} s, and has "
+                    f"{path} is damaged: it says that it lasts {declared:.1f} s, and has "
                     f"{len(samples) / file.samplerate:.1f}"
                 )
             return Sound(torch.from_numpy(np.ascontiguousarray(samples.T)), file.samplerate)
-    except (soundfile.SoundFileError, RuntimeError, MemoryError) as error:
-        reason = str(error).rpartition(": ")[2]
-        raise SoundError(f"cannot read {path}: not a sound that is known here, or damaged ({reason})") from error
+    except OSError as error:
+        raise SoundError(f"cannot read {path}: {error.strerror}") from error
+    except MemoryError as error:
+        raise SoundError(f"cannot read {path}: it does not fit in memory") from error
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        if find_spec("av") is None:
+            reason = str(error).rpartition(": ")[2]
+            raise SoundError(
+                f"cannot read {path}: not a sound that is known here, or damaged ({reason}); for .m4a and other "
+                "formats, and the sound of clips: pip install 'impasto[video]'"
+            ) from error
+    return _from_ffmpeg(path)
+
+
+def _name(path: Path) -> str | bytes:
+    """As soundfile takes it: names on POSIX are bytes, not always UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
+def _check_length(path: Path, seconds: float) -> None:
+    if seconds > LONGEST:
+        raise SoundError(f"{path} lasts {seconds / 3600:.1f} hours; at most 6 are read")
+
+
+def _from_ffmpeg(path: Path) -> Sound:
+    """What can be decoded; damage is logged."""
+    import av
+    import av.error
+    from av.stream import Disposition
+
+    parts: list[np.ndarray[Any, Any]] = []
+    rate = 0
+    damage: av.error.FFmpegError | None = None
+    try:
+        # An absolute path, since FFmpeg takes "12:30.m4a" for an address. Tags may be in any encoding.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+            tracks = [track for track in container.streams.audio if track.codec_context is not None]
+            if not tracks:
+                missing = "FFmpeg has no decoder for it" if container.streams.audio else "there is no sound in it"
+                raise SoundError(f"cannot read {path}: not a sound that is known here ({missing})")
+            track = next((track for track in tracks if track.disposition & Disposition.default), tracks[0])
+            _check_length(path, (container.duration or 0) / av.time_base)
+            resampler, count = av.AudioResampler("fltp"), 0
+            for packet in container.demux(track):
+                try:
+                    frames = packet.decode()
+                except av.error.InvalidDataError as error:
+                    damage = error
+                    continue
+                for frame in frames:
+                    if not parts:  # later frames may have others
+                        rate = frame.sample_rate
+                        resampler = av.AudioResampler("fltp", frame.layout, rate)
+                    parts += [part.to_ndarray() for part in resampler.resample(frame)]
+                    count += frame.samples
+                    _check_length(path, count / rate)
+            if parts:
+                parts += [part.to_ndarray() for part in resampler.resample(None)]
+    except av.error.FFmpegError as error:
+        damage = error
+    if not parts and damage is not None:
+        raise SoundError(
+            f"cannot read {path}: not a sound that is known here, or damaged ({damage.strerror})"
+        ) from damage
+    if damage is not None:
+        log.warning("%s is damaged (%s); what cannot be decoded is left out", path, damage.strerror)
+    return Sound(torch.from_numpy(np.concatenate(parts, 1)) if parts else torch.zeros(1, 0, **CPU_FLOAT), rate)
 
 
 def check_output(path: Path, bits: int = 16) -> None:
@@ -98,7 +173,7 @@ def check_output(path: Path, bits: int = 16) -> None:
 
     Raises:
         ValueError: a suffix that names no format that we write, or a depth that it does not hold.
-        PictureError: no such folder, or no permission.
+        SoundError: no such folder, or no permission.
     """
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"cannot write {path.name!r}: its suffix must be one of {', '.join(FORMATS)}")
@@ -112,17 +187,24 @@ def write(path: StrPath, sound: Sound, bits: int = 16, comment: str = "") -> Non
     """Write a sound: whole, or not at all. `comment` is kept in the file, where its format has a place for it.
 
     Raises:
-        PictureError: what the system has against it, the disk full say.
+        SoundError: the file cannot be written: the disk is full, or the format holds fewer channels.
     """
     path = Path(path)
     check_output(path, bits)
     kind, depths = FORMATS[path.suffix.lower()]
     samples = sound.samples.clamp(-1, 1).T.contiguous().cpu().numpy()
     channels = samples.shape[1]
-    with (
-        atomic_write(path, SoundError) as draft,
-        soundfile.SoundFile(draft, "w", sound.rate, channels, depths.get(0) or depths[bits], format=kind) as file,
-    ):
-        if comment:
-            file.comment = comment
-        file.write(samples)
+    subtype = depths.get(0) or depths[bits]
+    try:
+        with (
+            atomic_write(path, SoundError) as draft,
+            soundfile.SoundFile(_name(draft), "w", sound.rate, channels, subtype, format=kind) as file,
+        ):
+            if comment:
+                file.comment = comment
+            file.write(samples)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        reason = str(error).rpartition(": ")[2]
+        raise SoundError(
+            f"cannot write {path}: {channels} channels at {sound.rate} Hz ({reason}); .wav holds any number and rate"
+        ) from error

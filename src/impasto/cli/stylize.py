@@ -15,7 +15,11 @@ from impasto.inputs.photos import PHOTOS
 from impasto.presets import preset
 from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
 
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus")
+#: Sounds, and clips with sound.
+SOUND_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".opus",
+    ".m4a", ".aac", ".wma", ".ac3", ".amr", ".mka", ".mp4", ".m4v", ".mov", ".mkv", ".webm",
+)  # fmt: skip
 
 Photo = Annotated[str, typer.Argument(help=f"The photo: a file, or one of {', '.join(PHOTOS)}.")]
 Paintings = Annotated[list[str], typer.Argument(help="One painting or several: files, or names from 'impasto styles'.")]

@@ -51,8 +51,8 @@ def video(
     """Repaint CLIP in the style of the painting STYLE, without flicker.
 
     Every frame starts from the one before, warped along the optical flow, and a temporal loss keeps it close to that
-    (Ruder, Dosovitskiy and Brox, 2016). With --fast a feed-forward network paints each frame in one pass. Sound,
-    timing and colour tags are copied. Ctrl-C keeps the finished frames, and --resume continues after them.
+    (Ruder, Dosovitskiy and Brox, 2016). With --fast a feed-forward network paints each frame in one pass. Sound
+    and timing are copied. Ctrl-C keeps the finished frames, and --resume continues after them.
     """
     set_up_logging(quiet)
     import impasto.video

@@ -200,8 +200,10 @@ def frames(clip: Clip) -> Iterator[Frame]:
         with opened(clip.path.absolute()) as container:
             stream = video_track(container, clip.path)
             timeline = _Timeline(container, clip.time_base, 1 / clip.rate)
+            is_avi = container.format.name == "avi"
             for frame in decode(stream, clip.path):
-                time = timeline.next_time(frame.pts, frame.duration)
+                # AVI has no presentation timestamps, and FFmpeg's guesses are out of order.
+                time = timeline.next_time(frame.dts if is_avi else frame.pts, frame.duration)
                 if time is None:
                     log.warning("%s: skipped a frame that is out of order", clip.path)
                     continue
@@ -221,9 +223,8 @@ def decode(stream: Any, path: StrPath) -> Iterator[Any]:
     """The frames of a video track; damaged ones are skipped, and logged."""
     decoder = stream.codec_context
     decoder.thread_type = "AUTO"
-    if "1" in (
-        stream.metadata.get(key) for key in ("alpha_mode", "ALPHA_MODE")
-    ):  # FFmpeg's own decoders of VP8 and VP9 ignore transparency
+    # FFmpeg's own decoders of VP8 and VP9 ignore transparency.
+    if "1" in (stream.metadata.get("alpha_mode"), stream.metadata.get("ALPHA_MODE")):
         decoder = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[_codec(stream)], "r")
     for packet in stream.container.demux(stream):
         try:
