@@ -76,12 +76,9 @@ def atomic_write(path: Path, error: type[FileError] = FileError) -> Iterator[Pat
     """
     suffix = path.suffix
     path = Path(os.path.realpath(path)) if os.path.islink(path) else path
-    mark = f".impasto-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
-    draft = path.with_name(f"{mark}{os.getpid()}-{secrets.token_hex(4)}.part{suffix}")
+    draft = path.with_name(f"{_mark(path)}{os.getpid()}-{secrets.token_hex(4)}.part{suffix}")
     try:
-        for other in path.absolute().parent.glob(f"{mark}*.part*"):
-            if not psutil.pid_exists(int(other.name.removeprefix(mark).partition("-")[0])):
-                other.unlink(missing_ok=True)
+        remove_leftovers(path)
         yield draft
         with open(draft, "rb") as file:
             os.fsync(file.fileno())
@@ -90,6 +87,19 @@ def atomic_write(path: Path, error: type[FileError] = FileError) -> Iterator[Pat
         raise error(f"cannot write {path}: {_reason(cause)}") from cause
     finally:
         draft.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` that killed processes left behind."""
+    mark = _mark(path)
+    for other in path.absolute().parent.glob(f"{mark}*.part*"):
+        if not psutil.pid_exists(int(other.name.removeprefix(mark).partition("-")[0])):
+            other.unlink(missing_ok=True)
+
+
+def _mark(path: Path) -> str:
+    """What the names of the temporary files of `path` begin with."""
+    return f".impasto-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
 
 
 def _reason(error: Exception) -> str:

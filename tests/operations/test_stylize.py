@@ -260,7 +260,7 @@ def test_one_colour(photo, colour):
         ({"size": 9}, r"9×6 px; relu5_1 needs at least 16×16"),
         ({"style_layers": {"relu7_1": 1.0}}, "unknown layer 'relu7_1'"),
         ({"init": "nothing"}, "content, noise, mixed, style"),
-        ({"weights": "vgg11"}, "catalogue"),
+        ({"weights": "vgg11"}, "unknown weights 'vgg11': give a file, or one of vgg19"),
         ({"device": "mps"}, "not available"),
     ],
 )

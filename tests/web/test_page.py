@@ -159,7 +159,7 @@ def test_an_explanation(visit, portrait):
     page.wait_for_selector("#report iframe", timeout=60_000)
     frame = page.frame_locator("#report iframe")
     frame.locator("h1").wait_for()
-    assert frame.locator("h1").inner_text() == "What a Gram matrix says"
+    assert frame.locator("h1").inner_text() == "What a Gram matrix measures"
     assert all(frame.locator("img").evaluate_all("images => images.map(image => image.naturalWidth > 50)"))
     assert not page.errors
 

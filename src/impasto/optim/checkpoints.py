@@ -24,7 +24,7 @@ from torch import Tensor
 
 from impasto._version import __version__
 from impasto.errors import CheckpointError, ImpastoError
-from impasto.files import atomic_write, check_writable
+from impasto.files import atomic_write, check_writable, remove_leftovers
 from impasto.optim.canvas import LocalCanvas
 from impasto.optim.memory import Plan
 from impasto.optim.solvers import State
@@ -60,8 +60,9 @@ class Checkpoints:
         object.__setattr__(self, "path", Path(self.path))  # may be given as text
 
     def discard(self) -> None:
-        """Remove the file, once the picture is written."""
+        """Remove the file, and what killed processes left of it, once the picture is written."""
         self.path.unlink(missing_ok=True)
+        remove_leftovers(self.path)
 
 
 @dataclass(frozen=True, eq=False)
