@@ -20,15 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from impasto.extras import require_extra
+from impasto.isolation import environment
 
 require_extra("web", "the app")
-# Gradio reads this when it is imported, and then sends no analytics.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+#: Gradio sends no analytics.
+NO_ANALYTICS = {"GRADIO_ANALYTICS_ENABLED": "False"}
 
 import fastapi
-import gradio as gr
 import PIL.Image
 import uvicorn
+
+with environment(**NO_ANALYTICS):
+    import gradio as gr
 
 from impasto.web.gallery import collect
 from impasto.web.jobs import Limits
@@ -59,9 +62,10 @@ def create(
     """
     home = Path(tempfile.mkdtemp(prefix="impasto-web-"))
     closing = threading.Event()
+    variables = contextlib.ExitStack()
     try:
         visitors = Visitors(home, UPLOADS_PER_VISITOR * limits.upload)
-        os.environ["GRADIO_TEMP_DIR"] = str(visitors.uploads)
+        variables.enter_context(environment(GRADIO_TEMP_DIR=str(visitors.uploads), **NO_ANALYTICS))
         gr.routes.DEFAULT_TEMP_DIR = str(visitors.uploads)  # Gradio read the variable when it was imported
         gallery = collect(visitors.public, styles)
         runner = JobRunner(limits, frozenset(style.source for style in gallery))
@@ -99,6 +103,7 @@ def create(
         threading.Thread(target=sweep, daemon=True).start()
         yield app
     finally:
+        variables.close()
         closing.set()
         shutil.rmtree(home, ignore_errors=True)
 
