@@ -1,5 +1,6 @@
 """`impasto web`."""
 
+import signal
 import socket
 import sys
 
@@ -25,6 +26,22 @@ def test_a_password(tmp_path):
         Client(server.address, verbose=False, auth=("ada", "secret"))
     finally:
         server.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals to send")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda value: ""
+)
+def test_signals_end_the_server(tmp_path, number, code):
+    """And its files are deleted."""
+    server = Server(tmp_path)
+    try:
+        server.process.send_signal(number)
+        assert server.process.wait(60) == code
+    finally:
+        server.process.kill()
+    assert "Traceback" not in server.log.read_text()
+    assert not list(server.temporary.glob("impasto-web-*"))
 
 
 @pytest.mark.parametrize(

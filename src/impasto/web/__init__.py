@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -43,6 +44,8 @@ __all__ = ["Limits", "create", "serve"]
 
 #: Files of the largest size that one visitor may upload.
 UPLOADS_PER_VISITOR = 12
+#: Signals that end the server.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 @contextlib.contextmanager
@@ -133,7 +136,7 @@ def serve(
     auth: tuple[str, str] | None = None,
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C or SIGTERM.
 
     Args:
         styles, auth: see `create`.
@@ -160,6 +163,22 @@ class _Server(uvicorn.Server):
 
     ready: Callable[[], None]
     closing: Callable[[], None]
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Also a closed terminal ends the server; signals that the parent process ignores stay ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        with super().capture_signals():
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_IGN if handler == signal.SIG_IGN else self.handle_exit)
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
