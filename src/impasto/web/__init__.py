@@ -10,7 +10,6 @@ Needs the extra `[web]`, which installs Gradio. The page makes no request to any
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import socket
