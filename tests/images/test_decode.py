@@ -326,7 +326,7 @@ def test_what_is_not_supported_is_not_called_damaged(content, message):
 
 
 def test_vector_graphics_are_drawn_at_the_wanted_size():
-    assert images.read(SVG).size == (24, 24)
+    assert images.read(SVG).size == (1024, 1024)
     picture = images.read(SVG, long_side=256)
     assert picture.size == (256, 256)
     soft = ((picture.alpha > 0.1) & (picture.alpha < 0.9)).float().mean()

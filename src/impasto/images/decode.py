@@ -42,6 +42,8 @@ BYTES_PER_PIXEL = 22
 _LOADERS = ("jpeg", "uhdr", "png", "webp", "tiff", "gif", "svg", "pdf", "heif", "jxl", "jp2k", "ppm")
 #: Those that draw vector graphics, at any size.
 _DRAWN = ("svg", "pdf")
+#: Long side of vector graphics of no given size, in pixels, at least.
+MIN_DRAWN = 1024
 
 #: libvips' formats of integers -> the value of full intensity.
 _FULL = {"uchar": 255, "char": 127, "ushort": 65535, "short": 32767, "uint": 2**32 - 1, "int": 2**31 - 1}
@@ -63,7 +65,8 @@ def read(source: PictureLike, what: str = "the picture", long_side: int | None =
             floats in [0, 1].
             A `Picture` is returned as it is.
         what: what error messages call it.
-        long_side: in pixels, the size at which vector graphics are drawn; by default their own.
+        long_side: in pixels, the size at which vector graphics are drawn; by default their own, but at least
+            `MIN_DRAWN`, since the size of an icon says nothing of its use.
 
     Raises:
         PictureError: a file that is missing, damaged, not a picture, not supported, or larger than `MAX_PIXELS` or
@@ -375,8 +378,9 @@ def open_file(given: Path | bytes, long_side: int | None = None) -> Any:
         full = _FULL.get(image.format, 1)
         inverted = image.linear([-1, *[1] * image.hasalpha()], [full, *[0] * image.hasalpha()])
         image = inverted.cast(image.format)
-    if long_side is not None and loader.startswith(_DRAWN):
-        image = load(scale=long_side / max(image.width, image.height))
+    if loader.startswith(_DRAWN):
+        own = max(image.width, image.height)
+        image = load(scale=(long_side or max(own, MIN_DRAWN)) / own)
     return image
 
 
