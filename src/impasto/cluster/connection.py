@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -52,17 +54,39 @@ def connect(address: str = "auto") -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": SET_UP}
     found = _current() if address == "auto" else address
     if found is None:
-        with _closed():
-            ray.init("local", num_cpus=devices.cores(), include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
+        try:
+            with _closed(), _kept_handlers():
+                ray.init("local", num_cpus=devices.cores(), include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
+        except (RuntimeError, OSError) as error:  # it keeps its token in the home folder
+            reason = " ".join(str(error).split())
+            raise ClusterError(
+                f"Ray cannot begin a cluster here ({reason}); it needs a folder HOME to write to"
+            ) from error
         return
     advice = "begin one with 'ray start --head', or give --cluster auto for one on this machine"
     if not _answers(found):
         raise ClusterError(f"nothing answers at {found}; {advice}")
     try:
-        ray.init(found, **quiet)
+        with _kept_handlers():
+            ray.init(found, **quiet)
     except Exception as error:  # of many kinds, Ray's own among them
         reason = " ".join(str(error).split())
         raise ClusterError(f"there is no Ray cluster at {found} that takes us in ({reason}); {advice}") from error
+
+
+@contextmanager
+def _kept_handlers() -> Iterator[None]:
+    """Ray would end the process at SIGTERM, whatever the program does then; it cleans up when the interpreter exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
