@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -58,10 +60,18 @@ def connect(address: str = "auto") -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": RUNTIME}
     found = _current() if address == "auto" else address
     advice = "start one with 'ray start --head', or give --cluster auto for one on this machine"
-    with environment(**RAY_VARIABLES, **_token_mode()):
+    with environment(**RAY_VARIABLES, **_token_mode()), _kept_handlers():
         if found is None:
-            with _loopback_only():
-                ray.init("local", num_cpus=devices.cores(), include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
+            try:
+                with _loopback_only():
+                    ray.init(
+                        "local", num_cpus=devices.cores(), include_dashboard=False, _node_ip_address=LOOPBACK, **quiet
+                    )
+            except (RuntimeError, OSError) as error:  # it keeps its token in the home folder
+                reason = " ".join(str(error).split())
+                raise ClusterError(
+                    f"Ray cannot start a cluster here ({reason}); it needs a folder HOME to write to"
+                ) from error
         elif not _answers(found):
             raise ClusterError(f"nothing answers at {found}; {advice}")
         else:
@@ -71,6 +81,21 @@ def connect(address: str = "auto") -> None:
                 reason = " ".join(str(error).split())
                 raise ClusterError(f"cannot join a Ray cluster at {found} ({reason}); {advice}") from error
     _connected.enter_context(environment(RAY_IGNORE_UNHANDLED_ERRORS="1"))
+
+
+@contextmanager
+def _kept_handlers() -> Iterator[None]:
+    """Ray would end the process at SIGTERM, whatever the program does then; it cleans up when the interpreter exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
