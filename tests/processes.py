@@ -26,6 +26,7 @@ def running(command: Sequence[Any], **options: Any) -> Iterator[subprocess.Popen
 
 
 def _prepare() -> None:
-    """Between fork and exec: `nohup` and a shell's `&` have SIGINT ignored, which new processes inherit."""
+    """Between fork and exec: `nohup` and a shell's `&` have SIGHUP or SIGINT ignored, which new processes inherit."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

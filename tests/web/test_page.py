@@ -55,7 +55,7 @@ class Page:
             self.tab.click("#advanced > button")
             self.tab.wait_for_selector("#group-time")
         for name, value in options.items():
-            field = self.tab.get_by_label(name, exact=False).first
+            field = self.tab.get_by_label(re.compile(rf"^\s*{name}")).first  # followed by its help
             if not field.is_visible():
                 group = fields_of(StylizeOptions)[name.lower().replace(" ", "_")].metadata["group"]
                 self.tab.click(f"#group-{group.lower()} > button")

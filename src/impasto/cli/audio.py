@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def audio(
-    content: Annotated[str, typer.Argument(help="The sound whose content is kept: a .wav, .flac, .ogg, .mp3, .m4a, …")],
+    content: Annotated[str, typer.Argument(help="The sound whose content is kept: .wav, .flac, .mp3, .m4a or other.")],
     style: Annotated[str, typer.Argument(help="The sound whose texture is transferred.")],
     options: AudioOptions,
     output: SoundOutput,
