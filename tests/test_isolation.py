@@ -202,14 +202,28 @@ def snapshot():
     }
 
 
+#: Each state once; several together, since every run takes time.
+TOGETHER = [
+    ("bfloat16", "meta", "inference mode", "deterministic"),
+    ("float64", "no grad", "autocast", "strict numbers"),
+    ("float16", "locale"),
+]
+
+
+def test_every_state_is_tried():
+    assert sorted(sum(TOGETHER, ())) == sorted(STATES)
+
+
 @pytest.mark.parametrize("operation", list(OPERATIONS))
-@pytest.mark.parametrize("state", list(STATES))
-def test_results_do_not_depend_on_the_hosts_state(operation, state, photo, expected):
+@pytest.mark.parametrize("states", TOGETHER, ids=", ".join)
+def test_results_do_not_depend_on_the_hosts_state(operation, states, photo, expected):
     """Bit for bit; and the state is as it was."""
     run = OPERATIONS[operation]
     if operation not in expected:
         expected[operation] = run(photo)
-    with STATES[state]():
+    with contextlib.ExitStack() as stack:
+        for name in states:
+            stack.enter_context(STATES[name]())
         before = snapshot()
         found = run(photo)
         after = snapshot()
