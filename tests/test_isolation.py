@@ -19,11 +19,12 @@ import torch
 from making_sounds import SMALL_ENCODERS, clicks, tune
 
 import impasto
-from impasto import fast
+from impasto import fast, images
 from impasto.fast import training
 from impasto.fast.crops import Dataset
 from impasto.settings.options import (
     AudioOptions,
+    BatchOptions,
     FastOptions,
     ReconstructOptions,
     StylizeOptions,
@@ -85,6 +86,44 @@ def trained(photo):
     return torch.tensor(list(step.losses.values()), dtype=torch.float64, device="cpu")
 
 
+def live(photo):
+    from impasto.video import live as live_video
+
+    frames = iter([torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 255])
+    (frame,) = live_video.live(frames, "mosaic", FastOptions(size=48))
+    return frame.picture.rgb
+
+
+def written(report):
+    """The bytes of a report's page, which holds its figures."""
+    return torch.tensor(list(report.write("report").read_bytes()), dtype=torch.uint8, device="cpu")
+
+
+def gram_matrices(photo):
+    from impasto.explain import grams
+
+    return written(grams.gram_report(photo, "mosaic", "relu1_1"))
+
+
+def excited_units(photo):
+    from impasto.explain import patches
+
+    Path("pictures").mkdir(exist_ok=True)
+    images.write("pictures/photo.png", images.read(photo))
+    return written(patches.unit_report("pictures", "relu1_1", 3))
+
+
+def batched(photo):
+    from impasto.batch import items, run
+
+    images.write("photo.png", images.read(photo))
+    shutil.rmtree("batch", ignore_errors=True)
+    options = BatchOptions(**SMALL, workers=1, threads=torch.get_num_threads())
+    (outcome,) = run(items(["photo.png"], ["mosaic"]), "batch", options)
+    assert outcome.status == "done", outcome.error
+    return images.read(f"batch/{outcome.item.name}").rgb
+
+
 OPERATIONS = {
     "stylize": stylized(),
     "gaussian": stylized(statistic="gaussian", init="mixed"),
@@ -101,6 +140,10 @@ OPERATIONS = {
     "video": filmed(),
     "video, fast": filmed(fast=True),
     "train": trained,
+    "live": live,
+    "Gram matrices": gram_matrices,
+    "units": excited_units,
+    "batch": batched,
 }
 
 
