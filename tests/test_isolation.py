@@ -324,10 +324,6 @@ def test_another_picture_from_between_two_steps(photo):
     assert all(torch.equal(one, two) for one, two in zip(found, alone, strict=True))
 
 
-def in_child(photo, queue):
-    queue.put(OPERATIONS["stylize"](photo).numpy().tobytes())
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
 def test_forked_workers(photo):
@@ -346,7 +342,7 @@ def test_forked_workers(photo):
 
 def _single_threaded_child(photo, queue):
     torch.set_num_threads(1)  # as a DataLoader does: OpenMP's threads are not forked
-    in_child(photo, queue)
+    queue.put(OPERATIONS["stylize"](photo).numpy().tobytes())
 
 
 # -- the source ------------------------------------------------------------------------------------------------------

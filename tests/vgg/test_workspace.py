@@ -56,7 +56,7 @@ def test_the_second_pass_allocates_nothing(encoder, taps, generator, monkeypatch
 
 
 def test_a_workspace_holds_no_more_than_was_there_at_once(generator):
-    """The VGG's first block decides, or what is kept of all of them: three layers of the picture's size, here."""
+    """At most three layers of the picture's size: the peak is in the first block, or in what all blocks keep."""
     encoder, side = random_encoder(((2, 32), (2, 32), (2, 32))).to("cpu", torch.float32), 64
     workspace, layer = Workspace(), 32 * 64 * 64
     for _ in range(2):

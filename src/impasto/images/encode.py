@@ -81,7 +81,7 @@ def write(
     suffix = path.suffix.lower()
     options, _, _, holds_alpha = FORMATS[suffix]
     if picture.alpha is not None and not holds_alpha and picture.alpha.min() < 1:
-        picture = Picture(picture.rgb * picture.alpha + (1 - picture.alpha))
+        picture = picture.on_white()
         log.warning("%s cannot store transparency: the picture was blended with white", suffix)
     image = pyvips.Image.new_from_array(to_integers(picture, bits))
     image = image.copy(interpretation="srgb" if bits == 8 else "rgb16")

@@ -37,6 +37,10 @@ class Picture:
         alpha = None if self.alpha is None else resize(self.alpha[None], height, width)[0]
         return Picture(resize(self.rgb, height, width), alpha)
 
+    def on_white(self) -> Picture:
+        """The picture blended with white, without transparency."""
+        return self if self.alpha is None else Picture(self.rgb * self.alpha + (1 - self.alpha))
+
     def to_pil(self) -> PIL.Image.Image:
         """The picture as 8-bit RGB or RGBA."""
         return PIL.Image.fromarray(to_integers(self, 8))

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -114,11 +113,9 @@ def open_clip(path: StrPath, rate: Fraction | None = None) -> Clip:
         raise ClipError(f"cannot read {path}: not a clip, or damaged ({error.strerror})") from error
 
 
-@contextmanager
-def opened(path: StrPath) -> Iterator[Any]:
-    """FFmpeg's container of an absolute path (it takes "12:30.mp4" for an address), or of an address."""
-    with av.open(os.fspath(path), metadata_errors="replace") as container:  # tags may be in any encoding
-        yield container
+def opened(path: StrPath) -> Any:
+    """FFmpeg's container of an absolute path (it takes "12:30.mp4" for an address), or of an address; to be closed."""
+    return av.open(os.fspath(path), metadata_errors="replace")  # tags may be in any encoding
 
 
 def video_track(container: Any, path: StrPath) -> Any:
@@ -193,7 +190,7 @@ def frames(clip: Clip) -> Iterator[Frame]:
     """Decode a clip, frame by frame. Damage is logged: broken frames are skipped, an unreadable rest is left out."""
     if clip.path.is_dir():
         for index, path in enumerate(pictures_in(clip.path)):
-            yield Frame(_on_white(images.read(path)), index, 1)
+            yield Frame(images.read(path).on_white().rgb, index, 1)
         return
     count, convert = 0, FrameConverter(clip.path)
     try:
@@ -213,10 +210,6 @@ def frames(clip: Clip) -> Iterator[Frame]:
         log.warning("%s is damaged after frame %d (%s); the rest is left out", clip.path, count, error.strerror)
     if clip.frames - count > max(2, clip.frames // 50):
         log.warning("%s has %d of the %d frames that it declares; it may be truncated", clip.path, count, clip.frames)
-
-
-def _on_white(picture: images.Picture) -> Tensor:
-    return picture.rgb if picture.alpha is None else picture.rgb * picture.alpha + (1 - picture.alpha)
 
 
 def decode(stream: Any, path: StrPath) -> Iterator[Any]:
@@ -254,7 +247,7 @@ class _Timeline:
         self._forward = round(FORWARD / time_base) if _is_joined(container) else None
 
     def next_time(self, time: int | None, duration: int | None) -> int | None:
-        """The file's timestamp as it goes on; None for one that is not after the one before."""
+        """The continuous timestamp of one in the file; None if it does not come after the previous one."""
         shifted = self._expected if time is None else time + self.offset
         if self._last is not None:
             ahead = shifted - self._expected
@@ -344,7 +337,7 @@ class Writer:
 
     def add(self, picture: images.Picture, time: int, duration: int = 0) -> None:
         """Append a frame; `time` and `duration` are in units of the clip's time base."""
-        rgb = np.asarray(images.Picture(_on_white(picture)).to_pil())
+        rgb = np.asarray(picture.on_white().to_pil())
         frame: Any = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
             format=self._stream.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG"
         )
@@ -378,7 +371,7 @@ class _AudioCopier:
         if not clip.audio_codecs or clip.path.is_dir():
             return
         _, codecs, encoder = FORMATS[suffix]
-        self._source: Any = av.open(str(clip.path.absolute()), metadata_errors="replace")
+        self._source: Any = opened(clip.path.absolute())
         for track in _audio_tracks(self._source):
             is_held = codecs is None or _codec(track) in codecs
             if is_held and track.codec_context.name in out.supported_codecs:

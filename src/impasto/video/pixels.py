@@ -18,6 +18,7 @@ from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
 from torch import Tensor
 
 from impasto.devices import CPU_FLOAT
+from impasto.images import Picture
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class FrameConverter:
         rgb, alpha = bands[:3], bands[3]
         if alpha.min() < 1:
             self._warn("is transparent in parts: they are blended with white")
-        return rgb * alpha + (1 - alpha)
+        return Picture(rgb, alpha).on_white().rgb
 
     def _warn(self, what: str) -> None:
         if what not in self._warned:
