@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,10 @@ import typer
 
 from impasto.cli import signals
 from impasto.cli.display import count_bar, duration, err, out, set_up_logging
+from impasto.cli.fast import learn_ahead
 from impasto.cli.flags import Bits, Cluster, Quiet, StorePaths, json_flag, output_flag
 from impasto.cli.parameters import with_options
+from impasto.errors import ImpastoError
 from impasto.settings.options import BatchOptions
 
 if TYPE_CHECKING:
@@ -48,6 +51,10 @@ def batch(
     from impasto.batch import items, run
 
     work = items([photos], styles, "." + suffix.removeprefix("."))
+    if options.fast:
+        for style in sorted({item.style for item in work}):
+            with suppress(ImpastoError):  # reported with the pictures in this style
+                learn_ahead([style], options.fast_options, quiet or as_json)
     pool: Pool | None = None
     if cluster is not None:
         import impasto.cluster

@@ -39,8 +39,10 @@ def duration(seconds: float) -> str:
 
 def _description(step: Step, height: int, width: int) -> str:
     count = f"{step.iteration}/{step.iterations}"
+    if step.note.startswith("learning"):
+        return step.note
     if not step.losses:
-        return f"{width}×{height}, tile {count}"
+        return f"{width}×{height}, layer {count}"
     if height == 1:  # a sound
         return f"iteration {count}"
     return f"scale {step.scale}/{step.scales} {width}×{height}, iteration {count}"

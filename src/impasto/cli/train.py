@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from impasto.fast.crops import Dataset
     from impasto.fast.training import TrainingProgress
+    from impasto.images.regions import StyleSource
 
 
 def register(app: typer.Typer) -> None:
@@ -33,48 +34,41 @@ def register(app: typer.Typer) -> None:
 
 def train(
     photos: Annotated[Path, typer.Option(help="Folder of photos to train on.", rich_help_panel="Pictures")],
+    style: Annotated[
+        list[str],
+        typer.Option(
+            help="A style of the gallery: a file, a folder of them, or a name from 'impasto styles'. May be repeated.",
+            rich_help_panel="Pictures",
+        ),
+    ],
     folder: Annotated[Path, output_flag("Folder for the model, samples, losses and checkpoints.")],
     options: TrainOptions,
     paintings: Annotated[
         Path | None,
-        typer.Option(help="Folder of paintings; the model then takes any painting.", rich_help_panel="Pictures"),
-    ] = None,
-    style: Annotated[
-        str | None,
-        typer.Option(help="A single painting; the model then knows no other.", rich_help_panel="Pictures"),
+        typer.Option(
+            help="Folder of other paintings, from which the model learns to predict the style of any.",
+            rich_help_panel="Pictures",
+        ),
     ] = None,
     resume: Annotated[bool, resume_flag("Resume from the checkpoint in the folder.")] = False,
     checkpoint_every: Annotated[float, checkpoint_flag("Save the model and a checkpoint every S seconds.", 1)] = 300,
     as_json: Annotated[bool, json_flag("step")] = False,
     quiet: Quiet = False,
 ) -> int:
-    """Train a feed-forward network: for any painting (--paintings), or for a single one (--style).
+    """Train a feed-forward network with a gallery of styles, by the objective of 'stylize'.
 
-    The folder receives the model, for 'impasto fast --model', contact sheets of held-out pictures, and the losses.
-    After Ctrl-C, --resume continues as if the training had never stopped.
+    The folder receives the model, for 'impasto fast --model', contact sheets of held-out photos, and the losses. After
+    Ctrl-C, --resume continues as if the training had never stopped.
     """
     set_up_logging(quiet)
-    if (paintings is None) == (style is None):
-        raise ValueError("give either --paintings, a folder, or --style, a single painting")
-
-    from impasto import images
     from impasto.devices import choose_device
     from impasto.fast import training
-    from impasto.inputs.read import read_styles
 
     device = choose_device(options.device)
     shown = not (quiet or as_json)
-    styles: Dataset | torch.Tensor
-    if style is not None:
-        ((_, painting),) = read_styles(style, (2 * options.crop) ** 2, {})
-        height, width = images.fit_area(
-            painting.size, min(painting.size[0] * painting.size[1], (2 * options.crop) ** 2)
-        )
-        styles = painting.resized(max(8, height // 8 * 8), max(8, width // 8 * 8)).rgb[None].to(device)
-    else:
-        assert paintings is not None
-        styles = _read(paintings, options, device, shown)
-    run = training.TrainingRun(options, _read(photos, options, device, shown), styles, device)
+    styles = _read_styles(style, options)
+    others = None if paintings is None else read_photos(paintings, options.crop, device, shown)
+    run = training.TrainingRun(options, read_photos(photos, options.crop, device, shown), styles, others, device)
     steps = training.train(run, folder, resume, checkpoint_every)
     try:
         with _table(shown) as show:
@@ -95,14 +89,29 @@ def train(
     return 0
 
 
-def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool) -> Dataset:
+def _read_styles(given: Sequence[str], options: TrainOptions) -> list[StyleSource]:
+    """The styles of the gallery, by the stems of their files."""
+    from impasto.fast.learning import source_of
+    from impasto.fast.objective import PAINTING_AREA
+    from impasto.inputs.read import files_in, read_styles
+
+    files = [path for name in given for path in (files_in(name) if Path(name).is_dir() else [name])]
+    read = read_styles(files, PAINTING_AREA * options.style_scale**2, {})
+    sources = [source_of(Path(name).stem, picture) for name, picture in read]
+    names = [source.name for source in sources]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"several styles are called {', '.join(repeated)}; rename their files")
+    return sources
+
+
+def read_photos(folder: Path, crop: int, device: torch.device, shown: bool) -> Dataset:
     """The pictures of a folder, read with a progress bar."""
     from impasto.errors import PictureError
     from impasto.fast import crops
     from impasto.inputs.read import files_in
 
     files = files_in(folder)
-    pairs = crops.load(files, 2 * options.crop, device)
+    pairs = crops.load(files, 3 * crop, device)
     hidden = not (shown and err.is_terminal)
     bar = track(pairs, f"reading {folder}", len(files), console=err, transient=True, disable=hidden)
     read = [(path.name, picture) for path, picture in bar if picture is not None]
@@ -113,20 +122,18 @@ def _read(folder: Path, options: TrainOptions, device: torch.device, shown: bool
 
 @contextmanager
 def _table(shown: bool) -> Iterator[Any]:
-    """A live table of the losses, on training and on held-out pictures."""
+    """A live table of the losses."""
     means: dict[str, float] = {}
-    held_out: dict[str, float] = {}
 
     def draw(progress: TrainingProgress) -> Table:
         pace = progress.seconds / max(1, progress.step - first[0] + 1)
         table = Table(
             title=f"step {progress.step}/{progress.steps}, {pace:.2f} s each, {duration(progress.eta)} left",
             title_justify="left",
+            show_header=False,
         )
-        for column in ("", "training", "held out"):
-            table.add_column(column, justify="left" if not column else "right")
         for name, value in means.items():
-            table.add_row(name, f"{value:.4f}", f"{held_out[name]:.4f}" if name in held_out else "")
+            table.add_row(name, f"{value:.4f}")
         return table
 
     first: list[int] = []
@@ -136,10 +143,9 @@ def _table(shown: bool) -> Iterator[Any]:
             first.append(progress.step)
             for name, value in progress.losses.items():
                 means[name] = value if name not in means else 0.98 * means[name] + 0.02 * value
-            held_out.update(progress.held_out)
             if shown and err.is_terminal:
                 live.update(draw(progress))
-            elif shown and progress.held_out:
+            elif shown and (progress.step % 100 == 0 or progress.step == progress.steps):
                 left = f"{duration(progress.eta)} left"
                 err.print(f"step {progress.step}/{progress.steps}  total {means['total']:.4f}  {left}")
 
@@ -153,7 +159,6 @@ def _report(progress: TrainingProgress) -> dict[str, Any]:
         "step": progress.step,
         "steps": progress.steps,
         "losses": dict(progress.losses),
-        "held_out": dict(progress.held_out),
         "seconds": round(progress.seconds, 3),
         "eta": round(progress.eta, 3),
     }
@@ -168,7 +173,8 @@ def export(
 ) -> None:
     """Export a model as an ONNX graph, for browsers and programs without PyTorch. Needs the extra 'export'.
 
-    Inputs: a photo and, unless the model has a painting of its own, a painting; 1×3×height×width, sRGB in [0, 1].
+    Inputs: 'photo', 1×3×height×width, sRGB in [0, 1]; 'shares', 1×styles, how much of each style of the gallery; and
+    'vector', that of a learnt painting, or zeros.
     """
     set_up_logging(False)
     from impasto.fast import export, models

@@ -12,9 +12,10 @@ import typer
 
 from impasto.cli import signals
 from impasto.cli.display import count_bar, duration, err, out, set_up_logging
-from impasto.cli.fast import OptionalPaintings
+from impasto.cli.fast import learn_ahead
 from impasto.cli.flags import Cluster, Quiet, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
+from impasto.cli.stylize import Paintings
 from impasto.settings.options import FastOptions, VideoOptions
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ def register(app: typer.Typer) -> None:
 
 def video(
     clip: Annotated[Path, typer.Argument(help="The clip: a file, or a folder of pictures.")],
+    style: Paintings,
     options: VideoOptions,
     destination: Annotated[
         Path, output_flag("Output file: .mp4, .mov, .mkv, .webm or .gif; without a suffix, a folder of pictures.")
     ],
-    style: OptionalPaintings = None,
     preview: Annotated[
         Path | None,
         typer.Option(help="Keep writing the last finished frame to this picture.", rich_help_panel="Output"),
@@ -63,12 +64,14 @@ def video(
         images.check_output(preview)
     if destination.exists() and clip.exists() and destination.samefile(clip):
         raise ValueError(f"{destination} is the input clip; write to another name")
+    if options.fast:
+        learn_ahead(style, options.fast_options, quiet or as_json)
     if cluster is not None:
         import impasto.cluster.clips
 
-        frames = impasto.cluster.clips.iterate(clip, style or [], destination, options, resume, cluster)
+        frames = impasto.cluster.clips.iterate(clip, style, destination, options, resume, cluster)
     else:
-        frames = impasto.video.iterate(clip, style or [], destination, options, resume)
+        frames = impasto.video.iterate(clip, style, destination, options, resume)
     last: StylizedFrame | None = None
     previewed = 0.0
     try:
@@ -121,8 +124,8 @@ def _report(frame: StylizedFrame) -> dict[str, Any]:
 
 def live(
     source: Annotated[str, typer.Argument(help="Number of a camera, a file, or an address such as rtsp://….")],
+    style: Paintings,
     options: FastOptions,
-    style: OptionalPaintings = None,
     destination: Annotated[Path | None, output_flag("Record to this file: .mp4, .mov, .mkv or .webm.")] = None,
     window: Annotated[bool, typer.Option(help="Show a window.", rich_help_panel="Output")] = True,
     seconds: Annotated[
@@ -145,12 +148,13 @@ def live(
             raise ValueError(f"cannot record to {destination.name!r}: the suffix needed is .mp4, .mov, .mkv or .webm")
     if destination is None and not window:
         raise ValueError("without a window and a file there is nothing to see; give --window, or -o FILE")
+    learn_ahead(style, options, quiet)
     frame = writer = None
     with ExitStack() as stack:
         show = _window() if window else None
         status = stack.enter_context(err.status("waiting for the first frame")) if not quiet else None
         try:
-            for frame in live.live(source, style or [], options):
+            for frame in live.live(source, style, options):
                 signals.check()
                 if destination is not None:
                     if writer is None:

@@ -1,32 +1,31 @@
-"""Inference: reading a painting's code, and painting a photo, in windows of any size.
-
-One part of a picture depends on the others only through sums over all positions (`transform`), so that results in
-windows equal those of the whole picture.
-"""
+"""Inference: a photo of any size painted by a network, layer by layer, in memory that its pixels alone determine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.fast.networks import Blend, Code, Network, Stage
-from impasto.fast.transform import AffineMap, feature_sums, gaussian_fit, whiten_and_color
-from impasto.images import regions
-from impasto.images.regions import StyleSource
-from impasto.losses.statistics import Sums
-from impasto.vgg.tiling import Tile, grid, whole
+from impasto.fast.network import EPSILON, MARGIN, MULTIPLE, Convolution, Network, noise
+from impasto.vgg import encoder as vgg
+from impasto.vgg.encoder import Kernel, kernel
+from impasto.vgg.native import empty_nhwc
 
-#: Pixels of a window, at most.
-MAX_WINDOW = 1 << 20
+#: Bytes that painting takes per pixel of the picture.
+BYTES_PER_PIXEL = 190
+#: Numbers of a layer's output that are computed at once, so that what only they need is small beside the layers.
+BAND = 1 << 24
 #: The weight of earlier frames' statistics in the next one's.
 DECAY = 0.9
-#: (stage, region) -> the sums over the frames so far.
-RunningSums = dict[tuple[int, int], Sums]
+#: The index of a layer -> means and mean squares over the frames so far, `(2, n)`, and the sum of their weights.
+RunningMoments = dict[int, tuple[Tensor, float]]
+
+#: The kernels of layers that are not trained, with the version of the weights that they were made of.
+_kernels: WeakKeyDictionary[Convolution, tuple[int, Kernel]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,104 +34,145 @@ class StyledRegion:
 
     Attributes:
         mask: `(h, w)` in [0, 1]; None for the whole picture.
-        vector: `(1, CODE)`.
-        styles: codes with their weights; what these lack to 1 is the photo's own statistics.
+        vector: of the style, `(network.length,)`.
     """
 
     mask: Tensor | None
     vector: Tensor
-    styles: Blend
 
 
-def code_of(network: Network, source: StyleSource, window: int = MAX_WINDOW) -> Code:
-    """The code of a painting, or of the part of one, read in windows of so many pixels."""
-    multiple = network.multiple
-    image = padded(source.image, multiple)
-    mask = None if source.mask is None else padded(source.mask[None], multiple)[0]
-    found = []
-    with torch.no_grad():
-        for tile in windows(image.shape[-2], image.shape[-1], window, multiple, network.radius):
-            levels = network.levels_of(tile.window(image)[None])
-            owned = [tile.inside(level, stride) for level, stride in zip(levels, network.strides, strict=True)]
-            masks = [
-                None if (weights := regions.positions(mask, stride)) is None else tile.owned(weights, stride)
-                for stride in network.strides
-            ]
-            found.append(network.sums(owned, masks))
-        total = [reduce(lambda a, b: a + b, level) for level in zip(*found, strict=True)]
-        return network.code_of_sums(total)
-
-
+@torch.no_grad()
 def paint(
-    network: Network,
-    photo: Tensor,
-    parts: Sequence[StyledRegion],
-    window: int = MAX_WINDOW,
-    running: RunningSums | None = None,
-) -> Iterator[Tensor]:
-    """The picture, `(3, h, w)`, not clipped, after every tile; what is not painted yet shows the photo.
-
-    Stage by stage, each in windows: all of a stage's output is kept, so that statistics are those of the whole picture.
+    network: Network, photo: Tensor, parts: Sequence[StyledRegion], running: RunningMoments | None = None
+) -> Iterator[Tensor | None]:
+    """Nothing after every layer but the last, then the picture, `(3, h, w)`, in [0, 1].
 
     Args:
-        photo: `(3, h, w)`, sRGB in [0, 1], its sides multiples of `network.multiple`.
-        parts: at its size. Where they overlap, they are blended by their masks.
+        photo: `(3, h, w)`, sRGB in [0, 1].
+        parts: at its size. Where their masks overlap, scales and shifts are blended.
         running: statistics of a clip's frames so far, updated in place: those of single frames would flicker.
     """
-    chain, x, size = network.chain, photo[None], (photo.shape[-2], photo.shape[-1])
-    for index, stage in enumerate(chain):
-        last = stage is chain[-1]
-        y = photo.clone()[None] if last else None
-        with torch.no_grad():
-            maps = [_transform(network, x, part, index - 1, running) for part in parts] if index else []
-        for tile in windows(*size, window, network.multiple, stage.radius):
-            with torch.no_grad():
-                given = tile.window(x, stage.before)
-                inputs = [transform(given) for transform in maps] or [given] * len(parts)
-                painted = _forward(stage, inputs, parts, tile)
-                if y is None:
-                    y = painted.new_empty(1, painted.shape[1], *(side // stage.after for side in size))
-                tile.owned(y, stage.after).copy_(tile.inside(painted, stage.after))
-            yield y[0] if last else photo
-        assert y is not None
-        x = y
+    height, width = photo.shape[-2:]
+    given = _framed(photo)
+    masks = _masks(parts, given.shape[-2:])
+    affine = network.affine(torch.stack([part.vector for part in parts]))
+    layers = network.walk(given + noise(given.shape[-2:], given.device))
+    del given
+    y: Tensor | None = None
+    for index in range(len(network.convolutions)):
+        layer, x = layers.send(y) if y is not None else next(layers)
+        y = convolve(layer, x)
+        del x
+        _normalize(layer, y, *affine[layer], masks, running, index)
+        if index + 1 < len(network.convolutions):
+            yield None
+    try:
+        layers.send(y)  # type: ignore[arg-type]
+    except StopIteration as end:
+        yield end.value[0, :, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
 
-def _transform(network: Network, x: Tensor, part: StyledRegion, index: int, running: RunningSums | None) -> AffineMap:
-    """The transform of a region's features to the statistics of its styles."""
-    mask = regions.positions(part.mask, network.chain[index].after)
-    own = feature_sums(x.flatten(2), network.transform, None if mask is None else mask.flatten())
-    if running is not None:
-        key = (index, id(part))
-        if key in running:
-            own = running[key].scaled(DECAY) + own
-        running[key] = own
-    fit = gaussian_fit(own, network.transform)
-    return whiten_and_color(fit, [(code.fits[index], weight) for code, weight in part.styles])
+def layer_count(network: Network) -> int:
+    """How many times `paint` yields."""
+    return len(network.convolutions)
 
 
-def _forward(stage: Stage, inputs: Sequence[Tensor], parts: Sequence[StyledRegion], tile: Tile) -> Tensor:
-    """A stage's output for a window: that of each region, blended by the masks."""
-    painted: list[tuple[Tensor, Tensor]] = []
-    for part, x in zip(parts, inputs, strict=True) if len(parts) > 1 and stage.is_conditioned else ():
-        mask = regions.positions(part.mask, stage.after)
-        assert mask is not None  # several regions have masks
-        weights = tile.window(mask, stage.after)
-        if weights.any():
-            painted.append((stage(x, part.vector) * weights, weights))
-    if not painted:  # there is one region only, or all of the window stays the photo
-        only: Tensor = stage(inputs[0], parts[0].vector)
-        return only
-    total = torch.stack([part for part, _ in painted]).sum(0)
-    return total / torch.stack([mask for _, mask in painted]).sum(0).clamp_min(1e-6)
+def _framed(photo: Tensor) -> Tensor:
+    """`(c, h, w)` as `(1, c, …)`, mirrored beyond its borders by `MARGIN`, and on until sides are multiples."""
+    x = photo[None]
+    height, width = photo.shape[-2:]
+    right, bottom = -(width + 2 * MARGIN) % MULTIPLE, -(height + 2 * MARGIN) % MULTIPLE
+    left = [MARGIN, MARGIN + right, MARGIN, MARGIN + bottom]
+    while any(left):  # a mirror image is one pixel smaller than the picture, at most
+        step = [min(part, side - 1) for part, side in zip(left, (x.shape[-1],) * 2 + (x.shape[-2],) * 2, strict=True)]
+        if not any(step):  # a side of one pixel
+            return F.pad(x, left, mode="replicate")
+        x = F.pad(x, step, mode="reflect")
+        left = [part - done for part, done in zip(left, step, strict=True)]
+    return x
 
 
-def padded(bands: Tensor, multiple: int) -> Tensor:
-    """`(c, h, w)` with its last row and column repeated until both sides are multiples."""
-    height, width = bands.shape[-2:]
-    return F.pad(bands[None], (0, -width % multiple, 0, -height % multiple), mode="replicate")[0]
+def _masks(parts: Sequence[StyledRegion], size: Sequence[int]) -> Tensor | None:
+    """The share that each region has in each pixel of the framed photo, `(r, h, w)`; None for a single region.
+
+    Where no region is, the nearest share there is does no harm: what is painted there is not shown.
+    """
+    if len(parts) == 1:
+        return None
+    masks = torch.cat([_framed(part.mask[None])[0] for part in parts if part.mask is not None])
+    total = masks.sum(0)
+    return torch.where(total > 1e-4, masks / total.clamp_min(1e-4), 1 / len(parts))
 
 
-def windows(height: int, width: int, window: int, stride: int, radius: int) -> tuple[Tile, ...]:
-    """The tiles of a picture whose windows have so many pixels; one, if it has no more."""
-    return (whole(height, width),) if height * width <= window else grid(height, width, window, stride, radius)
+def convolve(layer: Convolution, x: Tensor) -> Tensor:
+    """The convolution of a layer, `(1, inputs, h, w)` to `(1, outputs, …)`, in bands of rows."""
+    _, _, height, width = x.shape
+    zoom = 2 if layer.upsample else 1
+    size = (height * zoom // layer.stride, width * zoom // layer.stride)
+    rows = max(2, BAND // (max(layer.inputs, layer.outputs) * zoom * zoom * width) // 2 * 2)
+    if rows >= height:
+        return _convolve_band(layer, x)
+    y = empty_nhwc(layer.outputs, *size).to(x)
+    for start in range(0, height, rows):
+        stop, top = min(start + rows, height), max(0, start - 2)
+        part = _convolve_band(layer, x[:, :, top : min(stop + 1, height)])
+        owned = slice(start * zoom // layer.stride, stop * zoom // layer.stride)
+        skipped = (start - top) * zoom // layer.stride
+        y[:, :, owned] = part[:, :, skipped : skipped + owned.stop - owned.start]
+    return y
+
+
+def _convolve_band(layer: Convolution, x: Tensor) -> Tensor:
+    if layer.upsample:
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+    y = vgg.convolve(x, _kernel(layer), "replicate")
+    return y if layer.stride == 1 else y[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+
+
+def _kernel(layer: Convolution) -> Kernel:
+    found = _kernels.get(layer)
+    if found is None or found[0] != layer.weight._version:
+        weight = layer.weight.detach()
+        found = _kernels[layer] = layer.weight._version, kernel(weight, weight.new_zeros(layer.outputs))
+    return found[1]
+
+
+def _normalize(
+    layer: Convolution,
+    y: Tensor,
+    scales: Tensor,
+    shifts: Tensor,
+    masks: Tensor | None,
+    running: RunningMoments | None,
+    index: int,
+) -> None:
+    """Instance normalisation, the regions' scales and shifts `(r, n)`, and the ReLU, in place."""
+    if layer.normalize:
+        mean, variance = _moments(y, running, index)
+        scales = scales * (variance + EPSILON).rsqrt()
+        shifts = shifts - mean * scales
+    if masks is None:
+        y.mul_(scales[0][:, None, None]).add_(shifts[0][:, None, None])
+    else:
+        share = F.avg_pool2d(masks[None], masks.shape[-1] // y.shape[-1])[0]
+        rows = max(1, BAND // 16 // (y.shape[1] * y.shape[-1]))
+        for start in range(0, y.shape[-2], rows):
+            part, own = y[0, :, start : start + rows], share[:, start : start + rows]
+            part.mul_(torch.einsum("rn,rhw->nhw", scales, own)).add_(torch.einsum("rn,rhw->nhw", shifts, own))
+    if layer.rectify:
+        y.relu_()
+
+
+def _moments(y: Tensor, running: RunningMoments | None, index: int) -> tuple[Tensor, Tensor]:
+    """The mean and variance of each channel, over the frames so far if statistics are `running`."""
+    variance, mean = torch.var_mean(y[0].permute(1, 2, 0).flatten(0, 1), 0, correction=0)
+    if running is None:
+        return mean, variance
+    moments, weight = torch.stack([mean, variance + mean.square()]), 1.0
+    if index in running:
+        before, weight = running[index]
+        moments = (DECAY * weight * before + moments) / (DECAY * weight + 1)
+        weight = DECAY * weight + 1
+    running[index] = moments, weight
+    mean, square = moments
+    return mean, (square - mean.square()).clamp_min(0)

@@ -1,11 +1,11 @@
-"""Feed-forward stylisation: a photo of any size, with regions, strength and colours, in tiles where it is large."""
+"""Feed-forward stylisation: a photo of any size, with regions, strength and colours, in one pass of the network."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,12 +14,11 @@ from torch import Tensor
 from impasto import images
 from impasto.devices import CPU_FLOAT, choose_device
 from impasto.errors import BudgetError
-from impasto.fast import models
-from impasto.fast.inference import MAX_WINDOW, RunningSums, StyledRegion, code_of, padded, paint, windows
+from impasto.fast import learning, models
+from impasto.fast.inference import BYTES_PER_PIXEL, RunningMoments, StyledRegion, layer_count, paint
 from impasto.fast.models import Model
-from impasto.fast.networks import Code, Network, blended
+from impasto.fast.objective import PAINTING_AREA
 from impasto.images import Picture, PictureLike, color
-from impasto.images.regions import Region, StyleSource
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
 from impasto.inputs.read import Memo, remembered
 from impasto.isolation import isolated
@@ -28,22 +27,25 @@ from impasto.optim.canvas import LocalCanvas
 from impasto.optim.steps import Step, single_step
 from impasto.settings.options import FastOptions
 
-#: Pixels of a window at least, however little memory there is.
-MIN_WINDOW = 1 << 15
-#: Bytes that a stage takes per pixel of its window, and that features and pictures take per pixel of the whole.
-BYTES_PER_WINDOW_PIXEL, BYTES_PER_PIXEL = 1100, 220
-#: The photo's own code, for strengths other than 1, is read at this many pixels.
-PHOTO_PIXELS = 1 << 18
+#: The side at which built-in styles are painted that the gallery knows, and the names of these.
+LEAST_SIDE, BUILT_IN = 64, ("swirls", "mosaic", "woodcut", "pointillism", "stained-glass", "watercolour", "facets")
+#: Seconds between two previews of a style that is being learnt, and their long side, in pixels.
+PREVIEW_INTERVAL, PREVIEW_SIDE = 3.0, 256
+#: The word that stands for the bundled model, with the vectors of paintings predicted instead of learnt.
+ANY = "any"
 
 
 def stylize(
-    content: PictureLike, styles: PictureLike | Sequence[PictureLike] = (), options: FastOptions | None = None
+    content: PictureLike, styles: PictureLike | Sequence[PictureLike], options: FastOptions | None = None
 ) -> Picture:
     """`content` repainted in the manner of `styles`, in one forward pass of a network.
 
+    A style of the gallery (`impasto.fast.gallery()`) is painted at once. Any other painting is learnt first, which
+    takes two minutes (`options.seconds`), and kept in the user's cache.
+
     Args:
         content: as for `impasto.stylize`.
-        styles: likewise; none for a model trained on one painting.
+        styles: likewise, or names of the gallery.
         options: see `FastOptions`.
 
     Returns:
@@ -61,217 +63,249 @@ def stylize(
 @isolated
 def iterate(
     content: PictureLike,
-    styles: PictureLike | Sequence[PictureLike] = (),
+    styles: PictureLike | Sequence[PictureLike],
     options: FastOptions | None = None,
     memo: Memo | None = None,
 ) -> Iterator[Step]:
-    """The steps of `stylize`, a tile each; what is not painted yet shows the photo.
+    """The steps of `stylize`, one for each layer; the photo is shown until the last.
+
+    Paintings that are not known yet are learnt before: each step of that is a step here, too, with the picture as it
+    looks so far.
 
     Arguments and errors are those of `stylize`; errors in the arguments are raised before the first step. Runs that
-    share a dictionary `memo` share the model and the paintings' codes.
+    share a dictionary `memo` share the model and the paintings' vectors.
     """
     started = time.monotonic()
     options, known = options or FastOptions(), {} if memo is None else memo
     device = choose_device(options.device)
     model = load_model(options, device, known)
-    inputs = prepare_inputs(content, styles_for(model, styles, options), options, device, known)
+    inputs = read_inputs(model, content, styles, options, device, known)
     if options.color == "palette":
         return iter([single_step(palette(inputs, options), inputs.finish, time.monotonic() - started)])
-    return _steps(model, inputs, options, device, known, started)
+    check_memory(inputs.size, options, device)
+    vectors = learning.Vectors(model, options, device, known)
+    vectors.check(inputs.regions)
+    return _steps(model, inputs, vectors, options, device, started)
 
 
 def draft(inputs: Inputs, options: FastOptions, device: torch.device) -> Tensor:
     """The painted photo, `(3, h, w)`, as a start for the optimisation."""
-    (last,) = deque(_steps(load_model(options, device, {}), inputs, options, device, {}, time.monotonic()), maxlen=1)
+    model = load_model(options, device, {})
+    steps = _steps(model, inputs, learning.Vectors(model, options, device, {}), options, device, time.monotonic())
+    (last,) = deque(steps, maxlen=1)
     return last.image.cpu()
 
 
 def load_model(options: FastOptions, device: torch.device, memo: Memo) -> Model:
     """The model that the options name."""
-    path = None if options.model is None else Path(options.model)
-    return remembered(memo, ("model", options.model, device), lambda: models.load(path, device))
+    path = None if options.model in (None, ANY) else Path(options.model)
+    return remembered(memo, ("model", path, device), lambda: models.load(path, device))
 
 
-def styles_for(
-    model: Model, styles: PictureLike | Sequence[PictureLike], options: FastOptions
-) -> PictureLike | Sequence[PictureLike]:
-    """The styles, if the model takes any; a placeholder, if it was trained on one painting.
+def read_inputs(
+    model: Model,
+    content: PictureLike,
+    styles: PictureLike | Sequence[PictureLike],
+    options: FastOptions,
+    device: torch.device,
+    memo: Memo,
+) -> Inputs:
+    """The inputs as the network reads them: styles keep their own colours, and the picture is recoloured at the end.
 
     Raises:
-        ValueError: styles that are missing, or too many, or colours that the model's own painting cannot give.
+        ValueError, PictureError, BudgetError: as `prepare_inputs`.
     """
-    empty = isinstance(styles, (list, tuple)) and not styles
-    if model.code is None:
-        if empty:
-            raise ValueError("no style was given; needed is one at least")
-        return styles
-    if not empty:
-        raise ValueError(f"the model {options.model} was trained on one painting; give no style with it")
-    if options.color not in ("style", "luminance"):
-        raise ValueError(f"color {options.color} asks for the painting, which a model of one painting does not have")
-    return Picture(torch.zeros(3, 8, 8, **CPU_FLOAT))
+    if options.color == "palette":
+        return prepare_inputs(content, styles, options, device, memo)
+    given = dataclasses.replace(options, color="style")
+    # Built-in styles of the gallery need not be painted at the full size.
+    area = LEAST_SIDE**2 if set(BUILT_IN) <= set(model.styles) else PAINTING_AREA * max(options.style_scale) ** 2
+    inputs = prepare_inputs(content, styles, given, device, memo, area)
+    if options.color not in ("luminance", "both"):
+        return inputs
+    return dataclasses.replace(inputs, content=color.luminance(inputs.photo.rgb), luminance_only=True)
 
 
 def _steps(
-    model: Model, inputs: Inputs, options: FastOptions, device: torch.device, memo: Memo, started: float
+    model: Model,
+    inputs: Inputs,
+    vectors: learning.Vectors,
+    options: FastOptions,
+    device: torch.device,
+    started: float,
 ) -> Iterator[Step]:
-    """The steps of prepared inputs."""
-    passes = _passes(model, inputs, options, device, memo)
-    window = _window(options, device, inputs.size)
+    """The steps of prepared inputs: learning, if it is needed, then painting."""
+    painter = FramePainter(model, inputs, options, device)
 
-    def finish(canvas: Tensor) -> Picture:
-        return inputs.finish(canvas.clamp(0, 1))
+    def step(
+        canvas: Tensor, done: int, total: int, eta: float, note: str = "", losses: Mapping[str, float] | None = None
+    ) -> Step:
+        seconds, loss = time.monotonic() - started, sum((losses or {}).values())
+        return Step(
+            LocalCanvas(canvas[None]),
+            done,
+            total,
+            1,
+            1,
+            done,
+            loss,
+            losses or {},
+            seconds,
+            eta,
+            inputs.size,
+            note,
+            painter.finish,
+        )
 
     def steps() -> Iterator[Step]:
         photo = inputs.content.to(device)
-        for canvas, done, total in _canvases(model.network, photo, passes, options.strength, window):
-            seconds = time.monotonic() - started
-            eta, none = seconds / done * (total - done), dict[str, float]()
-            yield Step(
-                LocalCanvas(canvas[None]), done, total, 1, 1, done, 0.0, none, seconds, eta, inputs.size, "", finish
-            )
+        previewed, shown = time.monotonic(), photo
+        for progress in vectors.learn(inputs.regions):
+            if time.monotonic() - previewed > PREVIEW_INTERVAL:
+                shown, previewed = painter.preview(photo, progress.vector), time.monotonic()
+            note = f"learning {Path(progress.name).name}"
+            yield step(shown, round(100 * progress.fraction), 100, progress.eta, note, progress.losses)
+        painter.use(vectors)
+        began = time.monotonic()
+        for canvas, done, total in painter.steps(inputs.photo.rgb):
+            left = (time.monotonic() - began) / done * (total - done)
+            yield step(photo if canvas is None else canvas, done, total, left)
 
     return steps()
 
 
-# -- regions and codes --------------------------------------------------------------------------------------
-
-
-def _passes(
-    model: Model, inputs: Inputs, options: FastOptions, device: torch.device, memo: Memo
-) -> list[list[StyledRegion]]:
-    """The passes of the network: for strengths below 1, the photo in its own style first."""
-    strengths = (0.0, options.strength) if options.strength < 1 else (options.strength,)
-    own: Code | None = None
-    if options.strength != 1:
-        small = images.resize(
-            inputs.content, *images.fit_area(inputs.size, min(PHOTO_PIXELS, inputs.size[0] * inputs.size[1]))
-        )
-        own = code_of(model.network, StyleSource("the photo", small.to(device)))
-    return [_styled_regions(model, inputs, strength, own, options, device, memo) for strength in strengths]
-
-
-def _styled_regions(
-    model: Model,
-    inputs: Inputs,
-    strength: float,
-    own: Code | None,
-    options: FastOptions,
-    device: torch.device,
-    memo: Memo,
-) -> list[StyledRegion]:
-    """Each region with its style, at the photo's padded size; `own` is the photo's code, where strength is not 1."""
-    network, (height, width) = model.network, inputs.size
-    mine = [] if own is None else [(own, 1 - strength)]
-    parts = []
-    for region in inputs.regions:
-        codes = _codes(model, region, height * width, options, device, memo) if strength else []
-        styles = [(code, weight * strength) for code, weight in codes]
-        mask = None if region.mask is None else padded(region.mask[None].to(device), network.multiple)[0]
-        parts.append(StyledRegion(mask, blended([*styles, *mine]), styles))
-    return parts
-
-
-def _codes(
-    model: Model, region: Region, pixels: int, options: FastOptions, device: torch.device, memo: Memo
-) -> list[tuple[Code, float]]:
-    if model.code is not None:
-        return [(model.code, 1.0)]
-    found = []
-    for source in region.sources:
-        for factor in options.style_scale:
-            size = source.size_for(pixels, factor)
-
-            def read(source: StyleSource = source, size: tuple[int, int] = size) -> Code:
-                return code_of(model.network, source.resized(*size).to(device), _window(options, device, size))
-
-            key = ("code", id(source.image), id(source.mask), size, options.model, device)
-            # The source is kept, so that no other object can have its identity.
-            code, _ = remembered(memo, key, lambda read=read, source=source: (read(), source))  # type: ignore[misc]
-            found.append((code, source.weight / len(options.style_scale)))
-    return found
-
-
-# -- painting --------------------------------------------------------------------------------------------------
-
-
-def _window(options: FastOptions, device: torch.device, size: tuple[int, int]) -> int:
-    """Pixels of a window that fits into the memory there is, beside pictures of this size.
-
-    Raises:
-        BudgetError: none does.
-    """
-    pixels = size[0] * size[1]
-    left = memory.budget(options.memory, device) - BYTES_PER_PIXEL * pixels
-    if left < BYTES_PER_WINDOW_PIXEL * min(MIN_WINDOW, pixels):
-        needed = (BYTES_PER_PIXEL * pixels + BYTES_PER_WINDOW_PIXEL * MIN_WINDOW) / 1e9
-        raise BudgetError(
-            f"{size[1]}×{size[0]} px take about {needed:.2f} GB beyond what the process holds; "
-            "give more with --memory, or make it smaller"
-        )
-    return max(MIN_WINDOW, min(MAX_WINDOW, int(left / BYTES_PER_WINDOW_PIXEL)))
-
-
-def bytes_needed(pixels: int) -> int:
-    """Bytes that painting so many pixels takes, in windows of the usual size."""
-    return min(pixels, MAX_WINDOW) * BYTES_PER_WINDOW_PIXEL + pixels * BYTES_PER_PIXEL
-
-
-def _canvases(
-    network: Network,
-    content: Tensor,
-    passes: Sequence[Sequence[StyledRegion]],
-    strength: float,
-    window: int,
-    running: RunningSums | None = None,
-) -> Iterator[tuple[Tensor, int, int]]:
-    """(canvas, tiles done, tiles in all) of one pass; or of two, the first of them for the photo in its own style.
-
-    What the network loses of a photo that keeps its style is then restored, so that strength 0 gives the photo.
+class FramePainter:
+    """Paints a photo, or the frames of one scene: vectors are kept, and statistics of frames can be averaged.
 
     Args:
-        content: `(3, h, w)`, on the device to compute on.
-        running: see `paint`.
-
-    Yields:
-        Canvases `(3, h, w)`; only the last is clipped to [0, 1]: clipping a large picture after every tile takes
-        longer than painting it.
+        inputs: of the photo, or of the scene's first frame.
+        averages: whether statistics are averaged over frames.
     """
-    height, width = content.shape[-2:]
-    photo = padded(content, network.multiple)
-    size = (photo.shape[-2], photo.shape[-1])
-    tiles = [windows(*size, window, network.multiple, stage.radius) for stage in network.chain]
-    total = len(passes) * sum(map(len, tiles))
-    done, residual, canvas = 0, None, photo
-    for number, parts in enumerate(passes, start=1):
-        for canvas in paint(network, photo, parts, window, running):
+
+    def __init__(
+        self, model: Model, inputs: Inputs, options: FastOptions, device: torch.device, averages: bool = False
+    ) -> None:
+        self._model, self._inputs, self._options, self._device = model, inputs, options, device
+        self._running: tuple[RunningMoments, RunningMoments] | None = ({}, {}) if averages else None
+        self._parts: list[StyledRegion] = []
+
+    def use(self, vectors: learning.Vectors) -> None:
+        """Look up the vectors of all styles, which are known by now."""
+        self._parts = [
+            StyledRegion(
+                None if region.mask is None else region.mask.to(self._device),
+                self._options.strength * vectors.of(region),
+            )
+            for region in self._inputs.regions
+        ]
+
+    def steps(self, photo: Tensor) -> Iterator[tuple[Tensor | None, int, int]]:
+        """(None, layers done, layers in all), and last the canvas, of a frame `(3, h, w)`.
+
+        For strengths below 1, what the network loses of a photo that it leaves as it is, at strength 0, is restored
+        in proportion.
+        """
+        strength, content = min(self._options.strength, 1.0), self._content(photo)
+        total = (2 if strength < 1 else 1) * layer_count(self._model.network)
+        done, residual, canvas = 0, None, content
+        if strength < 1:
+            zero = [StyledRegion(None, torch.zeros_like(self._parts[0].vector))]
+            for found in paint(self._model.network, content, zero, self._running and self._running[0]):
+                done += 1
+                yield None, done, total
+                canvas = content if found is None else found
+            residual = (1 - strength) * (content - canvas)
+        for found in paint(self._model.network, content, self._parts, self._running and self._running[1]):
             done += 1
-            if done < total:
-                yield canvas[:, :height, :width], done, total
-        if number < len(passes):
-            residual = photo - canvas
-    canvas = canvas if residual is None else canvas + (1 - strength) * residual
-    yield canvas[:, :height, :width].clamp(0, 1), total, total
+            if found is None:
+                yield None, done, total
+            else:
+                yield (found if residual is None else (found + residual).clamp(0, 1)), done, total
 
-
-class FramePainter:
-    """Paints the frames of one scene: paintings are read once, and the statistics of frames are averaged."""
-
-    def __init__(self, inputs: Inputs, options: FastOptions, device: torch.device, memo: Memo) -> None:
-        self._inputs, self._strength, self._device = inputs, options.strength, device
-        model = load_model(options, device, memo)
-        self._network = model.network
-        self._passes = _passes(model, inputs, options, device, memo)
-        self._window = _window(options, device, inputs.size)
-        self._running: RunningSums = {}
+    def preview(self, photo: Tensor, vector: Tensor) -> Tensor:
+        """A small canvas of a photo `(3, h, w)` in a style that is still being learnt."""
+        height, width = photo.shape[-2:]
+        small = images.resize(photo, *images.fit((height, width), min(PREVIEW_SIDE, max(height, width))))
+        (canvas,) = deque(paint(self._model.network, small, [StyledRegion(None, vector)]), maxlen=1)
+        assert canvas is not None
+        return canvas
 
     def paint(self, photo: Tensor) -> Tensor:
         """The canvas of a frame `(3, h, w)`, before its colours are finished."""
-        content = (color.luminance(photo) if self._inputs.luminance_only else photo).to(self._device)
-        found = _canvases(self._network, content, self._passes, self._strength, self._window, self._running)
-        ((canvas, _, _),) = deque(found, maxlen=1)
+        ((canvas, _, _),) = deque(self.steps(photo), maxlen=1)
+        assert canvas is not None
         return canvas
 
-    def finish(self, canvas: Tensor, photo: Tensor) -> Picture:
-        """The picture of a painted frame."""
-        return dataclasses.replace(self._inputs, photo=Picture(photo)).finish(canvas)
+    def _content(self, photo: Tensor) -> Tensor:
+        """What the network reads of a frame: its luminance, if that alone is painted; transparent parts filled."""
+        alpha = self._inputs.photo.alpha
+        if alpha is not None:
+            mean = (photo * alpha).sum((1, 2)) / alpha.sum().clamp_min(1e-6)
+            photo = mean[:, None, None].lerp(photo, alpha)
+        return (color.luminance(photo) if self._inputs.luminance_only else photo).to(self._device)
+
+    def finish(self, canvas: Tensor, photo: Tensor | None = None) -> Picture:
+        """The picture of a painted frame, in the colours that the options ask for."""
+        inputs = self._inputs if photo is None else dataclasses.replace(self._inputs, photo=Picture(photo))
+        canvas = canvas.cpu()
+        if self._options.color in ("match", "both"):
+            reference = color.luminance(inputs.photo.rgb) if self._options.color == "both" else inputs.photo.rgb
+            canvas = color.match(canvas, reference, self._options.color_match)
+        return inputs.finish(canvas.clamp(0, 1))
+
+
+def frame_painter(
+    frame: Picture,
+    styles: PictureLike | Sequence[PictureLike],
+    options: FastOptions,
+    device: torch.device,
+    memo: Memo,
+) -> FramePainter:
+    """A painter of the frames of a scene, given the first of them. Paintings that are not known are learnt.
+
+    Raises:
+        ValueError, PictureError, WeightsError, BudgetError: as `iterate`.
+    """
+    model = load_model(options, device, memo)
+    inputs = read_inputs(model, frame, styles, options, device, {})
+    check_memory(inputs.size, options, device)
+    vectors = learning.Vectors(model, options, device, memo)
+    vectors.check(inputs.regions)
+    deque(vectors.learn(inputs.regions), maxlen=0)
+    painter = FramePainter(model, inputs, options, device, averages=True)
+    painter.use(vectors)
+    return painter
+
+
+@isolated
+def learn_ahead(
+    styles: PictureLike | Sequence[PictureLike], options: FastOptions, memo: Memo | None = None
+) -> Iterator[learning.LearningProgress]:
+    """Learn those of the styles that are not known yet, so that what is painted later need not.
+
+    Raises:
+        ValueError, PictureError, WeightsError: as `iterate`.
+    """
+    known, device = {} if memo is None else memo, choose_device(options.device)
+    model = load_model(options, device, known)
+    blank = Picture(torch.zeros(3, LEAST_SIDE, LEAST_SIDE, **CPU_FLOAT))
+    alone = dataclasses.replace(options, content_mask={}, size=None, color="style")
+    inputs = read_inputs(model, blank, styles, alone, device, known)
+    vectors = learning.Vectors(model, options, device, known)
+    vectors.check(inputs.regions)
+    return vectors.learn(inputs.regions)
+
+
+def check_memory(size: tuple[int, int], options: FastOptions, device: torch.device) -> None:
+    """Raise a BudgetError if there is not enough memory to paint a picture of this size."""
+    needed = BYTES_PER_PIXEL * size[0] * size[1]
+    if needed > memory.budget(options.memory, device):
+        raise BudgetError(
+            f"{size[1]}×{size[0]} px take about {needed / 1e9:.2f} GB beyond what the process holds; "
+            "give more with --memory, or make it smaller"
+        )
+
+
+def bytes_needed(pixels: int) -> int:
+    """Bytes that painting so many pixels takes."""
+    return BYTES_PER_PIXEL * pixels

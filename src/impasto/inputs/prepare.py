@@ -58,8 +58,12 @@ def prepare_inputs(
     options: StylizeOptions | FastOptions,
     device: torch.device,
     memo: Memo,
+    style_area: float | None = None,
 ) -> Inputs:
     """Read, resize and recolour the inputs, and assign styles to regions.
+
+    Args:
+        style_area: the area at which built-in styles are painted; by default that which the options need.
 
     Raises:
         ValueError, PictureError, BudgetError: as `operations.stylize.stylize`.
@@ -70,7 +74,7 @@ def prepare_inputs(
     size = original.size if options.size is None else images.fit(original.size, options.size)
     memory.check_possible(size, device, options.memory)
     photo = original.resized(*size)
-    paintings = read_styles(styles, size[0] * size[1] * max(options.style_scale) ** 2, memo)
+    paintings = read_styles(styles, style_area or size[0] * size[1] * max(options.style_scale) ** 2, memo)
     regions, keep = masks.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
     if options.color in ("match", "both"):
         regions = tuple(color.in_colors_of(photo.rgb, region, options.color_match) for region in regions)

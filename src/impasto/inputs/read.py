@@ -16,6 +16,7 @@ from impasto.errors import PictureError
 from impasto.files import StrPath, local_path
 from impasto.images import Picture, PictureLike
 from impasto.inputs import photos
+from impasto.inputs.gallery import PAINTINGS, path_of
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def read_content(given: PictureLike, what: str = "the content", long_side: int |
             return images.read(photos.load(given), given)
         from impasto.inputs import styles as built_in
 
-        if given in built_in.STYLES:
+        if given in built_in.STYLES or given in PAINTINGS:
             raise PictureError(f"{given} is a style, not a photo: {what} comes first, then the styles")
     return images.read(given, what, long_side)
 
@@ -69,7 +70,8 @@ def read_styles(
     """(name, picture) pairs of one style or several.
 
     Args:
-        given: anything that `images.read` accepts, or the name of a built-in style; or a sequence of these.
+        given: anything that `images.read` accepts, or the name of a built-in style or a painting of the gallery, of
+            which there is a small copy; or a sequence of these.
         pixels: the area at which a built-in style is painted, as a square of 64 to `MAX_PAINTED_SIDE` pixels a side;
             vector graphics are drawn at twice that area.
 
@@ -94,9 +96,12 @@ def _read_style(style: PictureLike, pixels: float) -> Picture:
     if isinstance(style, (str, os.PathLike)) and not may_be_file(style):
         from impasto.inputs import styles as built_in  # takes a third of a second to import
 
+        if style in PAINTINGS:
+            return images.read(path_of(str(style)), str(style))
         if style not in built_in.STYLES:
             raise ValueError(
-                f"no such style: {os.fspath(style)!r} is neither a file nor one of {', '.join(built_in.STYLES)}"
+                f"no such style: {os.fspath(style)!r} is neither a file nor one of "
+                f"{', '.join([*built_in.STYLES, *PAINTINGS])}"
             )
         side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), MAX_PAINTED_SIDE)
         return images.read(built_in.paint(str(style), side, side), str(style))

@@ -14,7 +14,6 @@ from impasto.settings.choices import (
     ColorMode,
     ContentNorm,
     Init,
-    NetworkKind,
     Optimizer,
     Pooling,
     Precision,
@@ -22,6 +21,7 @@ from impasto.settings.choices import (
     SoundEncoderName,
     SoundInit,
     SoundStatistic,
+    StatisticName,
     StyleName,
     StyleNorm,
 )
@@ -232,7 +232,14 @@ class FastOptions(PhotoOptions, PaintingOptions):
         least=0,
     )
     model: str | None = option(
-        None, "Network", "A model from 'impasto train'; by default the bundled one.", metavar="FILE"
+        None,
+        "Network",
+        "A model from 'impasto train'; by default the bundled one. With any, paintings that are not in the gallery are "
+        "painted at once, without learning them first, and less like the painting.",
+        metavar="FILE|any",
+    )
+    seconds: float = option(
+        120.0, "Time", "Time to learn a painting that is not known yet, in seconds; it is then kept.", above=0
     )
 
 
@@ -403,57 +410,105 @@ class ReconstructOptions(StyleLossOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(Options):
-    """The options of training a feed-forward network."""
+class FeedForwardObjective(Options):
+    """The options of what a feed-forward network is trained on: the objective of `StylizeOptions`, on crops."""
 
-    operation: ClassVar[str] = "train"
+    batch: int = option(4, "Time", "Batch size: crops per step.", least=1)
+    crop: int = option(160, "Time", "Side length of the crops in pixels, a multiple of 16.", least=32)
 
-    network: NetworkKind = option(
-        "compact",
-        "Network",
-        "compact trains all of its million parameters, on a GPU; vgg has a fixed VGG-19 encoder and trains only the "
-        "decoder, which takes two CPU cores two hours.",
+    style_scale: float = option(
+        1.0, "Style", "Size of the brush strokes: 1 reads a painting at 512×512 pixels, 2 doubles that.", above=0
     )
-    steps: int = option(40_000, "Time", "Training steps.", least=1, result_neutral=True)
-    batch: int = option(8, "Time", "Batch size: crops per step.", least=1)
-    crop: int = option(256, "Time", "Side length of the crops in pixels, a multiple of 8.", least=32)
-    sample_every: int = option(
-        500,
-        "Time",
-        "Evaluate held-out pictures and paint a contact sheet of them every N steps.",
-        least=1,
-        metavar="N",
-        result_neutral=True,
+    statistic: StatisticName = option(
+        "gram", "Style", "What the style loss matches: a statistic of the features over all positions."
     )
-
-    content_weight: float = option(1.0, "Objective", "Content weight.", least=0)
-    style_weight: float = option(5.0, "Objective", "Weight of the Gram matrix loss.", least=0)
-    moments_weight: float = option(2.0, "Objective", "Weight of the loss on means and standard deviations.", least=0)
-    identity_weight: float = option(
-        5.0, "Objective", "Weight of the identity loss: photos in their own style.", least=0
+    content_weight: float = option(1.0, "Objective", "Content weight, alpha.", least=0)
+    style_weight: float = option(5.0, "Objective", "Style weight, beta.", least=0)
+    content_layers: Mapping[str, float] = option(
+        CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", **LAYERS
     )
-    range_weight: float = option(1.0, "Objective", "Weight of the penalty on pixel values outside of 0 to 1.", least=0)
-    total_variation: float = option(0.0, "Objective", "Weight of the total variation loss.", least=0)
-    steady_weight: float = option(
-        50.0,
+    style_layers: Mapping[str, float] = option(
+        STYLE_LAYERS, "Objective", "Style layers, as name or name=weight.", **LAYERS
+    )
+    content_norm: ContentNorm = option(
+        "relative",
         "Objective",
-        "Weight of the stability loss late in the training, for video: a moved photo must give a moved result.",
-        least=0,
+        "Normalisation of the content loss: half (Gatys's 1/2 Σ), course (1/(4HWC) Σ), relative (to the target).",
     )
+    style_norm: StyleNorm = option(
+        "relative",
+        "Objective",
+        "Normalisation of each style loss: gatys (1/(4N²)), relative (to the target).",
+    )
+    total_variation: float = option(0.0, "Objective", "Weight of the total variation loss.", least=0)
 
-    rate: float = option(1e-3, "Optimiser", "Initial learning rate of Adam; it decays to a hundredth.", above=0)
     seed: int = option(0, "Optimiser", "Random seed.", least=0)
     precision: Precision = option(
         "auto",
         "Machine",
-        "Precision of the convolutions; auto is bfloat16 if the hardware supports it natively, else float32.",
+        "Precision of the network's convolutions in training; auto is bfloat16 if the hardware supports it natively, "
+        "else float32.",
         result_neutral=True,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.crop % 8:
-            raise ValueError(f"crop is {self.crop}; expected a multiple of 8, such as {self.crop // 8 * 8}")
+        if self.crop % 16:
+            raise ValueError(f"crop is {self.crop}; expected a multiple of 16, such as {self.crop // 16 * 16}")
+        if not self.style_weight * sum(self.style_layers.values()):
+            raise ValueError("the style weighs nothing: there is nothing to learn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(FeedForwardObjective):
+    """The options of training a feed-forward network."""
+
+    operation: ClassVar[str] = "train"
+
+    steps: int = option(10_000, "Time", "Training steps.", least=1, result_neutral=True)
+    sample_every: int = option(
+        250,
+        "Time",
+        "Paint a contact sheet of held-out photos every N steps.",
+        least=1,
+        metavar="N",
+        result_neutral=True,
+    )
+    any_share: float = option(
+        0.25, "Objective", "Share of the crops that are painted after a random painting of --paintings.", least=0
+    )
+    strength_share: float = option(
+        0.15, "Objective", "Share of the crops that are painted at a random strength below 1.", least=0
+    )
+    identity_share: float = option(
+        0.04, "Objective", "Share of the crops that should come out as they are: strength 0.", least=0
+    )
+    steady_weight: float = option(
+        20.0,
+        "Objective",
+        "Weight of the stability loss late in the training, for video: a moved photo must give a moved result.",
+        least=0,
+    )
+    rate: float = option(2e-3, "Optimiser", "Initial learning rate of Adam; it decays to a fiftieth.", above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.any_share + self.strength_share + self.identity_share > 1:
+            raise ValueError("any_share, strength_share and identity_share are shares of a whole: at most 1 together")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnOptions(FeedForwardObjective):
+    """The options of learning a painting: its vector alone, for a network that stays as it is."""
+
+    operation: ClassVar[str] = "learn"
+
+    seconds: float = option(120.0, "Time", "Time limit in seconds.", above=0, result_neutral=True)
+    batch: int = option(2, "Time", "Batch size: crops per step.", least=1)
+    rate: float = option(2e-2, "Optimiser", "Initial learning rate of Adam; it decays to a fiftieth.", above=0)
+    model: str | None = option(
+        None, "Network", "A model from 'impasto train'; by default the bundled one.", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,8 @@ from torch import Tensor
 from impasto import images
 from impasto.devices import choose_device
 from impasto.errors import ClipError
-from impasto.fast.stylizer import FramePainter, load_model, styles_for
+from impasto.fast.stylizer import FramePainter, frame_painter
 from impasto.images import Picture, PictureLike
-from impasto.inputs.prepare import prepare_inputs
 from impasto.inputs.read import Memo
 from impasto.isolation import isolated
 from impasto.settings.options import FastOptions
@@ -168,9 +167,7 @@ def live(
             size = images.fit((frame.shape[1], frame.shape[2]), options.size or max(frame.shape[1:]))
             photo = images.resize(frame, *size)
             if painter is None or previous is None or previous[0].shape != photo.shape:
-                paintings = styles_for(load_model(options, device, memo), styles, options)
-                inputs = prepare_inputs(Picture(photo), paintings, options, device, {})
-                painter, previous = FramePainter(inputs, options, device, memo), None
+                painter, previous = frame_painter(Picture(photo), styles, options, device, memo), None
             canvas = painter.paint(photo).cpu()
             if previous is not None:
                 backward, forward = flow.estimate(photo, previous[0]), flow.estimate(previous[0], photo)

@@ -11,7 +11,6 @@ from torch import Tensor
 from impasto.devices import choose_device
 from impasto.fast import stylizer as feedforward
 from impasto.images import Picture, PictureLike, color
-from impasto.inputs.prepare import prepare_inputs
 from impasto.inputs.read import Memo, read_styles
 from impasto.losses.terms import TemporalLoss
 from impasto.operations.stylize import iterate as iterate_picture
@@ -83,10 +82,7 @@ class FeedForwardPainter:
 
     def begin_scene(self, photo: Tensor) -> None:
         options = dataclasses.replace(self._options.fast_options, size=None)
-        model = feedforward.load_model(options, self._device, self._memo)
-        styles = feedforward.styles_for(model, self._styles, options)
-        inputs = prepare_inputs(Picture(photo), styles, options, self._device, {})
-        self._painter = feedforward.FramePainter(inputs, options, self._device, self._memo)
+        self._painter = feedforward.frame_painter(Picture(photo), self._styles, options, self._device, self._memo)
 
     def __call__(self, photo: Tensor, temporal: TemporalLoss | None) -> tuple[Tensor, Picture]:
         if self._painter is None:  # resumed within a scene
