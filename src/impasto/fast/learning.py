@@ -398,5 +398,5 @@ class Vectors:
         return source.name in self._model.styles and not may_be_file(source.name)
 
     def _learner(self, source: StyleSource, scale: float) -> Learner:
-        options = LearnOptions(style_scale=scale, seconds=self._options.seconds, device=self._options.device)
+        options = LearnOptions(style_scale=scale, seconds=self._options.learn_seconds, device=self._options.device)
         return Learner(self._model, source, options, self._device)

@@ -41,7 +41,7 @@ def stylize(
     """`content` repainted in the manner of `styles`, in one forward pass of a network.
 
     A style of the gallery (`impasto.fast.gallery()`) is painted at once. Any other painting is learnt first, which
-    takes two minutes (`options.seconds`), and kept in the user's cache.
+    takes two minutes (`options.learn_seconds`), and kept in the user's cache.
 
     Args:
         content: as for `impasto.stylize`.

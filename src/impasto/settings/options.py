@@ -238,7 +238,7 @@ class FastOptions(PhotoOptions, PaintingOptions):
         "painted at once, without learning them first, and less like the painting.",
         metavar="FILE|any",
     )
-    seconds: float = option(
+    learn_seconds: float = option(
         120.0, "Time", "Time to learn a painting that is not known yet, in seconds; it is then kept.", above=0
     )
 
