@@ -7,7 +7,6 @@ optimisation, while the network stays as it is. Learnt vectors are kept in the u
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 import time
@@ -42,7 +41,6 @@ from impasto.images.regions import Region, StyleSource
 from impasto.inputs import masks, photos
 from impasto.inputs.read import Memo, may_be_file, remembered
 from impasto.isolation import isolated
-from impasto.settings.fields import result_settings
 from impasto.settings.options import FastOptions, LearnOptions
 from impasto.vgg.weights import cache_folder as weights_folder
 
@@ -125,12 +123,13 @@ class Learner:
 
     @property
     def key(self) -> str:
-        """By what the learnt style is known: the model, the painting's pixels and mask, and the options."""
-        painting, options = self.painting, self.options
-        source = painting.resized(*painting.size_for(PAINTING_AREA, options.style_scale))
-        digest = hashlib.sha256(self.model.digest.encode())
-        settings = {name: value for name, value in result_settings(options).items() if name != "model"}
-        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+        """By what the learnt style is known: the model, the painting's pixels and mask, and the style scale.
+
+        Other options only say how it is learnt.
+        """
+        scale = self.options.style_scale
+        source = self.painting.resized(*self.painting.size_for(PAINTING_AREA, scale))
+        digest = hashlib.sha256(f"{self.model.digest} {scale:g} {source.size}".encode())
         for part in (source.image, source.mask):
             if part is not None:
                 digest.update((part * 255).round().to("cpu", torch.uint8).contiguous().numpy().tobytes())
