@@ -24,18 +24,29 @@ def styles(
     output: Annotated[Path, output_flag("Output file for the contact sheet.")] = Path("styles.png"),
     size: Annotated[int, typer.Option(help="Side length of each style, in pixels.", min=64)] = 320,
 ) -> None:
-    """List the built-in styles and draw a contact sheet of them."""
+    """List the built-in styles, the paintings of the gallery and those learnt, and draw a contact sheet.
+
+    Built-in styles are painted at any size. Of paintings there are small copies: enough for 'impasto fast', which knows
+    their styles; 'impasto stylize' follows a large picture of the painting more closely.
+    """
     set_up_logging(False)
     from impasto import images
+    from impasto.fast.learning import learnt_styles
     from impasto.images import sheets
+    from impasto.inputs.gallery import PAINTINGS, path_of
     from impasto.inputs.styles import STYLES, paint
 
     images.check_output(output)
     for name, painter in STYLES.items():
-        out.print(f"[bold]{name:14}[/] {painter.__doc__}")
+        out.print(f"[bold]{name:17}[/] {painter.__doc__}")
+    for name, painting in PAINTINGS.items():
+        out.print(f"[bold]{name:17}[/] {painting.title} ({painting.artist}, {painting.year})")
+    for learnt in learnt_styles():
+        out.print(f"learnt: {learnt.name}", markup=False)
     names = track(STYLES, "painting", console=err, transient=True, disable=not err.is_terminal)
     entries = [(name, images.read(paint(name, size, size))) for name in names]
-    images.write(output, sheets.contact_sheet(entries, columns=4, cell=size))
+    entries += [(name, images.read(path_of(name))) for name in PAINTINGS]
+    images.write(output, sheets.contact_sheet(entries, columns=6, cell=size))
     out.print(f"\n{output}", markup=False)
 
 

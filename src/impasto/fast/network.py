@@ -22,7 +22,7 @@ from impasto.devices import CPU_FLOAT, CPU_INDEX
 #: Both sides of a picture must be multiples of this.
 MULTIPLE = 8
 #: Pixels by which a picture is continued at its borders, mirrored, so that they are painted like its middle.
-MARGIN = 32
+MARGIN = 16
 #: Standard deviation of the noise that is added to the photo, and the side of the tile that it repeats, in pixels.
 NOISE, NOISE_SIDE = 0.06, 256
 #: Channels at a half, a quarter and an eighth of the resolution.

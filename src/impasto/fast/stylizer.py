@@ -89,11 +89,15 @@ def iterate(
 
 
 def draft(inputs: Inputs, options: FastOptions, device: torch.device) -> Tensor:
-    """The painted photo, `(3, h, w)`, as a start for the optimisation."""
+    """The painted photo, `(3, h, w)`, as a start for the optimisation, at once: paintings are not learnt for it."""
+    options = dataclasses.replace(options, model=ANY if options.model is None else options.model)
     model = load_model(options, device, {})
     steps = _steps(model, inputs, learning.Vectors(model, options, device, {}), options, device, time.monotonic())
     (last,) = deque(steps, maxlen=1)
-    return last.image.cpu()
+    canvas = last.image.cpu()
+    if options.color in ("match", "both"):
+        canvas = color.match(canvas, inputs.content, options.color_match)
+    return canvas
 
 
 def load_model(options: FastOptions, device: torch.device, memo: Memo) -> Model:

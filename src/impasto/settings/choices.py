@@ -26,6 +26,5 @@ SoundInit = Literal["content", "noise"]
 ColorMode = Literal["style", "luminance", "match", "both", "palette"]
 ColorMatch = Literal["covariance", "histogram"]
 
-NetworkKind = Literal["compact", "vgg"]
 Precision = Literal["auto", "float32", "bfloat16"]
 SoundEncoderName = Literal["stacked", "wide"]

@@ -310,12 +310,12 @@ class BatchOptions(StylizeOptions):
 
     operation: ClassVar[str] = "batch"
 
-    fast: bool = option(False, "Picture", "Use a feed-forward network: a hundred times faster, fewer brush strokes.")
+    fast: bool = option(False, "Picture", "Use a feed-forward network: hundreds of times faster.")
     model: str | None = option(
         None,
         "Network",
-        "With --fast: a model from 'impasto train'; by default the bundled one.",
-        metavar="FILE",
+        "With --fast: a model from 'impasto train', by default the bundled one; or any, see 'impasto fast --help'.",
+        metavar="FILE|any",
     )
     workers: int | None = option(
         None,
@@ -518,7 +518,7 @@ class VideoOptions(StylizeOptions):
     operation: ClassVar[str] = "video"
 
     size: int | None = option(384, "Picture", "Long side of the result in pixels, or 'original'.", **SIZE)
-    fast: bool = option(False, "Video", "Use a feed-forward network: a hundred times faster, fewer brush strokes.")
+    fast: bool = option(False, "Video", "Use a feed-forward network: hundreds of times faster.")
     later: int = option(20, "Video", "Evaluations of the loss for every frame but the first of a scene.", least=1)
     temporal_weight: float = option(
         200.0, "Video", "Weight of the temporal loss, which keeps a frame close to the warped one before.", least=0
@@ -541,7 +541,10 @@ class VideoOptions(StylizeOptions):
         0.8, "Video", "With --fast: share of the warped frame before that is blended in, 0 to 1.", least=0
     )
     model: str | None = option(
-        None, "Video", "With --fast: a model from 'impasto train'; by default the bundled one.", metavar="FILE"
+        None,
+        "Video",
+        "With --fast: a model from 'impasto train', by default the bundled one; or any, see 'impasto fast --help'.",
+        metavar="FILE|any",
     )
     flow: str | None = option(
         None,
