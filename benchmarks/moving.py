@@ -21,6 +21,7 @@ import torch
 from impasto import images, video
 from impasto.images import Picture
 from impasto.images.sheets import contact_sheet
+from impasto.inputs.read import read_styles
 from impasto.losses.statistics import gram
 from impasto.settings.options import STYLE_LAYERS, VideoOptions
 from impasto.vgg import weights
@@ -100,7 +101,7 @@ def temporal_error(frames: list[Picture], photos: list[torch.Tensor], options: V
 
 def style_loss_of(painting: str, size: tuple[int, int]) -> Callable[[Picture], float]:
     encoder = weights.load("vgg19", padding="replicate")
-    picture = images.read(painting)
+    ((_, picture),) = read_styles(painting, size[0] * size[1], {})
     target = picture.resized(*images.fit_area(picture.size, min(size[0] * size[1], picture.size[0] * picture.size[1])))
 
     def grams(given: Picture) -> dict[str, torch.Tensor]:

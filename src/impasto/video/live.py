@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av.error
 import cv2
@@ -50,13 +52,17 @@ class LiveFrame:
     frame_rate: float
 
 
+#: A frame `(3, h, w)`, sRGB in [0, 1], or what gives one: frames that are dropped need not be converted.
+SourceFrame = Tensor | Callable[[], Tensor]
+
+
 class LatestFrame:
     """Reads a source in a thread of its own, and keeps only the newest frame."""
 
-    def __init__(self, source: Iterator[Tensor]) -> None:
+    def __init__(self, source: Iterator[SourceFrame]) -> None:
         self._source = source
         self._change = threading.Condition()
-        self._frame: Tensor | None = None
+        self._frame: SourceFrame | None = None
         self._error: BaseException | None = None
         self._stopped = False
         self.frames_read = 0
@@ -90,17 +96,18 @@ class LatestFrame:
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error
-            return frame
+        return frame() if callable(frame) and not isinstance(frame, Tensor) else frame
 
     def stop(self) -> None:
         self._stopped = True
 
 
-def frames_of(source: str) -> Iterator[Tensor]:
-    """The frames, `(3, h, w)`, sRGB in [0, 1], of a camera, a file or a URL, in real time.
+def frames_of(source: str, long_side: int | None = None) -> Iterator[SourceFrame]:
+    """The frames of a camera, a file or a URL, in real time.
 
     Args:
         source: a camera's number, a file, or a URL such as rtsp://….
+        long_side: those of files and URLs are reduced to this many pixels.
 
     Raises:
         ClipError: there is no such camera or file, or it cannot be read.
@@ -109,33 +116,46 @@ def frames_of(source: str) -> Iterator[Tensor]:
         return _camera(int(source))
     if "://" not in source and not Path(source).exists():
         raise ClipError(f"no such file: {source}; a camera is given by its number, such as 0")
-    return _stream(source)
+    return _stream(source, long_side)
 
 
-def _camera(number: int) -> Iterator[Tensor]:
+def _camera(number: int) -> Iterator[SourceFrame]:
     camera = cv2.VideoCapture(number)
     try:
         while True:
             success, frame = camera.read()
             if not success:
                 raise ClipError(f"camera {number} gives no frames: is it connected, and not in use?")
-            yield torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])).permute(2, 0, 1).float() / 255
+            yield partial(_from_bgr, frame)
     finally:
         camera.release()
 
 
-def _stream(source: str) -> Iterator[Tensor]:
+def _from_bgr(frame: np.ndarray[Any, Any]) -> Tensor:
+    """`(h, w, 3)`, 8 bits, as `(3, h, w)`, sRGB in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])).permute(2, 0, 1).float() / 255
+
+
+def _converted(convert: FrameConverter, frame: Any, source: str) -> Tensor:
+    """A decoded frame as `(3, h, w)`, sRGB in [0, 1]."""
+    try:
+        return convert(frame)
+    except av.error.FFmpegError as error:
+        raise ClipError(f"cannot read {source}: {error.strerror}") from error
+
+
+def _stream(source: str, long_side: int | None) -> Iterator[SourceFrame]:
     started = time.monotonic()
     first: float | None = None
     try:
         with clips.opened(source if "://" in source else Path(source).absolute()) as container:
-            convert = FrameConverter(source)
+            convert = FrameConverter(source, long_side)
             for frame in clips.decode(clips.video_track(container, source), source):
                 first = frame.time if first is None else first
                 wait = started + (frame.time or 0.0) - (first or 0.0) - time.monotonic()
                 if wait > 0:
                     time.sleep(wait)
-                yield convert(frame)
+                yield partial(_converted, convert, frame, source)
     except av.error.FFmpegError as error:
         raise ClipError(f"cannot read {source}: {error.strerror}") from error
 
@@ -156,7 +176,7 @@ def live(
         PictureError, WeightsError: a file that is missing or damaged.
     """
     options = options or FastOptions(size=320)
-    latest = LatestFrame(frames_of(source) if isinstance(source, str) else source)
+    latest = LatestFrame(frames_of(source, options.size) if isinstance(source, str) else source)
     started, painted = time.monotonic(), 0
     painter: FramePainter | None = None
     previous: tuple[Tensor, Tensor] | None = None

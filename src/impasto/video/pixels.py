@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from av.sidedata.sidedata import Type
-from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
 from torch import Tensor
 
+from impasto import images
 from impasto.devices import CPU_FLOAT
 from impasto.images import Picture
 
@@ -39,10 +40,11 @@ class FrameConverter:
 
     Args:
         name: of the clip, for warnings.
+        long_side: larger frames are reduced to this many pixels, along with the conversion, which is then faster.
     """
 
-    def __init__(self, name: str | Path) -> None:
-        self._name, self._reformatter = name, VideoReformatter()
+    def __init__(self, name: str | Path, long_side: int | None = None) -> None:
+        self._name, self._reformatter, self._long_side = name, VideoReformatter(), long_side
         self._warned: set[str] = set()
 
     def __call__(self, frame: Any) -> Tensor:
@@ -71,12 +73,15 @@ class FrameConverter:
         is_deep = is_hdr or any(part.bits > 8 for part in components)
         complete_tags(frame, is_hdr)
         options: dict[str, Any] = {}
+        if self._long_side is not None and max(frame.width, frame.height) > self._long_side:
+            height, width = images.fit((frame.height, frame.width), self._long_side)
+            options = {"width": width, "height": height, "interpolation": Interpolation.AREA}
         if is_hdr:  # PQ of BT.709's primaries
-            options = {"dst_color_trc": ColorTrc.SMPTE2084, "dst_color_primaries": ColorPrimaries.BT709}
+            options |= {"dst_color_trc": ColorTrc.SMPTE2084, "dst_color_primaries": ColorPrimaries.BT709}
         elif frame.color_primaries != ColorPrimaries.BT709 or frame.color_trc in _CONVERTED:
             if frame.color_trc not in _CONVERTED:
                 frame.color_trc = ColorTrc.IEC61966_2_1
-            options = {"dst_color_trc": ColorTrc.IEC61966_2_1, "dst_color_primaries": ColorPrimaries.BT709}
+            options |= {"dst_color_trc": ColorTrc.IEC61966_2_1, "dst_color_primaries": ColorPrimaries.BT709}
         pixel_format = {3: "rgb24", 4: "rgba", 6: "rgb48le", 8: "rgba64le"}[(3 + has_alpha) * (1 + is_deep)]
         array: Array = self._reformatter.reformat(frame, format=pixel_format, **options).to_ndarray()
         if not is_deep:
