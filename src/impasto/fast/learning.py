@@ -39,7 +39,7 @@ from impasto.files import StrPath, atomic_write
 from impasto.images import Picture
 from impasto.images.regions import Region, StyleSource
 from impasto.inputs import masks, photos
-from impasto.inputs.read import Memo, may_be_file, remembered
+from impasto.inputs.read import Memo, is_named, remembered
 from impasto.isolation import isolated
 from impasto.settings.options import FastOptions, LearnOptions
 from impasto.vgg.weights import cache_folder as weights_folder
@@ -388,13 +388,15 @@ class Vectors:
     def _known(self, source: StyleSource, scale: float) -> Tensor | None:
         """The learnt vector, if there is one."""
         learner = self._learner(source, scale)
-        key = ("learnt", learner.key)
+        # The source is kept, so that no other object can have its identity.
+        identity = ("key", id(source.image), id(source.mask), scale)
+        key = ("learnt", remembered(self._memo, identity, lambda: (learner.key, source))[0])
         if key not in self._memo and (kept := learner.kept()) is not None:
             self._memo[key] = kept
         return self._memo.get(key)
 
     def _in_gallery(self, source: StyleSource) -> bool:
-        return source.name in self._model.styles and not may_be_file(source.name)
+        return is_named(source.name, self._model.styles)
 
     def _learner(self, source: StyleSource, scale: float) -> Learner:
         options = LearnOptions(style_scale=scale, seconds=self._options.learn_seconds, device=self._options.device)

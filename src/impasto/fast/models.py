@@ -14,8 +14,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from impasto.devices import CPU_FLOAT
 from impasto.errors import WeightsError
-from impasto.fast.network import Network, StyleReader
+from impasto.fast.network import Network, StyleReader, initialized
 from impasto.files import StrPath, atomic_write
 from impasto.settings.choices import Precision
 
@@ -76,20 +77,19 @@ def load(path: StrPath | None = None, device: torch.device | None = None) -> Mod
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
         if header.get("impasto") != FORMAT:
             raise WeightsError(f"{path} is not a model of 'impasto train', or it is one of another version")
-        network = Network()
+        network, reader = initialized(seed=0)
         network.load_state_dict(_part(tensors, "network."))
         names = json.loads(header["styles"])
-        vectors = tensors["styles"] if names else torch.empty(0, network.length, device="cpu")
+        vectors = tensors["styles"] if names else torch.empty(0, network.length, **CPU_FLOAT)
         if vectors.shape != (len(names), network.length):
             raise WeightsError(f"cannot read the model {path}: it has {len(vectors)} vectors for {len(names)} styles")
-        reader = StyleReader(network.length) if _part(tensors, "reader.") else None
-        if reader is not None:
-            reader.load_state_dict(_part(tensors, "reader."))
-            reader.eval().requires_grad_(False).to(device)
+        known = _part(tensors, "reader.")
+        if known:
+            reader.load_state_dict(known)
         return Model(
             network.eval().requires_grad_(False).to(device),
             dict(zip(names, vectors.to(device), strict=True)),
-            reader,
+            reader.eval().requires_grad_(False).to(device) if known else None,
             json.loads(header["card"]),
             hashlib.sha256(path.read_bytes()).hexdigest(),
         )

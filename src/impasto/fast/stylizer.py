@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.devices import CPU_FLOAT, choose_device
+from impasto.devices import choose_device
 from impasto.errors import BudgetError
 from impasto.fast import learning, models
 from impasto.fast.inference import BYTES_PER_PIXEL, RunningMoments, StyledRegion, layer_count, paint
@@ -20,15 +20,13 @@ from impasto.fast.models import Model
 from impasto.fast.objective import PAINTING_AREA
 from impasto.images import Picture, PictureLike, color
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
-from impasto.inputs.read import Memo, remembered
+from impasto.inputs.read import BLANK, Memo, remembered
 from impasto.isolation import isolated
 from impasto.optim import memory
 from impasto.optim.canvas import LocalCanvas
 from impasto.optim.steps import Step, single_step
 from impasto.settings.options import FastOptions
 
-#: The side at which built-in styles are painted that the gallery knows, and the names of these.
-LEAST_SIDE, BUILT_IN = 64, ("swirls", "mosaic", "woodcut", "pointillism", "stained-glass", "watercolour", "facets")
 #: Seconds between two previews of a style that is being learnt, and their long side, in pixels.
 PREVIEW_INTERVAL, PREVIEW_SIDE = 3.0, 256
 #: The word that stands for the bundled model, with the vectors of paintings predicted instead of learnt.
@@ -40,7 +38,7 @@ def stylize(
 ) -> Picture:
     """`content` repainted in the manner of `styles`, in one forward pass of a network.
 
-    A style of the gallery (`impasto.fast.gallery()`) is painted at once. Any other painting is learnt first, which
+    A style of the gallery (see `impasto styles`) is painted at once. Any other painting is learnt first, which
     takes two minutes (`options.learn_seconds`), and kept in the user's cache.
 
     Args:
@@ -122,9 +120,8 @@ def read_inputs(
     if options.color == "palette":
         return prepare_inputs(content, styles, options, device, memo)
     given = dataclasses.replace(options, color="style")
-    # Built-in styles of the gallery need not be painted at the full size.
-    area = LEAST_SIDE**2 if set(BUILT_IN) <= set(model.styles) else PAINTING_AREA * max(options.style_scale) ** 2
-    inputs = prepare_inputs(content, styles, given, device, memo, area)
+    area = PAINTING_AREA * max(options.style_scale) ** 2
+    inputs = prepare_inputs(content, styles, given, device, memo, area, model.styles)
     if options.color not in ("luminance", "both"):
         return inputs
     return dataclasses.replace(inputs, content=color.luminance(inputs.photo.rgb), luminance_only=True)
@@ -287,14 +284,17 @@ def learn_ahead(
 ) -> Iterator[learning.LearningProgress]:
     """Learn those of the styles that are not known yet, so that what is painted later need not.
 
+    The colours of a `palette` need no learning.
+
     Raises:
         ValueError, PictureError, WeightsError: as `iterate`.
     """
     known, device = {} if memo is None else memo, choose_device(options.device)
+    if options.color == "palette":
+        return iter(())
     model = load_model(options, device, known)
-    blank = Picture(torch.zeros(3, LEAST_SIDE, LEAST_SIDE, **CPU_FLOAT))
     alone = dataclasses.replace(options, content_mask={}, size=None, color="style")
-    inputs = read_inputs(model, blank, styles, alone, device, known)
+    inputs = read_inputs(model, BLANK, styles, alone, device, known)
     vectors = learning.Vectors(model, options, device, known)
     vectors.check(inputs.regions)
     return vectors.learn(inputs.regions)

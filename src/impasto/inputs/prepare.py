@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,11 +59,13 @@ def prepare_inputs(
     device: torch.device,
     memo: Memo,
     style_area: float | None = None,
+    known_styles: Collection[str] = (),
 ) -> Inputs:
     """Read, resize and recolour the inputs, and assign styles to regions.
 
     Args:
         style_area: the area at which built-in styles are painted; by default that which the options need.
+        known_styles: names of styles that are known without their pictures.
 
     Raises:
         ValueError, PictureError, BudgetError: as `operations.stylize.stylize`.
@@ -74,7 +76,8 @@ def prepare_inputs(
     size = original.size if options.size is None else images.fit(original.size, options.size)
     memory.check_possible(size, device, options.memory)
     photo = original.resized(*size)
-    paintings = read_styles(styles, style_area or size[0] * size[1] * max(options.style_scale) ** 2, memo)
+    area = style_area or size[0] * size[1] * max(options.style_scale) ** 2
+    paintings = read_styles(styles, area, memo, known_styles)
     regions, keep = masks.assign(photo, paintings, options.style_weights, options.content_mask, options.style_mask)
     if options.color in ("match", "both"):
         regions = tuple(color.in_colors_of(photo.rgb, region, options.color_match) for region in regions)

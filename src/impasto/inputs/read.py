@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import PIL.Image
+import torch
 from torch import Tensor
 
 from impasto import images
+from impasto.devices import CPU_FLOAT
 from impasto.errors import PictureError
 from impasto.files import StrPath, local_path
 from impasto.images import Picture, PictureLike
@@ -27,6 +29,9 @@ MAX_PAINTED_SIDE = 1536
 
 #: Files of a folder that count as pictures by their names; others are looked into.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif", ".svg")
+
+#: Stands for a picture that is not needed.
+BLANK = Picture(torch.zeros(3, 8, 8, **CPU_FLOAT))
 
 #: Results that runs on the same pictures share, so that they are computed once: key -> value.
 Memo = dict[Hashable, Any]
@@ -65,7 +70,7 @@ def read_content(given: PictureLike, what: str = "the content", long_side: int |
 
 
 def read_styles(
-    given: PictureLike | Sequence[PictureLike], pixels: float, memo: Memo
+    given: PictureLike | Sequence[PictureLike], pixels: float, memo: Memo, known: Collection[str] = ()
 ) -> tuple[tuple[str, Picture], ...]:
     """(name, picture) pairs of one style or several.
 
@@ -74,6 +79,7 @@ def read_styles(
             which there is a small copy; or a sequence of these.
         pixels: the area at which a built-in style is painted, as a square of 64 to `MAX_PAINTED_SIDE` pixels a side;
             vector graphics are drawn at twice that area.
+        known: further names, of styles that are known without their pictures: a blank one stands for each.
 
     Raises:
         ValueError: an empty sequence, or a name that is neither a file nor built in.
@@ -86,10 +92,19 @@ def read_styles(
     return tuple(
         (
             os.fspath(style) if isinstance(style, (str, os.PathLike)) else f"number {number}",
-            remembered(memo, ("style", identity(style), pixels), lambda style=style: _read_style(style, pixels)),  # type: ignore[misc]
+            remembered(
+                memo,
+                ("style", identity(style), pixels, is_known := is_named(style, known)),
+                lambda style=style, is_known=is_known: BLANK if is_known else _read_style(style, pixels),  # type: ignore[misc]
+            ),
         )
         for number, style in enumerate(styles, start=1)
     )
+
+
+def is_named(style: PictureLike, names: Collection[str]) -> bool:
+    """Whether a style is one of these names, rather than a file that is called so."""
+    return isinstance(style, (str, os.PathLike)) and str(style) in names and not may_be_file(style)
 
 
 def _read_style(style: PictureLike, pixels: float) -> Picture:
