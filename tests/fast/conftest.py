@@ -1,37 +1,68 @@
-"""Networks with random weights that say something: untrained ones ignore the painting."""
+"""A small model whose styles differ though nothing was trained, and quick ways to learn."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from making_models import random_pictures, random_vectors, random_vgg
 
+from impasto.fast import learning, models
 from impasto.fast.models import Model
-from impasto.fast.networks import Network, network
-from impasto.vgg.encoder import random_encoder
+from impasto.fast.network import Network, StyleReader, initialized
+from impasto.vgg import weights
+from impasto.vgg.encoder import Encoder
 
 
-def spoken_to(made: Network, seed: int = 3) -> Network:
-    """The network with a say for the painting in every layer, and all it gives within bounds."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in made.modules():
-        if hasattr(module, "film"):
-            nn.init.normal_(module.film.weight, std=0.02, generator=generator)
-            nn.init.normal_(module.bias, std=0.05, generator=generator)
-    return made.eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="session", params=["vgg", "compact"])
-def net(request) -> Network:
-    torch.manual_seed(0)
-    if request.param == "compact":
-        return spoken_to(network("compact"))
-    encoder = random_encoder(((1, 64), (1, 128), (1, 256)), seed=2).to("cpu", torch.float32)
-    return spoken_to(network("vgg", encoder))
+@pytest.fixture(scope="session")
+def network() -> Network:
+    return initialized(seed=3)[0].eval().requires_grad_(False)
 
 
 @pytest.fixture
-def model(net) -> Model:
-    return Model(net)
+def model(network) -> Model:
+    """With a gallery of three styles, one of them called as a built-in one, and a reader that tells paintings apart."""
+    reader = StyleReader(network.length)
+    generator = torch.Generator().manual_seed(8)
+    for layer in (reader.first, reader.second):
+        torch.nn.init.normal_(layer.weight, std=0.02, generator=generator)
+    styles = dict(zip(["one", "two", "mosaic"], random_vectors(network, 3), strict=True))
+    return Model(network, styles, reader.eval().requires_grad_(False), digest="0123456789abcdef")
+
+
+@pytest.fixture
+def shipped(monkeypatch, model) -> Model:
+    """`model` in the place of the bundled one and of all others."""
+    monkeypatch.setattr(models, "load", lambda path=None, device=None: model)
+    return model
+
+
+@pytest.fixture(scope="session")
+def vgg() -> Encoder:
+    return random_vgg()
+
+
+@pytest.fixture
+def small_vgg(monkeypatch, vgg) -> Encoder:
+    """A seeded VGG in the place of VGG-19."""
+    monkeypatch.setattr(weights, "load", lambda *args, **kwargs: vgg)
+    return vgg
+
+
+@pytest.fixture
+def quick_learning(monkeypatch, small_vgg) -> list[str]:
+    """Paintings are learnt on small pictures. The names of those that are, once for each step."""
+    steps, learnt = learning.Learner.steps, []
+
+    def small_steps(self):
+        self.options = dataclasses.replace(self.options, crop=32, batch=1)
+        for progress in steps(self):
+            learnt.append(progress.name)
+            yield progress
+
+    monkeypatch.setattr(learning.Learner, "steps", small_steps)
+    monkeypatch.setattr(learning, "bundled_photos", lambda device: random_pictures(3))
+    return learnt
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from impasto.cli.parameters import with_options
 from impasto.cli.render import check_output, input_files, render
 from impasto.cli.stylize import Paintings, Photo
 from impasto.cli.train import read_photos
+from impasto.errors import WeightsError
+from impasto.files import check_writable
 from impasto.settings.options import FastOptions, LearnOptions
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ def learn(
         raise ValueError("no painting was given; needed is a file, or --list or --remove")
     if output is not None and output.suffix != ".safetensors":
         raise ValueError(f"cannot write a style to {output.name!r}: the suffix needed is .safetensors")
+    if output is not None:
+        check_writable(output, WeightsError)
     from impasto.devices import choose_device
     from impasto.fast import models
     from impasto.fast.learning import Learner
@@ -94,7 +98,7 @@ def learn(
     except KeyboardInterrupt:
         with signals.deferred():
             kept = learner.save(output)
-        if kept is None:
+        if learner.vector is None or (kept is None and output is None):
             raise
         err.print(f"impasto: interrupted after {duration(learner.seconds)}; what was learnt is kept", markup=False)
         return signals.exit_code()

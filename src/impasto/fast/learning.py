@@ -119,7 +119,6 @@ class Learner:
         self.step, self.seconds = 0, 0.0
         self.vector: Tensor | None = None
         self._dataset = dataset
-        self._started = time.monotonic()
 
     @property
     def key(self) -> str:
@@ -156,7 +155,6 @@ class Learner:
     def steps(self) -> Iterator[LearningProgress]:
         """Every step, starting from what is kept, or else from the best of a prediction and the gallery."""
         options, device = self.options, self.device
-        self._started = time.monotonic()
         dataset = bundled_photos(device) if self._dataset is None else self._dataset
         objective = CropObjective(encoder_for(options, device), options)
         targets = objective.targets(self.painting)
@@ -181,7 +179,7 @@ class Learner:
         vector = start.clone().requires_grad_()
         average = start.clone()
         optimizer = torch.optim.Adam([vector], lr=options.rate, betas=(0.9, 0.99))
-        left = options.seconds
+        started, left = time.monotonic(), options.seconds
         while left > 0:
             done = 1 - left / options.seconds
             for group in optimizer.param_groups:
@@ -193,7 +191,7 @@ class Learner:
             self.step += 1
             average.lerp_(vector.detach(), max(1 / AVERAGE_STEPS, 1 / self.step))
             self.vector = average.clone()
-            self.seconds = time.monotonic() - self._started
+            self.seconds = time.monotonic() - started
             left = max(0.0, options.seconds - self.seconds)
             yield LearningProgress(self.painting.name, self.step, self.seconds, left, losses, self.vector)
 
@@ -208,15 +206,19 @@ class Learner:
         """
         if self.vector is None:
             return None
+        path = self._keep(self.vector)
         if output is not None:
             save_style(output, self.vector, self.painting, self.model, self.seconds)
+        return path
+
+    def _keep(self, vector: Tensor) -> Path | None:
         path = self.path
         if path is None:
             log.warning("%s is not kept: there is no home folder; set IMPASTO_CACHE to a folder", self.painting.name)
             return None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_style(path, self.vector, self.painting, self.model, self.seconds)
+            save_style(path, vector, self.painting, self.model, self.seconds)
         except (OSError, WeightsError) as error:
             log.warning("%s is not kept: %s", self.painting.name, error)
             return None
@@ -269,7 +271,7 @@ def save_style(path: StrPath, vector: Tensor, painting: StyleSource, model: Mode
     small = (painting.resized(height, width).image * 255).round().to("cpu", torch.uint8).contiguous()
     header = {"impasto-style": models.FORMAT, "name": painting.name, "model": model.digest, "seconds": f"{seconds:.0f}"}
     with atomic_write(Path(path), WeightsError) as draft:
-        safetensors.torch.save_file({"vector": vector.cpu().contiguous(), "thumbnail": small}, draft, header)
+        draft.write_bytes(safetensors.torch.save({"vector": vector.cpu().contiguous(), "thumbnail": small}, header))
 
 
 def load_style(path: StrPath, model: Model) -> Tensor:

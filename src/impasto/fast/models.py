@@ -59,7 +59,7 @@ def save(path: StrPath, model: Model) -> None:
     stored = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
     header = {"impasto": FORMAT, "styles": json.dumps(list(model.styles)), "card": json.dumps(dict(model.card))}
     with atomic_write(Path(path), WeightsError) as draft:
-        safetensors.torch.save_file(stored, draft, header)
+        draft.write_bytes(safetensors.torch.save(stored, header))
 
 
 def load(path: StrPath | None = None, device: torch.device | None = None) -> Model:

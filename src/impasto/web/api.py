@@ -9,6 +9,8 @@ from typing import Any
 import gradio as gr
 
 from impasto.errors import ImpastoError
+from impasto.inputs.gallery import PAINTINGS
+from impasto.inputs.styles import STYLES
 from impasto.settings.fields import unknown
 from impasto.settings.options import FastOptions, StylizeOptions
 from impasto.web.components import image_input
@@ -21,6 +23,8 @@ from impasto.web.visitors import Visitors
 def add_endpoint(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors: Visitors) -> None:
     """Add the endpoint `/stylize` to the page; called within its layout."""
     limits = runner.limits
+    sources = {style.source: style.source for style in by_name.values() if style.source in (*STYLES, *PAINTINGS)}
+    sources |= {name: style.source for name, style in by_name.items()}
     with gr.Row(visible=False):
         photo, paintings = image_input("photo"), gr.File(label="paintings", file_count="multiple")
         names, options, fast = gr.JSON(label="styles"), gr.JSON(label="options"), gr.Checkbox(label="fast")
@@ -35,18 +39,18 @@ def add_endpoint(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitor
         options: dict[str, Any] | None = None,
         fast: bool = False,
     ) -> tuple[str, Mapping[str, Any]]:
-        """Repaint a photo. Styles are names that the page shows, paintings are files; options are the fields of
-        `StylizeOptions`, or, if fast (one forward pass of a network), of `FastOptions`."""
+        """Repaint a photo. Styles are names that the page or `impasto styles` shows, paintings are files; options are
+        the fields of `StylizeOptions`, or, if fast (one forward pass of a network), of `FastOptions`."""
         kind: type[StylizeOptions | FastOptions] = FastOptions if fast else StylizeOptions
         try:
             if not photo:
                 raise ValueError("there is no photo")
-            _check_known("style", styles or (), by_name)
-            sources = [*(by_name[name].source for name in styles or ()), *(paintings or ())]
+            _check_known("style", styles or (), sources)
+            chosen = [*(sources[name] for name in styles or ()), *(paintings or ())]
             if not isinstance(options or {}, dict):
                 raise ValueError(f"the options are {options!r}; needed is an object of names and values")
             _check_known("option", options or (), kind.__dataclass_fields__)
-            job = JobRequest(photo, sources, kind(**({"size": min(512, limits.size)} | (options or {}))))
+            job = JobRequest(photo, chosen, kind(**({"size": min(512, limits.size)} | (options or {}))))
             for report in runner.run(job, visitors.of(request.headers), Event()):
                 if isinstance(report, JobResult):
                     return str(report.files[0]), report.settings

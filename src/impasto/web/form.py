@@ -9,13 +9,15 @@ from typing import Any
 import gradio as gr
 
 from impasto.settings.fields import GROUPS, choices_of, default_of, fields_of, text_of, typed, value_type
-from impasto.settings.options import StylizeOptions
+from impasto.settings.options import FastOptions, StylizeOptions
 from impasto.web.jobs import OPTION_MAXIMA, check_maxima
 
 #: Fields that the server sets.
 SERVER_FIELDS = ("memory", "device", "preprocessing")
 #: Fields that have components of their own elsewhere on the page.
 PAGE_FIELDS = ("size", "strength", "content_mask", "style_mask")
+#: Fields that feed-forward networks have too, and that an instant picture depends on.
+FAST_FIELDS = tuple(name for name in fields_of(FastOptions) if name in fields_of(StylizeOptions))
 
 
 def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.components.Component]:
@@ -69,8 +71,20 @@ def options_from(values: Mapping[str, Any]) -> StylizeOptions:
     Raises:
         ValueError: an invalid value; the message names the field.
     """
-    fields = fields_of(StylizeOptions)
-    given = {name: typed(fields[name], value) for name, value in values.items() if value not in (None, "")}
-    options = StylizeOptions(**given)
+    options = StylizeOptions(**_given(values))
     check_maxima(options)
     return options
+
+
+def fast_options_from(values: Mapping[str, Any]) -> FastOptions:
+    """Likewise those of feed-forward networks; other fields are left out, and may be invalid.
+
+    Raises:
+        ValueError: an invalid value; the message names the field.
+    """
+    return FastOptions(**_given({name: value for name, value in values.items() if name in FAST_FIELDS}))
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    fields = fields_of(StylizeOptions)
+    return {name: typed(fields[name], value) for name, value in values.items() if value not in (None, "")}

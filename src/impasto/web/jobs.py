@@ -10,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from impasto import images
+from impasto.fast.stylizer import ANY
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
 from impasto.settings.choices import Init
@@ -27,7 +28,7 @@ class Limits:
     """What a server allows.
 
     Attributes:
-        running: jobs that run at the same time.
+        running: jobs that run at the same time; an instant picture may be painted beside them.
         waiting: jobs in the queue.
         size: long side of a result, in pixels.
         upload: bytes of an uploaded file.
@@ -53,7 +54,7 @@ class JobRequest:
 
     Attributes:
         photo: path of a file.
-        styles: names of built-in styles, and paths of files.
+        styles: names of built-in styles and of paintings of the gallery, and paths of files.
         options: for optimisation or for a feed-forward network; masks and the picture to start from are given below.
         masks: number of a style, or `keep` -> mask, `(h, w)` in 0–255, white where it applies.
         style_masks: paths of masks over the styles, in the order of the styles.
@@ -83,7 +84,6 @@ class JobProgress:
         losses: of all steps, as `plots.loss_figure` takes them.
         done: whether this is the last report.
         note: why the job ended early; empty if it did not.
-        is_draft: whether the preview is a feed-forward network's draft, which optimisation replaces.
     """
 
     step: Step
@@ -91,7 +91,6 @@ class JobProgress:
     losses: Sequence[LossRecord]
     done: bool = False
     note: str = ""
-    is_draft: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def check_request(request: JobRequest, limits: Limits, public_styles: frozenset[
     if isinstance(options, StylizeOptions):
         _check_choice("init", options.init, INIT_CHOICES)
         _check_choice("weights", options.weights, available_weights())
-    elif options.model is not None:
+    elif options.model not in (None, ANY):
         raise ValueError("no models other than the bundled one are allowed here")
     if options.content_mask or options.style_mask:
         raise ValueError("masks must be uploaded; they cannot be named in the options")

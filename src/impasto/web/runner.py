@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections import deque
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
+from torch import Tensor
+
 import impasto
 from impasto import fast, images, record
 from impasto.errors import ImpastoError
+from impasto.fast.stylizer import bytes_needed
+from impasto.images import Picture
 from impasto.inputs.read import Memo
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
@@ -50,7 +53,24 @@ class JobRunner:
             ValueError, PictureError: see `check_request`.
         """
         check_request(request, self.limits, self._public_styles)
-        memory = None if self.limits.memory is None else self.limits.memory // self.limits.running
+        memory = None
+        if self.limits.memory is not None:  # all but what an instant picture may need meanwhile
+            reserved = min(bytes_needed(self.limits.size**2), self.limits.memory // 4)
+            memory = (self.limits.memory - reserved) // self.limits.running
+        return self._on_this_machine(request, memory)
+
+    @contextmanager
+    def accepted_instant(self, request: JobRequest) -> Iterator[JobRequest]:
+        """Accept the request of an instant picture, which is painted beside the jobs.
+
+        Raises:
+            ValueError, ImpastoError: as `running_job`.
+        """
+        with _without_folders(request):
+            check_request(request, self.limits, self._public_styles)
+            yield self._on_this_machine(request, self.limits.memory)
+
+    def _on_this_machine(self, request: JobRequest, memory: int | None) -> JobRequest:
         return dataclasses.replace(request, options=dataclasses.replace(request.options, memory=memory, device="auto"))
 
     @contextmanager
@@ -60,7 +80,7 @@ class JobRunner:
         Raises:
             ValueError, ImpastoError: see `accept`, and whatever the job raises.
         """
-        try:
+        with _without_folders(request):
             request = self.accept(request)
             with self._lock:
                 self.running += 1
@@ -69,11 +89,22 @@ class JobRunner:
             finally:
                 with self._lock:
                     self.running -= 1
-        except (ValueError, ImpastoError) as error:
-            text = str(error)
-            for path in request.pictures:
-                text = text.replace(path, Path(path).name)
-            raise type(error)(text) from error
+
+    @contextmanager
+    def shared_memo(self) -> Iterator[Memo]:
+        """A memo with the networks that jobs have read so far; those read in the block are shared in turn."""
+        with self._lock:
+            memo: Memo = dict(self._networks)
+        yield memo
+        with self._lock:
+            self._networks |= {
+                key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] in ("encoder", "model")
+            }
+
+    def remember_learnt(self, key: str, vector: Tensor) -> None:
+        """Share the vector of a painting that cannot be kept in the user's cache."""
+        with self._lock:
+            self._networks["learnt", key] = vector
 
     def run(self, request: JobRequest, visitor: Visitor, stop: Event) -> Iterator[JobProgress | JobResult]:
         """Run a job: yields its progress from time to time, then its result.
@@ -93,10 +124,9 @@ class JobRunner:
     ) -> Iterator[JobProgress | JobResult]:
         folder = visitor.folder / secrets.token_hex(16)
         folder.mkdir()
-        masks = _write_masks(request, folder)
-        options = _with_files(request, masks)
+        masks = write_masks(request, folder)
+        options = with_files(request, masks)
         steps = executor.submit(self._start, request, options).result()
-        drafts_first = isinstance(options, StylizeOptions) and options.color != "palette"
         losses: list[LossRecord] = []
         previews: list[Path] = []
         last_preview, step, note = 0.0, None, ""
@@ -105,10 +135,9 @@ class JobRunner:
                 step = next_step
                 if step.losses:
                     losses.append((step.evaluations, step.scale, step.loss, step.losses))
-                is_draft = drafts_first and not losses
                 if visitor.idle_seconds > ABANDONED_AFTER:
                     return
-                if stop.is_set() and not is_draft:
+                if stop.is_set():
                     note = "stopped"
                     break
                 if step.seconds > self.limits.seconds:
@@ -116,53 +145,50 @@ class JobRunner:
                     break
                 if time.monotonic() - last_preview >= PREVIEW_INTERVAL:
                     last_preview = time.monotonic()
-                    previews.append(_write_preview(step, visitor.folder))
-                    yield JobProgress(step, previews[-1], list(losses), is_draft=is_draft)
-                    _delete(previews[:-PREVIEWS_KEPT])
+                    previews.append(write_preview(step.picture, visitor.folder))
+                    yield JobProgress(step, previews[-1], list(losses))
+                    delete_files(previews[:-PREVIEWS_KEPT])
                     del previews[:-PREVIEWS_KEPT]
             assert step is not None  # every operation yields at least one step
-            previews.append(_write_preview(step, visitor.folder))
+            previews.append(write_preview(step.picture, visitor.folder))
             yield JobProgress(step, previews[-1], list(losses), True, note)
-            yield _write_result(request, options, step, folder, list(masks.values()))
+            before = images.read(request.photo).resized(*step.size)
+            yield write_result(request, options, step.picture, before, folder, list(masks.values()))
         finally:
             if isinstance(steps, Generator):
                 executor.submit(steps.close).result()
-            _delete(previews[:-1])
+            delete_files(previews[:-1])
 
     def _start(self, request: JobRequest, options: StylizeOptions | FastOptions) -> Iterator[Step]:
-        """The steps of a job, after those of a draft if it is optimised; errors in the arguments are raised here."""
-        with self._lock:
-            memo: Memo = dict(self._networks)
+        """The steps of a job; errors in the arguments are raised here."""
         pictures = (request.photo, list(request.styles))
-        if isinstance(options, FastOptions):
-            steps = fast.iterate(*pictures, options, memo)
-        else:
-            steps = impasto.iterate(*pictures, options, memo)
-            if options.color != "palette":
-                with suppress(ImpastoError, ValueError):  # optimisation may succeed where the network cannot
-                    steps = _draft_first(fast.iterate(*pictures, options.fast_options, memo), steps)
-        with self._lock:  # only the networks are shared with other jobs
-            self._networks = {
-                key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] in ("encoder", "model")
-            }
-        return steps
+        with self.shared_memo() as memo:
+            if isinstance(options, FastOptions):
+                return fast.iterate(*pictures, options, memo)
+            return impasto.iterate(*pictures, options, memo)
 
 
-def _draft_first(draft: Iterator[Step], steps: Iterator[Step]) -> Iterator[Step]:
-    """The last step of the draft, then all others."""
-    with suppress(ImpastoError):
-        yield from deque(draft, maxlen=1)
-    yield from steps
+@contextmanager
+def _without_folders(request: JobRequest) -> Iterator[None]:
+    """Errors raised in the block name the files of the request without their folders."""
+    try:
+        yield
+    except (ValueError, ImpastoError) as error:
+        text = str(error)
+        for path in request.pictures:
+            text = text.replace(path, Path(path).name)
+        raise type(error)(text) from error
 
 
-def _write_masks(request: JobRequest, folder: Path) -> dict[str, Path]:
+def write_masks(request: JobRequest, folder: Path) -> dict[str, Path]:
+    """Write the masks that were drawn; what is painted there -> path."""
     paths = {key: folder / f"mask-{key}.png" for key in request.masks}
     for key, path in paths.items():
         images.write(path, images.read(request.masks[key]))
     return paths
 
 
-def _with_files(request: JobRequest, masks: Mapping[str, Path]) -> StylizeOptions | FastOptions:
+def with_files(request: JobRequest, masks: Mapping[str, Path]) -> StylizeOptions | FastOptions:
     """The options with the paths of the masks and of the picture to start from."""
     options = dataclasses.replace(
         request.options,
@@ -174,21 +200,28 @@ def _with_files(request: JobRequest, masks: Mapping[str, Path]) -> StylizeOption
     return options
 
 
-def _write_preview(step: Step, folder: Path) -> Path:
+def write_preview(picture: Picture, folder: Path) -> Path:
+    """Write a JPEG; returns its path."""
     path = folder / f"{secrets.token_hex(16)}.jpg"
-    images.write(path, step.picture)
+    images.write(path, picture)
     return path
 
 
-def _delete(paths: Sequence[Path]) -> None:
+def delete_files(paths: Sequence[Path]) -> None:
+    """Delete files, if they are still there."""
     for path in paths:
         path.unlink(missing_ok=True)
 
 
-def _write_result(
-    request: JobRequest, options: StylizeOptions | FastOptions, step: Step, folder: Path, masks: Sequence[Path]
+def write_result(
+    request: JobRequest,
+    options: StylizeOptions | FastOptions,
+    picture: Picture,
+    before: Picture,
+    folder: Path,
+    masks: Sequence[Path],
 ) -> JobResult:
-    picture = step.picture
+    """Write the files of a finished picture; `before` is the photo at its size."""
     # The settings for a visitor's own machine: file names without folders, and no limit of memory.
     settings = record.settings(
         options.operation, [request.photo, *request.styles], dataclasses.replace(options, memory=None)
@@ -197,6 +230,6 @@ def _write_result(
     files = [folder / f"{stem}.png", folder / f"{stem}.jpg"]
     for path in files:
         images.write(path, picture, 8, settings)
-    before = folder / "before.jpg"
-    images.write(before, images.read(request.photo).resized(*step.size))
-    return JobResult([*files, *masks], before, settings, record.command(settings, f"{stem}.png"))
+    before_path = folder / "before.jpg"
+    images.write(before_path, before)
+    return JobResult([*files, *masks], before_path, settings, record.command(settings, f"{stem}.png"))

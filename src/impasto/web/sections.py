@@ -1,25 +1,27 @@
-"""The sections of the Paint tab: what to paint, further options, and the result."""
+"""The sections of the Paint tab: what to paint, further options, the dials, and the results."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from impasto import plots
 from impasto.presets import PRESETS, options_of
-from impasto.settings.options import StylizeOptions
+from impasto.settings.fields import default_of, fields_of
+from impasto.settings.options import FastOptions, StylizeOptions
 from impasto.web import form
 from impasto.web.components import PRIVATE, Update, image_input, job_buttons, mask_editor, status_html
 from impasto.web.gallery import GalleryStyle
+from impasto.web.instants import Instant, Learning
 from impasto.web.jobs import INIT_CHOICES, JobProgress, JobResult, Limits, available_weights
 from impasto.web.masks import BRUSHES
 
-#: Name of the style when the visitor's own painting is chosen.
-OWN_STYLE = "your own painting"
-#: Label of a method -> the operation.
-METHODS = {"Instant (feed-forward network)": "fast", "Fine (optimised, takes minutes)": "stylize"}
+#: Values of the tabs of results.
+INSTANT, FINE = "instant", "fine"
+#: What the status says before anything is painted.
+WELCOME = "Add a photo and choose a style: the picture is painted at once."
 MASK_HELP = (
     "Paint over the photo: **red** areas stay as they are, **green** ones get the first style, **blue** the second, "
     "**orange** the third, **violet** the fourth. Styles without a colour share the rest."
@@ -27,14 +29,14 @@ MASK_HELP = (
 
 
 class InputSection:
-    """The photo, the style, and the options that most visitors set."""
+    """The photo and the style. The value of `style` is its source: a name, or the path of the visitor's painting."""
 
-    def __init__(self, styles: Sequence[GalleryStyle], limits: Limits) -> None:
-        first_style = styles[0].name
-        self.style = gr.State(first_style)
+    def __init__(self, by_name: Mapping[str, GalleryStyle]) -> None:
+        first_style = next(iter(by_name.values()))
+        self.style = gr.State(first_style.source)
         self.photo = image_input("Photo", sources=["upload", "webcam", "clipboard"], height=280, elem_id="photo")
         gallery = gr.Gallery(
-            [(str(style.thumbnail), style.name) for style in styles],
+            [(str(style.thumbnail), style.name) for style in by_name.values()],
             label="Style",
             columns=4,
             allow_preview=False,
@@ -45,10 +47,45 @@ class InputSection:
             elem_id="styles",
         )
         with gr.Accordion("…or a painting of your own", open=False):
-            self.own_style = image_input("Painting", sources=["upload", "clipboard"], height=200, elem_id="own")
+            own_style = image_input("Painting", sources=["upload", "clipboard"], height=200, elem_id="own")
         caption = gr.Markdown(_caption(first_style), elem_id="chosen")
+
+        def choose(event: gr.SelectData) -> tuple[str, str]:
+            style = by_name[str(event.value["caption"])]
+            return style.source, _caption(style)
+
+        def choose_own(path: str | None) -> tuple[str, str]:
+            if path is None:
+                return first_style.source, _caption(first_style)
+            return path, "Style: **your own painting**"
+
+        chosen = [self.style, caption]
+        gallery.select(choose, None, chosen, queue=False, **PRIVATE)
+        own_style.upload(choose_own, own_style, chosen, queue=False, **PRIVATE)
+        own_style.clear(lambda: choose_own(None), None, chosen, queue=False, **PRIVATE)
+
+    @property
+    def components(self) -> set[Any]:
+        """All components that hold values."""
+        return {self.photo, self.style}
+
+
+def _caption(style: GalleryStyle) -> str:
+    return f"Style: **{style.name}**" + (f" ({style.painter})" if style.painter else "")
+
+
+class DialSection:
+    """The options that most visitors set, and the buttons that start and stop the optimisation."""
+
+    def __init__(self, limits: Limits) -> None:
         self.strength = gr.Slider(
-            0, 3, 1, step=0.05, label="Strength", info="0 keeps the photo, 1 is balanced, 2 leaves little of the photo."
+            0,
+            3,
+            1,
+            step=0.05,
+            label="Strength",
+            info="0 keeps the photo, 1 is balanced, 2 leaves little of the photo.",
+            elem_id="strength",
         )
         self.size = gr.Slider(
             128,
@@ -58,40 +95,26 @@ class InputSection:
             label="Size",
             info="Long side in pixels. Twice the size takes about four times as long.",
         )
-        self.method = gr.Radio(
-            list(METHODS.items()),
-            value="stylize",
-            label="Method",
-            info="Instant runs a neural network once. Fine shows that result as a draft, then optimises the picture.",
-            elem_id="way",
+        self.start_button, self.stop_button = job_buttons("Paint finely", "paint", "stop")
+        self.status = gr.HTML(
+            status_html("Paint finely optimises the picture: closer to the painting, in minutes."),
+            elem_id="fine-status",
         )
-        self.start_button, self.stop_button = job_buttons("Paint", "paint", "stop")
-        chosen = [self.style, caption]
-        gallery.select(_choose, None, chosen, queue=False, **PRIVATE)
-        self.own_style.upload(lambda: (OWN_STYLE, _caption(OWN_STYLE)), None, chosen, queue=False, **PRIVATE)
-        self.own_style.clear(lambda: (first_style, _caption(first_style)), None, chosen, queue=False, **PRIVATE)
 
     @property
     def components(self) -> set[Any]:
         """All components that hold values."""
-        return {self.photo, self.own_style, self.style, self.strength, self.size, self.method}
-
-
-def _choose(event: gr.SelectData) -> tuple[str, str]:
-    name = str(event.value["caption"])
-    return name, _caption(name)
-
-
-def _caption(style: str) -> str:
-    return f"Style: **{style}**"
+        return {self.strength, self.size}
 
 
 class OptionSection:
     """Presets, several styles, masks, and all other options, under "Advanced"."""
 
-    def __init__(self, styles: Sequence[GalleryStyle], limits: Limits, inputs: InputSection) -> None:
+    def __init__(self, styles: Sequence[GalleryStyle], limits: Limits) -> None:
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-            preset = gr.Dropdown(list(PRESETS), value="default", label="Preset", info="Fills in the options below.")
+            self.preset = gr.Dropdown(
+                list(PRESETS), value="default", label="Preset", info="Fills in the options below, strength and size."
+            )
             with gr.Accordion("Several styles", open=False):
                 self.more_styles = gr.Dropdown(
                     [style.name for style in styles],
@@ -99,6 +122,7 @@ class OptionSection:
                     max_choices=limits.styles - 1,
                     label="Blend with",
                     info="Set how much each style counts under Style weights below.",
+                    elem_id="blend",
                 )
                 self.more_paintings = _picture_files("More paintings of your own")
                 self.style_masks = _picture_files(
@@ -114,13 +138,16 @@ class OptionSection:
             self.init_image = image_input("Start from this picture", sources=["upload"], height=160)
             self.fields = form.build({"weights": available_weights, "init": lambda: list(INIT_CHOICES)})
 
+    def connect(self, inputs: InputSection, dials: DialSection, limits: Limits) -> None:
+        """Let presets fill in the options, and show the photo under the masks."""
+
         def fill(name: str) -> list[Any]:
             options = options_of(StylizeOptions, name)
             size = min(options.size or limits.size, limits.size)
             return [options.strength, size, *form.values_of(options, self.fields)]
 
-        filled = [inputs.strength, inputs.size, *self.fields.values()]
-        preset.input(fill, preset, filled, queue=False, **PRIVATE)
+        filled = [dials.strength, dials.size, *self.fields.values()]
+        self.preset.input(fill, self.preset, filled, queue=False, **PRIVATE)
         # Runs in the browser, which has the photo already.
         show_photo = "(photo) => photo ? ({background: photo, layers: [], composite: null}) : null"
         inputs.photo.change(None, inputs.photo, self.masks, js=show_photo, **PRIVATE)
@@ -128,54 +155,107 @@ class OptionSection:
     @property
     def components(self) -> set[Any]:
         """All components that hold values."""
-        pictures = {self.more_styles, self.more_paintings, self.style_masks, self.masks, self.init_image}
-        return pictures | set(self.fields.values())
+        return self.fast_components | {self.init_image} | set(self.fields.values())
+
+    @property
+    def fast_components(self) -> set[Any]:
+        """Those that an instant picture depends on."""
+        fields = {component for name, component in self.fields.items() if name in form.FAST_FIELDS}
+        return {self.more_styles, self.more_paintings, self.style_masks, self.masks} | fields
 
 
 def _picture_files(label: str) -> gr.File:
     return gr.File(label=label, file_count="multiple", file_types=["image"])
 
 
-class ResultSection:
-    """The picture while it is painted, and the finished one with its downloads."""
+class LearnSection:
+    """The offer to learn a painting whose picture is a preview only; hidden for all others."""
 
-    def __init__(self) -> None:
-        self.status = gr.HTML(status_html("Add a photo, choose a style, then press Paint."), elem_id="status")
-        self.preview = gr.Image(label="Painting", interactive=False, height=520, elem_id="live", buttons=["fullscreen"])
+    def __init__(self, limits: Limits) -> None:
+        field = fields_of(FastOptions)["learn_seconds"]
+        with gr.Group(visible=False, elem_id="learn") as self.group:
+            self.offer = gr.HTML(elem_id="offer")
+            with gr.Row():
+                self.seconds = gr.Number(
+                    min(default_of(field), limits.seconds),
+                    minimum=1,
+                    maximum=limits.seconds,
+                    label="Learn for so many seconds",
+                    elem_id="learn-seconds",
+                )
+                with gr.Column():
+                    self.start_button, self.stop_button = job_buttons(
+                        "Learn this painting", "learn-start", "learn-stop"
+                    )
+            self.status = gr.HTML(elem_id="learn-status")
+            self.preview = gr.Image(
+                label="As learnt so far", interactive=False, visible=False, height=240, elem_id="learn-live", buttons=[]
+            )
+        #: Changes whenever a painting was learnt.
+        self.learnt = gr.State(0.0)
+
+    def offer_update(self, instant: Instant) -> Update:
+        """Offers to learn what the instant picture lacks."""
+        text = ""
+        if instant.not_learnt:
+            what = _names(instant.not_learnt)
+            text = f"This is a preview, less like the painting than it can be: {what} not been learnt yet."
+        elif instant.learnt_briefly:
+            times = ", ".join(
+                f"{name} was learnt for {_duration(s)} only" for name, s in instant.learnt_briefly.items()
+            )
+            text = f"{times}; the longer it is learnt, the more the picture is like it."
+        return {self.group: gr.Group(visible=bool(text)), self.offer: status_html(text)}
+
+    def progress_update(self, learning: Learning) -> Update:
+        """Shows how far learning is."""
+        update: Update = {
+            self.status: status_html(
+                learning.stopped.capitalize() or f"Learning {learning.name} · about {_duration(learning.eta)} left",
+                learning.fraction,
+            )
+        }
+        return update | ({self.preview: gr.Image(str(learning.preview), visible=True)} if learning.preview else {})
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"{names[0]} has" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} have"
+
+
+class ResultSection:
+    """A finished picture, with its downloads and the command that makes it.
+
+    Args:
+        prefix: of the components' element ids.
+    """
+
+    def __init__(self, prefix: str = "", visible: bool = False) -> None:
         self.comparison = gr.ImageSlider(
-            label="Before and after", visible=False, height=520, elem_id="compare", buttons=["fullscreen"]
+            label="Before and after",
+            visible=visible,
+            height=520,
+            elem_id=f"{prefix}compare",
+            buttons=["fullscreen"],
+            interactive=False,
         )
         with gr.Row():
-            self.png = gr.DownloadButton("Download PNG", visible=False, elem_id="png")
-            self.jpeg = gr.DownloadButton("Download JPEG", visible=False, elem_id="jpeg")
+            self.png = gr.DownloadButton("Download PNG", visible=False, elem_id=f"{prefix}png")
+            self.jpeg = gr.DownloadButton("Download JPEG", visible=False, elem_id=f"{prefix}jpeg")
         self.mask_files = gr.File(label="Your masks, which the command below needs", visible=False)
-        with gr.Accordion("The same on the command line", visible=False) as self.command_section:
+        with gr.Accordion("The same on the command line", visible=False, open=False) as self.command_section:
             self.command = gr.Code(
-                language="shell", show_label=False, interactive=False, wrap_lines=True, elem_id="command"
+                language="shell", show_label=False, interactive=False, wrap_lines=True, elem_id=f"{prefix}command"
             )
-        with gr.Accordion("Loss curve", open=False):
-            self.losses = gr.Plot(show_label=False, elem_id="losses")
 
     @property
     def components(self) -> list[Any]:
         """All components that a job updates."""
-        downloads = [self.png, self.jpeg, self.mask_files]
-        return [self.preview, self.comparison, *downloads, self.command_section, self.command, self.losses]
-
-    def progress_update(self, progress: JobProgress, plot: bool) -> Update:
-        """Shows a running job, with its loss curve if `plot`."""
-        update: Update = {
-            self.status: _progress_html(progress),
-            self.preview: gr.Image(str(progress.preview), visible=True),
-            self.comparison: gr.ImageSlider(visible=False),
-        }
-        return update | ({self.losses: plots.loss_figure(progress.losses, 7)} if plot else {})
+        return [self.comparison, self.png, self.jpeg, self.mask_files, self.command_section, self.command]
 
     def result_update(self, result: JobResult) -> Update:
         """Shows a finished picture."""
         png, jpeg, *masks = map(str, result.files)
         return {
-            self.preview: gr.Image(visible=False),
             self.comparison: gr.ImageSlider((str(result.before), png), visible=True),
             self.png: gr.DownloadButton(value=png, visible=True),
             self.jpeg: gr.DownloadButton(value=jpeg, visible=True),
@@ -185,13 +265,45 @@ class ResultSection:
         }
 
 
-def _progress_html(progress: JobProgress) -> str:
+class FineSection(ResultSection):
+    """Likewise for the optimisation, with the picture while it is painted."""
+
+    def __init__(self) -> None:
+        self.preview = gr.Image(label="Painting", interactive=False, height=520, elem_id="live", buttons=["fullscreen"])
+        super().__init__()
+        with gr.Accordion("Loss curve", open=False):
+            self.losses = gr.Plot(show_label=False, elem_id="losses")
+
+    @property
+    def components(self) -> list[Any]:
+        """All components that a job updates."""
+        return [self.preview, *super().components, self.losses]
+
+    def progress_update(self, progress: JobProgress, plot: bool) -> Update:
+        """Shows a running job, with its loss curve if `plot`."""
+        update: Update = {
+            self.preview: gr.Image(str(progress.preview), visible=True),
+            self.comparison: gr.ImageSlider(visible=False),
+        }
+        return update | ({self.losses: plots.loss_figure(progress.losses, 7)} if plot else {})
+
+    def result_update(self, result: JobResult) -> Update:
+        """Shows a finished picture."""
+        return {self.preview: gr.Image(visible=False)} | super().result_update(result)
+
+
+def instant_html(instant: Instant) -> str:
+    """The status of an instant picture."""
+    height, width = instant.size
+    return status_html(f"{width}×{height} px in {instant.seconds:.1f} s")
+
+
+def progress_html(progress: JobProgress) -> str:
+    """The status of an optimisation."""
     step, note = progress.step, progress.note
     if progress.done:
         height, width = step.size
         return status_html(f"{width}×{height} px in {_duration(step.seconds)}{', ' + note if note else ''}", 1.0)
-    if progress.is_draft:
-        return status_html("This is a draft. Optimising the picture…")
     fraction = step.seconds / max(step.seconds + step.eta, 1e-9)
     return status_html(
         f"Size {step.scale} of {step.scales}, {step.iteration} of {step.iterations} · about {_duration(step.eta)} left",

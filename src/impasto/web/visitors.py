@@ -26,6 +26,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from impasto.images import Picture
+
 COOKIE = "impasto_visitor"
 #: The header that tells the page who the visitor is; the middleware sets it, and drops one that a visitor sends.
 HEADER = "x-impasto-visitor"
@@ -62,12 +64,14 @@ class Visitor:
         uploads: the files they uploaded -> sizes in bytes.
         open_requests: the page holds one open while it is shown.
         last_request: when the last one ended, as `time.monotonic` tells it.
+        photo: (path, long side) -> the photo last painted, at that size, so that it need not be decoded again.
     """
 
     folder: Path
     uploads: dict[Path, int] = field(default_factory=dict)
     open_requests: int = 0
     last_request: float = field(default_factory=time.monotonic)
+    photo: dict[tuple[str, int], Picture] = field(default_factory=dict)
 
     @property
     def idle_seconds(self) -> float:
