@@ -20,12 +20,15 @@ from making_sounds import SMALL_ENCODERS, clicks, tune
 
 import impasto
 from impasto import fast, images
-from impasto.fast import training
+from impasto.fast import models, training
 from impasto.fast.crops import Dataset
+from impasto.fast.learning import Learner, source_of
+from impasto.images.regions import StyleSource
 from impasto.settings.options import (
     AudioOptions,
     BatchOptions,
     FastOptions,
+    LearnOptions,
     ReconstructOptions,
     StylizeOptions,
     TextureOptions,
@@ -80,10 +83,19 @@ def trained(photo):
     Path("run").exists() and shutil.rmtree("run")
     picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)
     data = Dataset([picture] * 3, ["a", "b", "c"])
-    options = TrainOptions(network="compact", steps=1, batch=2, crop=32, precision="float32", steady_weight=0)
-    run = training.TrainingRun(options, data, data, torch.device("cpu"))
+    options = TrainOptions(steps=1, batch=2, crop=32, any_share=0.5, precision="float32")
+    run = training.TrainingRun(options, data, [StyleSource("style", images.read(photo).rgb)], data, torch.device("cpu"))
     (step,) = training.train(run, Path("run"))
     return torch.tensor(list(step.losses.values()), dtype=torch.float64, device="cpu")
+
+
+def learnt(photo):
+    """The vector after one step."""
+    picture = torch.from_numpy(photo.copy()).permute(2, 0, 1)
+    options = LearnOptions(seconds=1e-9, batch=1, crop=32, precision="float32")
+    source = source_of("painting", images.read(photo))
+    (step,) = Learner(models.load(), source, options, torch.device("cpu"), Dataset([picture], ["a"])).steps()
+    return step.vector
 
 
 def live(photo):
@@ -140,6 +152,7 @@ OPERATIONS = {
     "video": filmed(),
     "video, fast": filmed(fast=True),
     "train": trained,
+    "learn": learnt,
     "live": live,
     "Gram matrices": gram_matrices,
     "units": excited_units,

@@ -41,19 +41,26 @@ def test_round_trip_of_presets(name):
 
 
 def test_round_trip_of_other_operations():
-    for kind, command, options in (
+    for kind, command, pictures, options in (
         (
             TextureOptions,
             cli.stylize.texture,
+            ["a.png"],
             TextureOptions(size=(300, 200), seamless=True, style_mask={"1": "m.png"}),
         ),
-        (FastOptions, cli.fast.fast, FastOptions(strength=1.5, model="m.safetensors", memory="2GB")),
+        (
+            FastOptions,
+            cli.fast.fast,
+            ["a.png", "b.png"],
+            FastOptions(strength=1.5, model="m.safetensors", learn_seconds=7, memory="2GB"),
+        ),
         (
             ReconstructOptions,
             cli.stylize.reconstruct,
+            ["a.png"],
             ReconstructOptions(size=None, style_layers="relu1_1,relu2_1=0.5"),
         ),
     ):
-        stored = json.loads(json.dumps(record.settings(kind.operation, ["a.png"], options)))
+        stored = json.loads(json.dumps(record.settings(kind.operation, pictures, options)))
         words = shlex.split(record.command(stored, "out.png"))
         assert parsed(words[2:], kind, command)["options"] == options

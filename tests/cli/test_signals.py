@@ -54,19 +54,7 @@ def test_a_signal_keeps_the_best_picture_and_a_checkpoint(picture, number):
 
 QUICK = ["--size", "64", "--iterations", "20", "--json"]
 SOUND = ["--sample-rate", "8000", "--iterations", "100000", "--json"]
-TRAINED = [
-    "--network",
-    "compact",
-    "--batch",
-    "1",
-    "--crop",
-    "32",
-    "--precision",
-    "float32",
-    "--steps",
-    "5000",
-    "--json",
-]
+TRAINED = ["--batch", "1", "--crop", "32", "--precision", "float32", "--steps", "5000", "--json"]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """A small model whose styles differ though nothing was trained, and quick ways to learn."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
-from making_models import random_pictures, random_vectors, random_vgg
+from making_models import learn_quickly, random_vectors, random_vgg
 
-from impasto.fast import learning, models
+from impasto.fast import models
 from impasto.fast.models import Model
 from impasto.fast.network import Network, StyleReader, initialized
 from impasto.vgg import weights
@@ -50,19 +48,9 @@ def small_vgg(monkeypatch, vgg) -> Encoder:
 
 
 @pytest.fixture
-def quick_learning(monkeypatch, small_vgg) -> list[str]:
-    """Paintings are learnt on small pictures. The names of those that are, once for each step."""
-    steps, learnt = learning.Learner.steps, []
-
-    def small_steps(self):
-        self.options = dataclasses.replace(self.options, crop=32, batch=1)
-        for progress in steps(self):
-            learnt.append(progress.name)
-            yield progress
-
-    monkeypatch.setattr(learning.Learner, "steps", small_steps)
-    monkeypatch.setattr(learning, "bundled_photos", lambda device: random_pictures(3))
-    return learnt
+def quick_learning(monkeypatch, vgg) -> list[str]:
+    """See `learn_quickly`."""
+    return learn_quickly(monkeypatch, vgg)
 
 
 @pytest.fixture(scope="session")

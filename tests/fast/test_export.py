@@ -1,60 +1,98 @@
-"""ONNX graphs: ONNX Runtime and PyTorch agree."""
+"""ONNX graphs: ONNX Runtime and PyTorch agree, at any size, and both with what `impasto fast` paints."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
+from making_models import random_vectors
 
 from impasto import extras, images
-from impasto.errors import ExtraError
-from impasto.fast import models
+from impasto.errors import ExtraError, WeightsError
+from impasto.fast import export as exporting
 from impasto.fast.export import ExportableModel, export
+from impasto.fast.inference import StyledRegion, paint
 from impasto.fast.models import Model
 
 
-@pytest.fixture
-def model(net) -> Model:
-    """The bundled model, for its kind."""
-    return models.load() if net.kind == "vgg" else Model(net)
+@pytest.fixture(scope="module")
+def small_model(network):
+    return Model(network, dict(zip(["one", "größer"], random_vectors(network, 2), strict=True)))
 
 
-def test_equals_the_model_at_other_sizes(model, photo, painting, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    path = tmp_path / "model.onnx"
-    assert export(model, path) < 1e-4
-    session = onnxruntime.InferenceSession(path.read_bytes())
-    assert [each.name for each in session.get_inputs()] == ["photo", "painting"]
-    for size in ((64, 96), (33, 47), (100, 40)):
-        given = [images.read(photo).resized(*size).rgb[None], images.read(painting).rgb[None]]
-        (found,) = session.run(None, {"photo": given[0].numpy(), "painting": given[1].numpy()})
-        with torch.no_grad():
-            wanted = ExportableModel(model)(*given).numpy()
+@pytest.fixture(scope="module")
+def exported(small_model, tmp_path_factory):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    return path, export(small_model, path)
+
+
+@pytest.fixture(scope="module")
+def session(exported):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(exported[0].read_bytes())
+
+
+class TestGraph:
+    def test_agrees_with_pytorch(self, exported):
+        assert 0 <= exported[1] < 1e-4
+
+    def test_is_one_file(self, exported):
+        assert [path.name for path in exported[0].parent.iterdir()] == ["model.onnx"]
+
+    def test_has_names(self, session, small_model):
+        assert {each.name: each.type for each in session.get_inputs()} == dict.fromkeys(
+            ("photo", "shares", "vector"), "tensor(float)"
+        )
+        assert [each.name for each in session.get_outputs()] == ["painted"]
+        assert json.loads(session.get_modelmeta().custom_metadata_map["styles"]) == ["one", "größer"]
+        shapes = {each.name: each.shape for each in session.get_inputs()}
+        assert shapes["shares"] == [1, 2]
+        assert shapes["vector"] == [1, small_model.network.length]
+
+    @pytest.mark.parametrize("size", [(64, 96), (33, 47), (100, 40), (300, 24)], ids=str)
+    def test_paints_pictures_of_any_size(self, session, small_model, photo, size):
+        """A blend of styles at part of their strength, to which a learnt one is added."""
+        given = images.read(photo).resized(*size).rgb
+        shares, vector = torch.tensor([[0.7, 0.2]]), random_vectors(small_model.network, 1, seed=2) / 10
+        feed = {"photo": given[None].numpy(), "shares": shares.numpy(), "vector": vector.numpy()}
+        (found,) = session.run(None, feed)
+        one, two = small_model.styles.values()
+        *_, wanted = paint(small_model.network, given, [StyledRegion(None, 0.7 * one + 0.2 * two + vector[0])])
         assert found.shape == (1, 3, *size)
-        assert np.abs(found - wanted).max() < 2e-4
+        assert np.abs(found[0] - wanted.numpy()).max() < 2e-4
 
 
-ONE_KIND = pytest.mark.parametrize("net", ["compact"], indirect=True)
+class TestMistakes:
+    def test_a_wrong_name(self, model, tmp_path):
+        with pytest.raises(ValueError, match="its suffix must be .onnx"):
+            export(model, tmp_path / "model.pt")
 
+    def test_a_folder_that_does_not_exist(self, model, tmp_path):
+        with pytest.raises(WeightsError, match="there is no folder"):
+            export(model, tmp_path / "none" / "model.onnx")
 
-@ONE_KIND
-def test_a_model_of_one_painting_takes_none(model, painting, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    code = model.network.code(images.read(painting).resized(64, 88).rgb[None])
-    export(dataclasses.replace(model, code=code), tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession((tmp_path / "model.onnx").read_bytes())
-    assert [each.name for each in session.get_inputs()] == ["photo"]
+    def test_without_the_extra(self, model, tmp_path, monkeypatch):
+        monkeypatch.setattr(extras, "find_spec", lambda module: None)
+        with pytest.raises(ExtraError, match=r"pip install 'impasto\[export\]'"):
+            export(model, tmp_path / "model.onnx")
 
+    def test_without_a_gallery(self, model, tmp_path):
+        pytest.importorskip("onnxruntime")
+        with pytest.raises(ValueError, match="no gallery of styles to export"):
+            export(dataclasses.replace(model, styles={}), tmp_path / "model.onnx")
 
-@ONE_KIND
-def test_a_wrong_name(model, tmp_path):
-    with pytest.raises(ValueError, match="its suffix must be .onnx"):
-        export(model, tmp_path / "model.pt")
+    def test_a_graph_that_differs_is_not_written(self, small_model, exported, tmp_path, monkeypatch):
+        """As if PyTorch painted otherwise than the graph that it exported."""
+        content, forward = exported[0].read_bytes(), ExportableModel.forward
+        monkeypatch.setattr(torch.onnx, "export", lambda module, inputs, path, **kwargs: path.write_bytes(content))
+        monkeypatch.setattr(ExportableModel, "forward", lambda self, *given: forward(self, *given) + 0.01)
+        with pytest.raises(ValueError, match="the graph differs from the model by 1.0e-02, more than 1e-04"):
+            export(small_model, tmp_path / "model.onnx")
+        assert list(tmp_path.glob("*.onnx")) == []
 
-
-@ONE_KIND
-def test_without_the_extra(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(extras, "find_spec", lambda module: None)
-    with pytest.raises(ExtraError, match=r"pip install 'impasto\[export\]'"):
-        export(model, tmp_path / "model.onnx")
-    assert not list(tmp_path.iterdir())
+    def test_the_hosts_logging_is_left_alone(self, exported):
+        assert exporting.logging.root.manager.disable == 0

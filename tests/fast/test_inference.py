@@ -135,7 +135,9 @@ class TestPainting:
         photo, vector = smooth(generator, 40, 56), random_vectors(network, 1)[0]
         mask = torch.rand(40, 56, generator=generator)
         parts = [StyledRegion(mask, vector), StyledRegion(1 - mask, vector)]
-        assert torch.allclose(last(network, photo, parts), last(network, photo, [StyledRegion(None, vector)]), atol=1e-4)
+        assert torch.allclose(
+            last(network, photo, parts), last(network, photo, [StyledRegion(None, vector)]), atol=1e-4
+        )
 
     def test_a_photo_of_one_colour_is_painted(self, network):
         """Its strokes begin at the noise."""

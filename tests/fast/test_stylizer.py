@@ -11,6 +11,7 @@ from impasto.errors import BudgetError, PictureError, WeightsError
 from impasto.fast import stylizer
 from impasto.fast.inference import layer_count
 from impasto.inputs.prepare import prepare_inputs
+from impasto.inputs.read import read_styles
 from impasto.settings.options import FastOptions
 
 CPU = torch.device("cpu")
@@ -81,7 +82,10 @@ class TestStylize:
         mask = np.zeros((64, 96), np.uint8)
         mask[:, :48] = 255
         done = painted(photo, ["one", "two"], size=96, content_mask={"one": mask}).rgb
-        for style, there, elsewhere in (("one", np.s_[..., :24], np.s_[..., 72:]), ("two", np.s_[..., 72:], np.s_[..., :24])):
+        for style, there, elsewhere in (
+            ("one", np.s_[..., :24], np.s_[..., 72:]),
+            ("two", np.s_[..., 72:], np.s_[..., :24]),
+        ):
             alone = painted(photo, style, size=96).rgb
             assert (done - alone)[there].abs().mean() < 0.7 * (done - alone)[elsewhere].abs().mean()
 
@@ -107,11 +111,13 @@ class TestStylize:
             assert torch.equal(steps[0].picture.rgb, images.read(photo).resized(32, 48).rgb)  # the photo until the last
             assert not torch.equal(steps[-1].picture.rgb, steps[0].picture.rgb)
 
-    def test_a_memo_keeps_the_photo_but_no_stand_in_of_a_style(self, photo):
-        memo = {}
-        list(fast.iterate(photo, "one", FastOptions(size=48), memo))
-        assert any(key[0] == "content" for key in memo)
-        assert not any(key[0] == "style" for key in memo)
+    def test_a_shared_memo_has_no_stand_ins_for_others(self, shipped, photo):
+        """Of styles of the gallery no picture is read here; other operations at the same size need theirs."""
+        memo, area = {}, 512 * 512
+        inputs = stylizer.read_inputs(shipped, photo, "mosaic", FastOptions(), CPU, memo)
+        assert max(inputs.regions[0].sources[0].size) < 64
+        ((_, picture),) = read_styles("mosaic", area, memo)
+        assert picture.size == (512, 512)
 
 
 @pytest.mark.usefixtures("shipped")
@@ -160,7 +166,9 @@ class TestNames:
     def test_paintings_are_read_as_large_as_they_are_learnt(self, shipped, tmp_path):
         """Vector graphics have no pixels of their own."""
         path = tmp_path / "drawn.svg"
-        path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"><rect width="9" height="9"/></svg>')
+        path.write_text(
+            '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"><rect width="9" height="9"/></svg>'
+        )
         blank = torch.zeros(3, 32, 32)
         inputs = stylizer.read_inputs(shipped, blank, ["mosaic", str(path)], FastOptions(style_scale=2), CPU, {})
         assert inputs.regions[0].sources[1].size == (724, 1448)
@@ -230,7 +238,9 @@ class TestFramePainter:
         for strength in (1.0, 0.5):
             options = FastOptions(strength=strength)
             painter = stylizer.frame_painter(first, "one", options, CPU, {})
-            alone = [fast.stylize(frame, "one", FastOptions(size=48, strength=strength)).rgb for frame in (first, second)]
+            alone = [
+                fast.stylize(frame, "one", FastOptions(size=48, strength=strength)).rgb for frame in (first, second)
+            ]
             frames = [painter.paint(frame.rgb) for frame in (first, second)]
             assert torch.allclose(frames[0], alone[0], atol=1e-5)
             assert (frames[1] - alone[1]).abs().max() > 1e-3

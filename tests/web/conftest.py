@@ -22,7 +22,9 @@ def server(tmp_path_factory):
     PIL.Image.effect_noise((96, 96), 80).convert("RGB").save(paintings / "my_noise.png")
     (paintings / "no picture.jpg").write_text("text")
     limits = ["--max-size", "256", "--max-upload", "2MB", "--max-pixels", "4", "--waiting", "2"]
-    server = Server(folder, "--styles", str(paintings), *limits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMPASTO_CACHE", str(folder / "cache"))
+        server = Server(folder, "--styles", str(paintings), *limits)
     yield server
     server.close()
     assert server.process.returncode == 0, server.log.read_text()

@@ -43,6 +43,14 @@ def test_feed_forward(client, portrait):
     assert settings["operation"] == "fast"
 
 
+@pytest.mark.parametrize("name", ["The Starry Night", "starry-night"])
+def test_a_painting_of_the_gallery_has_two_names(client, portrait, name):
+    _, settings = client.predict(
+        photo=handle_file(portrait), styles=[name], options={"size": 96}, fast=True, api_name="/stylize"
+    )
+    assert settings["pictures"] == [portrait.name, "starry-night"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -6,7 +6,7 @@ from serving import WARNINGS
 pytest.importorskip("gradio")
 from impasto.presets import PRESETS, options_of
 from impasto.settings.fields import fields_of
-from impasto.settings.options import StylizeOptions
+from impasto.settings.options import FastOptions, StylizeOptions
 from impasto.web import form
 
 pytestmark = WARNINGS
@@ -45,3 +45,10 @@ def test_errors_name_the_field():
     with pytest.raises(ValueError, match="scales is 900; at most 8"):
         form.options_from({"scales": "900"})
     assert form.options_from({"time_budget": "2.5", "scales": " 3 "}) == StylizeOptions(time_budget=2.5, scales=3)
+
+
+def test_options_of_feed_forward_networks():
+    values = {"strength": 0.5, "style_weights": "0.7,0.3", "style_layers": "relu1_1=x", "scales": "900"}
+    assert form.fast_options_from(values) == FastOptions(strength=0.5, style_weights=(0.7, 0.3))
+    with pytest.raises(ValueError, match="style_weights"):
+        form.fast_options_from({"style_weights": "x"})

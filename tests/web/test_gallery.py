@@ -3,6 +3,8 @@
 import pytest
 
 pytest.importorskip("gradio")
+from impasto.inputs.gallery import PAINTINGS
+from impasto.inputs.styles import STYLES
 from impasto.web import gallery
 
 
@@ -11,3 +13,22 @@ def test_folders_without_styles(tmp_path):
         gallery.collect(tmp_path, tmp_path / "none")
     with pytest.raises(ValueError, match="no picture"):
         gallery.collect(tmp_path, tmp_path)
+
+
+def test_paintings_stand_beside_the_built_in_styles(tmp_path):
+    found = gallery.collect(tmp_path)
+    assert [style.source for style in found] == [*PAINTINGS, *STYLES]
+    assert found[0].name == "The Starry Night"
+    assert found[0].painter == "Vincent van Gogh, 1889"
+    assert all(style.thumbnail.exists() for style in found)
+
+
+def test_captions_are_unique(tmp_path):
+    folder = tmp_path / "paintings"
+    folder.mkdir()
+    first = next(iter(gallery.collect(tmp_path)))
+    for name in ("mosaic.jpg", "a_b.jpg", "a b.jpg"):
+        (folder / name).write_bytes(first.thumbnail.read_bytes())
+    names = [style.name for style in gallery.collect(tmp_path, folder)]
+    assert names[:3] == ["a b", "a_b.jpg", "mosaic.jpg"]
+    assert len(set(names)) == len(names)

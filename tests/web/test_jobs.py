@@ -61,25 +61,21 @@ def test_feed_forward(tmp_path, portrait):
     visitor.folder.mkdir()
     request = JobRequest(str(portrait), ["mosaic"], FastOptions(size=128))
     *reports, result = JobRunner(Limits(), frozenset(["mosaic"])).run(request, visitor, threading.Event())
-    assert not any(report.is_draft for report in reports)
     assert reports[-1].done
     assert images.read(result.files[0]).size == (85, 128)
     assert result.command.startswith("impasto fast ")
     assert result.settings["operation"] == "fast"
 
 
-def test_optimisation_shows_a_draft_first(tmp_path, portrait):
+def test_a_job_that_is_stopped_before_its_first_step_has_a_picture(tmp_path, portrait):
     visitor = visitors.Visitor(tmp_path / "visitor", open_requests=1)
     visitor.folder.mkdir()
     request = JobRequest(str(portrait), ["mosaic"], StylizeOptions(**QUICK))
     stop = threading.Event()
-    stop.set()  # before the first step: the result is optimised all the same
-    first, *rest, result = JobRunner(Limits(), frozenset(["mosaic"])).run(request, visitor, stop)
-    assert first.is_draft
-    assert not first.losses
-    assert not any(report.is_draft for report in rest)
-    assert rest[-1].done
-    assert rest[-1].step.losses
+    stop.set()
+    last, result = JobRunner(Limits(), frozenset(["mosaic"])).run(request, visitor, stop)
+    assert last.note == "stopped"
+    assert last.step.losses
     assert result.settings["operation"] == "stylize"
 
 

@@ -2,7 +2,9 @@
 
 import re
 import shutil
+import tempfile
 import time
+from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -14,6 +16,9 @@ from impasto.settings.fields import fields_of
 from impasto.settings.options import StylizeOptions
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+#: The address of the instant picture that the page shows.
+INSTANT = "[...document.querySelectorAll('#instant-compare img')].find(image => image.src.endsWith('.png'))?.src"
 
 pytestmark = WARNINGS
 
@@ -63,7 +68,28 @@ class Page:
             field.press("Tab")
 
     def status(self):
-        return self.tab.inner_text("#status")
+        return self.tab.inner_text("#fine-status")
+
+    def choose(self, style):
+        self.tab.locator("#styles button", has_text=style).click()
+
+    def upload_painting(self, path):
+        self.tab.get_by_role("button", name="…or a painting of your own").click()
+        self.tab.set_input_files("#own input[type=file]", path)
+
+    def press(self, dial, key):
+        self.tab.locator(f"{dial} input[type=range]").focus()
+        self.tab.keyboard.press(key)
+
+    def instant(self, before=None):
+        """The address of the instant picture, once there is another than `before`."""
+        self.tab.wait_for_function(f"(before) => ![null, undefined, before].includes({INSTANT})", arg=before)
+        return self.tab.evaluate(INSTANT)
+
+    def settings(self):
+        """Those in the file of the instant picture."""
+        with tempfile.TemporaryDirectory() as folder:
+            return images.read_settings(download(self, "#instant-png", Path(folder)))
 
     def preview(self):
         image = self.tab.query_selector("#live img")
@@ -101,7 +127,7 @@ def download(page, button, folder):
 def test_painting_with_a_mask(visit, server, portrait, tmp_path):
     page = visit(viewport={"width": 1280, "height": 900})
     page.upload(portrait)
-    page.get_by_role("button", name="Thumbnail 3").click()
+    page.choose("mosaic")
     page.wait_for_function("document.querySelector('#chosen').innerText.includes('mosaic')")
     fill_quick_options(page, 2000)
     page.get_by_role("button", name="Masks over the photo").click()
@@ -124,7 +150,7 @@ def test_painting_with_a_mask(visit, server, portrait, tmp_path):
     page.wait_for_function("document.querySelector('#live img')?.naturalWidth == 256")
     page.click("#stop")
     page.wait_for_selector("#compare img")
-    page.wait_for_function("document.querySelector('#status').innerText.includes('stopped')")
+    page.wait_for_function("document.querySelector('#fine-status').innerText.includes('stopped')")
     png, jpeg = (download(page, button, tmp_path) for button in ("#png", "#jpeg"))
     assert png.name == f"{portrait.stem}-impasto.png"
     shown = page.evaluate(
@@ -141,7 +167,8 @@ def test_painting_with_a_mask(visit, server, portrait, tmp_path):
     assert settings["pictures"] == [portrait.name, "mosaic"]
     assert settings["options"]["iterations"] == 2000
     assert settings["options"]["content_mask"] == {"keep": "mask-keep.png"}
-    page.wait_for_selector("#command")
+    page.locator("button", has_text="The same on the command line").locator("visible=true").click()
+    page.wait_for_selector("#command", state="visible")
     assert page.inner_text("#command").replace("\n", "").lstrip("1").startswith("impasto stylize 'me & you.jpg' mosaic")
     page.wait_for_function("!document.querySelector('#paint').disabled")
     # The page requested nothing from other hosts.
@@ -168,17 +195,138 @@ def test_bad_uploads_are_reported(visit, server, tmp_path, portrait):
     page = visit()
     bomb = tmp_path / "bomb.png"
     PIL.Image.new("1", (30000, 30000)).save(bomb)
-    files = {"text.jpg": b"not a picture", "empty.jpg": b"", "bomb.png": bomb.read_bytes()}
+    files = {"text.jpg": b"not a picture", "bomb.png": bomb.read_bytes()}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
         page.set_input_files("#photo input[type=file]", tmp_path / name)
-        page.wait_for_timeout(700)
-        page.click("#paint")
         page.wait_for_selector("#status .bad", timeout=20000)
-        assert name in page.status() or "Add a photo" in page.status()
+        assert name in page.inner_text("#status")
         assert str(server.temporary) not in page.inner_text("body")
+        page.click("#paint")
+        page.wait_for_selector("#fine-status .bad", timeout=20000)
+        assert name in page.status()
+        page.wait_for_function("!document.querySelector('#paint').disabled")
+        # The page stays usable.
+        page.get_by_role("button", name="Remove Image").first.click()
+        page.wait_for_selector("#photo input[type=file]", state="attached")
+        page.upload(portrait)
+        page.instant()
+        page.wait_for_function("document.querySelector('#status').innerText.includes('256×171 px')")
         page.reload()
         page.wait_for_selector("#paint")
+
+
+def test_an_option_that_does_not_fit_is_reported(visit, portrait):
+    page = visit()
+    page.upload(portrait)
+    shown = page.instant()
+    page.choose("The Scream")
+    shown = page.instant(shown)
+    page.fill(**{"Style scale": "2"})
+    page.wait_for_selector("#status .bad")
+    assert "the-scream is a style of the gallery" in page.inner_text("#status")
+    page.fill(**{"Style scale": "1"})
+    page.instant(shown)
+    page.wait_for_selector("#status .bad", state="detached")
+
+
+def test_a_picture_is_painted_at_once(visit, portrait):
+    page = visit(viewport={"width": 1280, "height": 900})
+    assert "Add a photo" in page.inner_text("#status")
+    page.upload(portrait)
+    first = page.instant()
+    assert "256×171 px in" in page.inner_text("#status")
+    assert not page.locator("#learn").is_visible()
+    assert page.settings()["pictures"] == [portrait.name, "my_noise.png"]
+    page.choose("The Great Wave")
+    second = page.instant(first)
+    assert "Katsushika Hokusai" in page.inner_text("#chosen")
+    settings = page.settings()
+    assert settings["operation"] == "fast"
+    assert settings["pictures"] == [portrait.name, "great-wave"]
+    for _ in range(5):
+        page.press("#strength", "ArrowLeft")
+    page.instant(second)
+    page.wait_for_timeout(1500)
+    assert page.settings()["options"]["strength"] == 0.75  # the last of the changes
+    last = page.instant()
+    page.press("#size", "ArrowLeft")
+    page.instant(last)
+    page.wait_for_function("document.querySelector('#status').innerText.includes('240×160 px')")
+    page.get_by_role("button", name="Remove Image").first.click()
+    page.wait_for_function("document.querySelector('#status').innerText.includes('Add a photo')")
+    assert not page.errors
+
+
+def test_a_painting_of_ones_own_is_previewed_and_learnt(visit, portrait, tmp_path):
+    painting = tmp_path / "mine.png"
+    PIL.Image.effect_noise((80, 80), 60).convert("RGB").save(painting)
+    page = visit(viewport={"width": 1280, "height": 900})
+    page.upload(portrait)
+    page.choose("mosaic")
+    page.wait_for_function("document.querySelector('#chosen').innerText.includes('mosaic')")
+    page.upload_painting(painting)
+    page.wait_for_selector("#learn-start", state="visible")
+    assert "This is a preview" in page.inner_text("#offer")
+    assert "mine.png has not been learnt yet" in page.inner_text("#offer")
+    preview = page.instant()
+    assert page.settings()["options"]["model"] == "any"
+    page.locator("#learn-seconds input").fill("8")
+    page.click("#learn-start")
+    page.wait_for_selector("#learn-live img", timeout=60_000)
+    assert "Learning mine.png · about" in page.inner_text("#learn-status")
+    page.wait_for_selector("#learn", state="hidden", timeout=60_000)
+    learnt = page.instant(preview)
+    assert "model" not in page.settings()["options"]
+    page.press("#strength", "ArrowLeft")
+    page.instant(learnt)
+    # Another visitor has it at once, too, but may want to learn it for longer.
+    other = visit()
+    other.upload(portrait)
+    other.instant()
+    other.upload_painting(painting)
+    other.wait_for_selector("#learn-start", state="visible")
+    assert re.search(r"mine.png was learnt for \d+ s only", other.inner_text("#offer"))
+    other.click("#learn-start")
+    other.wait_for_function("document.querySelector('#learn-status').innerText.includes('about')", timeout=60_000)
+    other.click("#learn-stop")
+    other.wait_for_function("!document.querySelector('#learn-start').disabled", timeout=60_000)
+    assert not page.errors + other.errors
+
+
+def test_painting_finely_goes_on_while_a_dial_is_turned(visit, server, portrait):
+    page = visit(viewport={"width": 1280, "height": 900})
+    page.upload(portrait)
+    page.choose("mosaic")
+    page.instant()
+    page.wait_for_function("document.querySelector('#chosen').innerText.includes('mosaic')")
+    fill_quick_options(page, 2000)
+    before = page.instant()
+    page.click("#paint")
+    assert page.locator("#instant-compare").is_visible()  # until there are strokes
+    page.wait_for_selector("#live img", state="visible", timeout=60_000)
+    page.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')")
+    page.press("#strength", "ArrowLeft")
+    page.instant(before)
+    page.wait_for_selector("#instant-compare", state="visible")
+    assert "of 2000" in page.status()
+    assert server.health()["running"] == 1
+    page.get_by_role("tab", name="Fine").click()
+    page.wait_for_selector("#live img", state="visible")
+    page.click("#stop")
+    page.wait_for_selector("#compare img", state="visible")
+    assert not page.errors
+
+
+def test_an_instant_picture_does_not_wait_for_the_job_of_another_visitor(visit, server, portrait):
+    busy, page = visit(), visit()
+    busy.upload(portrait)
+    fill_quick_options(busy, 2000)
+    busy.click("#paint")
+    busy.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')", timeout=60_000)
+    page.upload(portrait)
+    page.instant()
+    assert "of 2000" in busy.status()
 
 
 def test_two_visitors_cannot_see_each_others_results(visit, portrait):
@@ -222,7 +370,7 @@ def test_a_phone_and_a_keyboard(visit, portrait):
     page.focus("#paint")
     reached = page.evaluate("document.activeElement.id")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('#status').innerText.includes('Size 1')", timeout=60000)
+    page.wait_for_function("document.querySelector('#fine-status').innerText.includes('Size 1')", timeout=60000)
     page.focus("#stop")
     page.keyboard.press("Enter")
     page.wait_for_selector("#compare img", timeout=60000)

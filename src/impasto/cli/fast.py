@@ -100,7 +100,8 @@ def learn(
             kept = learner.save(output)
         if learner.vector is None or (kept is None and output is None):
             raise
-        err.print(f"impasto: interrupted after {duration(learner.seconds)}; what was learnt is kept", markup=False)
+        where = "kept" if kept is not None else f"in {output}"
+        err.print(f"impasto: interrupted after {duration(learner.seconds)}; what was learnt is {where}", markup=False)
         return signals.exit_code()
     kept = learner.save(output)
     if not quiet:

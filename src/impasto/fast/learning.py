@@ -164,7 +164,7 @@ class Learner:
         def evaluate(vector: Tensor) -> dict[str, float]:
             """The losses on a random batch; their gradient goes to the vector, if it requires one."""
             crops = random_crops(dataset, options.batch, options.crop + 2 * CROP_MARGIN, generator)
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with models.computing_in(dtype, device):
                 given = crops + noise(crops.shape[-2:], crops.device)
                 painted = self.model.network(given, vector.expand(len(crops), -1)).float()
             losses, grad = painted_losses(

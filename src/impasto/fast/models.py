@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from impasto.devices import CPU_FLOAT
 from impasto.errors import WeightsError
 from impasto.fast.network import Network, StyleReader, initialized
 from impasto.files import StrPath, atomic_write
+from impasto.isolation import isolated
 from impasto.settings.choices import Precision
 
 #: Version of the file's layout.
@@ -62,6 +64,7 @@ def save(path: StrPath, model: Model) -> None:
         draft.write_bytes(safetensors.torch.save(stored, header))
 
 
+@isolated
 def load(path: StrPath | None = None, device: torch.device | None = None) -> Model:
     """Read a model; by default, the bundled one. Nothing in the file is executed.
 
@@ -100,6 +103,11 @@ def load(path: StrPath | None = None, device: torch.device | None = None) -> Mod
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def computing_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
+    """A block whose convolutions are computed in this dtype, float32 or a shorter one."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:

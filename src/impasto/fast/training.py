@@ -174,7 +174,7 @@ class TrainingRun:
         return losses
 
     def _paint(self, photos: Tensor, vectors: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with models.computing_in(self.dtype, self.device):
             painted: Tensor = self.painter.network(photos + noise(photos.shape[-2:], photos.device), vectors)
         return painted.float()
 

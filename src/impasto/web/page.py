@@ -67,13 +67,13 @@ def _paint_tab(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors:
             options = OptionSection(styles, limits)
         with gr.Column(scale=6, min_width=320):
             status = gr.HTML(status_html(WELCOME), elem_id="status")
+            dials = DialSection(limits)
             learn = LearnSection(limits)
             with gr.Tabs(elem_id="results") as tabs:
                 with gr.Tab("Instant", id=INSTANT):
                     instant = ResultSection("instant-", visible=True)
                 with gr.Tab("Fine", id=FINE, render_children=True):
                     fine = FineSection()
-            dials = DialSection(limits)
     options.connect(inputs, dials, limits)
     request = _Form(inputs, dials, options, learn, by_name)
     instants = InstantRunner(runner)
@@ -181,7 +181,7 @@ def _paint_instantly(
         try:
             job = request.instant(values)
             if (key := _key(job, values[learn.learnt])) == before.key:
-                return {}
+                return {shown: before}
             painted = runner.paint(job, visitors.of(client.headers))
         except (ValueError, ImpastoError) as error:
             return {shown: replace(before, key=""), status: status_html(str(error), bad=True)}

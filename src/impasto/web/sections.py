@@ -22,6 +22,8 @@ from impasto.web.masks import BRUSHES
 INSTANT, FINE = "instant", "fine"
 #: What the status says before anything is painted.
 WELCOME = "Add a photo and choose a style: the picture is painted at once."
+#: On the page, in its pixels.
+PICTURE_HEIGHT = 460
 MASK_HELP = (
     "Paint over the photo: **red** areas stay as they are, **green** ones get the first style, **blue** the second, "
     "**orange** the third, **violet** the fourth. Styles without a colour share the rest."
@@ -54,15 +56,17 @@ class InputSection:
             style = by_name[str(event.value["caption"])]
             return style.source, _caption(style)
 
-        def choose_own(path: str | None) -> tuple[str, str]:
-            if path is None:
-                return first_style.source, _caption(first_style)
-            return path, "Style: **your own painting**"
+        def choose_own(path: str) -> tuple[str, str, gr.Gallery]:
+            return path, "Style: **your own painting**", gr.Gallery(selected_index=None)
+
+        def choose_first() -> tuple[str, str, gr.Gallery]:
+            return first_style.source, _caption(first_style), gr.Gallery(selected_index=0)
 
         chosen = [self.style, caption]
-        gallery.select(choose, None, chosen, queue=False, **PRIVATE)
-        own_style.upload(choose_own, own_style, chosen, queue=False, **PRIVATE)
-        own_style.clear(lambda: choose_own(None), None, chosen, queue=False, **PRIVATE)
+        # Without the queue, Gradio would not report that the state has changed.
+        gallery.select(choose, None, chosen, show_progress="hidden", **PRIVATE)
+        own_style.upload(choose_own, own_style, [*chosen, gallery], show_progress="hidden", **PRIVATE)
+        own_style.clear(choose_first, None, [*chosen, gallery], show_progress="hidden", **PRIVATE)
 
     @property
     def components(self) -> set[Any]:
@@ -78,26 +82,30 @@ class DialSection:
     """The options that most visitors set, and the buttons that start and stop the optimisation."""
 
     def __init__(self, limits: Limits) -> None:
-        self.strength = gr.Slider(
-            0,
-            3,
-            1,
-            step=0.05,
-            label="Strength",
-            info="0 keeps the photo, 1 is balanced, 2 leaves little of the photo.",
-            elem_id="strength",
-        )
-        self.size = gr.Slider(
-            128,
-            limits.size,
-            min(512, limits.size),
-            step=16,
-            label="Size",
-            info="Long side in pixels. Twice the size takes about four times as long.",
-        )
+        with gr.Row():
+            self.strength = gr.Slider(
+                0,
+                3,
+                1,
+                step=0.05,
+                label="Strength",
+                info="0 keeps the photo, 1 is balanced, 2 leaves little of it.",
+                min_width=220,
+                elem_id="strength",
+            )
+            self.size = gr.Slider(
+                128,
+                limits.size,
+                min(512, limits.size),
+                step=16,
+                label="Size",
+                info="Long side in pixels. Twice the size takes four times as long.",
+                min_width=220,
+                elem_id="size",
+            )
         self.start_button, self.stop_button = job_buttons("Paint finely", "paint", "stop")
         self.status = gr.HTML(
-            status_html("Paint finely optimises the picture: closer to the painting, in minutes."),
+            status_html("Paint finely optimises the picture for minutes, which brings it closer to the painting."),
             elem_id="fine-status",
         )
 
@@ -172,21 +180,18 @@ class LearnSection:
     """The offer to learn a painting whose picture is a preview only; hidden for all others."""
 
     def __init__(self, limits: Limits) -> None:
-        field = fields_of(FastOptions)["learn_seconds"]
+        self._seconds = min(default_of(fields_of(FastOptions)["learn_seconds"]), limits.seconds)
         with gr.Group(visible=False, elem_id="learn") as self.group:
             self.offer = gr.HTML(elem_id="offer")
-            with gr.Row():
-                self.seconds = gr.Number(
-                    min(default_of(field), limits.seconds),
-                    minimum=1,
-                    maximum=limits.seconds,
-                    label="Learn for so many seconds",
-                    elem_id="learn-seconds",
-                )
-                with gr.Column():
-                    self.start_button, self.stop_button = job_buttons(
-                        "Learn this painting", "learn-start", "learn-stop"
-                    )
+            self.seconds = gr.Number(
+                self._seconds,
+                minimum=1,
+                maximum=limits.seconds,
+                label="Learn for so many seconds",
+                elem_id="learn-seconds",
+            )
+            buttons = job_buttons("Learn this painting", "learn-start", "learn-stop")
+            self.start_button, self.stop_button = buttons
             self.status = gr.HTML(elem_id="learn-status")
             self.preview = gr.Image(
                 label="As learnt so far", interactive=False, visible=False, height=240, elem_id="learn-live", buttons=[]
@@ -199,7 +204,9 @@ class LearnSection:
         text = ""
         if instant.not_learnt:
             what = _names(instant.not_learnt)
-            text = f"This is a preview, less like the painting than it can be: {what} not been learnt yet."
+            time = _duration(len(instant.not_learnt) * self._seconds)
+            text = f"This is a preview, less like the painting than it can be: {what} not been learnt yet"
+            text += f"; that takes {time}."
         elif instant.learnt_briefly:
             times = ", ".join(
                 f"{name} was learnt for {_duration(s)} only" for name, s in instant.learnt_briefly.items()
@@ -233,14 +240,14 @@ class ResultSection:
         self.comparison = gr.ImageSlider(
             label="Before and after",
             visible=visible,
-            height=520,
+            height=PICTURE_HEIGHT,
             elem_id=f"{prefix}compare",
             buttons=["fullscreen"],
             interactive=False,
         )
         with gr.Row():
-            self.png = gr.DownloadButton("Download PNG", visible=False, elem_id=f"{prefix}png")
-            self.jpeg = gr.DownloadButton("Download JPEG", visible=False, elem_id=f"{prefix}jpeg")
+            self.png = gr.DownloadButton("Download PNG", size="md", visible=False, elem_id=f"{prefix}png")
+            self.jpeg = gr.DownloadButton("Download JPEG", size="md", visible=False, elem_id=f"{prefix}jpeg")
         self.mask_files = gr.File(label="Your masks, which the command below needs", visible=False)
         with gr.Accordion("The same on the command line", visible=False, open=False) as self.command_section:
             self.command = gr.Code(
@@ -269,7 +276,9 @@ class FineSection(ResultSection):
     """Likewise for the optimisation, with the picture while it is painted."""
 
     def __init__(self) -> None:
-        self.preview = gr.Image(label="Painting", interactive=False, height=520, elem_id="live", buttons=["fullscreen"])
+        self.preview = gr.Image(
+            label="Painting", interactive=False, height=PICTURE_HEIGHT, elem_id="live", buttons=["fullscreen"]
+        )
         super().__init__()
         with gr.Accordion("Loss curve", open=False):
             self.losses = gr.Plot(show_label=False, elem_id="losses")
@@ -313,4 +322,4 @@ def progress_html(progress: JobProgress) -> str:
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return " ".join(f"{count} {unit}" for count, unit in ((minutes, "min"), (rest, "s")) if count) or "0 s"
