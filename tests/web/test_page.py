@@ -236,7 +236,7 @@ def test_a_picture_is_painted_at_once(visit, portrait):
     page.upload(portrait)
     first = page.instant()
     assert "256×171 px in" in page.inner_text("#status")
-    assert not page.locator("#learn").is_visible()
+    assert not page.locator("#learn-start").is_visible()
     assert page.settings()["pictures"] == [portrait.name, "my_noise.png"]
     page.choose("The Great Wave")
     second = page.instant(first)
@@ -266,7 +266,7 @@ def test_a_painting_of_ones_own_is_previewed_and_learnt(visit, portrait, tmp_pat
     page.choose("mosaic")
     page.wait_for_function("document.querySelector('#chosen').innerText.includes('mosaic')")
     page.upload_painting(painting)
-    page.wait_for_selector("#learn-start", state="visible")
+    page.wait_for_function("document.querySelector('#offer')?.innerText.includes('mine.png')")
     assert "This is a preview" in page.inner_text("#offer")
     assert "mine.png has not been learnt yet" in page.inner_text("#offer")
     preview = page.instant()
@@ -275,9 +275,9 @@ def test_a_painting_of_ones_own_is_previewed_and_learnt(visit, portrait, tmp_pat
     page.click("#learn-start")
     page.wait_for_selector("#learn-live img", timeout=60_000)
     assert "Learning mine.png · about" in page.inner_text("#learn-status")
-    page.wait_for_selector("#learn", state="hidden", timeout=60_000)
+    page.wait_for_selector("#learn-start", state="hidden", timeout=60_000)
     learnt = page.instant(preview)
-    assert "model" not in page.settings()["options"]
+    assert page.settings()["options"].get("model") is None
     page.press("#strength", "ArrowLeft")
     page.instant(learnt)
     # Another visitor has it at once, too, but may want to learn it for longer.
@@ -285,7 +285,7 @@ def test_a_painting_of_ones_own_is_previewed_and_learnt(visit, portrait, tmp_pat
     other.upload(portrait)
     other.instant()
     other.upload_painting(painting)
-    other.wait_for_selector("#learn-start", state="visible")
+    other.wait_for_function("document.querySelector('#offer')?.innerText.includes('mine.png')")
     assert re.search(r"mine.png was learnt for \d+ s only", other.inner_text("#offer"))
     other.click("#learn-start")
     other.wait_for_function("document.querySelector('#learn-status').innerText.includes('about')", timeout=60_000)

@@ -50,6 +50,9 @@ log = logging.getLogger(__name__)
 CANDIDATES = 3
 #: Time constant of the moving average of the vector, in steps.
 AVERAGE_STEPS = 30
+#: Of Adam (Kingma & Ba, arXiv 1412.6980), written out: `torch.optim` imports PyTorch's compiler, which takes seconds
+#: and leaves files behind.
+BETAS = (0.9, 0.99)
 #: The side of the small copies of paintings that are kept with their vectors, in pixels.
 THUMBNAIL = 128
 
@@ -178,17 +181,20 @@ class Learner:
         start = _best_start(self.model, targets, evaluate) if kept is None else kept.to(device)
         vector = start.clone().requires_grad_()
         average = start.clone()
-        optimizer = torch.optim.Adam([vector], lr=options.rate, betas=(0.9, 0.99))
+        first, second = torch.zeros_like(average), torch.zeros_like(average)  # Adam's moments
         started, left = time.monotonic(), options.seconds
         while left > 0:
             done = 1 - left / options.seconds
-            for group in optimizer.param_groups:
-                warmup = min(1.0, (self.step + 1) / 10)
-                group["lr"] = options.rate * warmup * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
-            optimizer.zero_grad(set_to_none=True)
+            rate = options.rate * decay(self.step, done)
+            vector.grad = None
             losses = evaluate(vector)
-            optimizer.step()
             self.step += 1
+            assert vector.grad is not None
+            first.lerp_(vector.grad, 1 - BETAS[0])
+            second.lerp_(vector.grad.square(), 1 - BETAS[1])
+            mean, square = first / (1 - BETAS[0] ** self.step), second / (1 - BETAS[1] ** self.step)
+            with torch.no_grad():
+                vector.sub_(rate * mean / (square.sqrt() + 1e-8))
             average.lerp_(vector.detach(), max(1 / AVERAGE_STEPS, 1 / self.step))
             self.vector = average.clone()
             self.seconds = time.monotonic() - started
@@ -230,6 +236,11 @@ def source_of(name: str, picture: Picture) -> StyleSource:
     blank = Picture(torch.zeros(3, 1, 1, **CPU_FLOAT))
     ((region,), _) = masks.assign(blank, [(name, picture)], ())
     return region.sources[0]
+
+
+def decay(step: int, done: float) -> float:
+    """The learning rate relative to the initial one: a warm-up of ten steps, then along a cosine to a fiftieth."""
+    return min(1.0, (step + 1) / 10) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
 
 
 def _best_start(model: Model, targets: StyleTargets, evaluate: Callable[[Tensor], dict[str, float]]) -> Tensor:

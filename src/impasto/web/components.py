@@ -95,7 +95,9 @@ def connect_job(
             }
             yield from job(values, visitor, stop_event)
         except (ValueError, ImpastoError) as error:
-            yield {status: status_html(str(error), bad=True)}
+            # After an error Gradio does not run what follows, which would bring the buttons back.
+            idle = {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
+            yield {status: status_html(str(error), bad=True)} | idle
             raise gr.Error(str(error), title=failure, print_exception=False) from error
         finally:
             stop_events.pop(session, None)
