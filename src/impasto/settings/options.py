@@ -538,7 +538,7 @@ class VideoOptions(StylizeOptions):
         metavar="N",
     )
     smoothing: float = option(
-        0.8, "Video", "With --fast: share of the warped frame before that is blended in, 0 to 1.", least=0
+        0.85, "Video", "With --fast: share of the warped frame before that is blended in, 0 to 1.", least=0
     )
     model: str | None = option(
         None,
