@@ -17,7 +17,7 @@ from impasto.cluster.connection import Workers, connect
 from impasto.errors import ClusterError
 from impasto.files import StrPath
 from impasto.images import Picture
-from impasto.inputs.read import read_styles
+from impasto.inputs.read import may_be_file, read_styles
 from impasto.isolation import isolated
 from impasto.settings.options import VideoOptions
 from impasto.video import clips, flow
@@ -87,13 +87,14 @@ def iterate(
         connect(address)
         pool = Workers(threads)
     clip, size, store = prepare(clip, styles, output, options, resume)
-    paintings = [picture for _, picture in read_styles(styles, size[0] * size[1], {})] if styles else []
+    # Names are the same on every machine; files are not.
+    paintings = [read_styles(style, size[0] * size[1], {})[0][1] if may_be_file(style) else style for style in styles]
     return _iterate(clip, paintings, output, options, size, store, pool, threads)
 
 
 def _iterate(
     clip: Clip,
-    styles: Sequence[Picture],
+    styles: Sequence[Picture | str],
     output: Path,
     options: VideoOptions,
     size: tuple[int, int],
@@ -146,7 +147,7 @@ def _is_scene_cut(photo: Tensor, previous: Tensor) -> bool:
 
 def stylize_segment(
     segment: Segment,
-    styles: Sequence[Picture],
+    styles: Sequence[Picture | str],
     options: VideoOptions,
     size: tuple[int, int],
     threads: int,
