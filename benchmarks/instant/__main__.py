@@ -23,10 +23,10 @@ Every result is saved in 8 bits and compared with the painting, scaled to the sa
 The untouched photo is compared, too. The peer has 26 built-in styles, which come without names and paintings. Three are
 of paintings in the gallery; only these can be measured.
 
-Every result is recorded in FOLDER/rows.jsonl as it comes. A rerun goes on from there, so that hours of `optimized` can
-be interrupted, and adds the ways and pairs that are new. Medians and quartiles are printed, and in how many pairs ours
-is nearer than the peer; contact sheets of ten pairs each go to FOLDER/sheet-N.png. Seconds are of networks that are
-loaded already, but for `optimized`; those of learning are reported apart.
+Each result is appended to FOLDER/rows.jsonl as soon as it is measured. A rerun resumes from that file, so that hours of
+`optimized` can be interrupted, and adds the ways and pairs that are new. Medians and quartiles are printed, and in how
+many pairs ours is nearer than the peer; contact sheets of ten pairs each go to FOLDER/sheet-N.png. Seconds are of
+networks that are loaded already, but for `optimized`; those of learning are reported apart.
 """
 
 import argparse
@@ -49,7 +49,8 @@ from benchmarks.common import machine
 from impasto import fast, images
 from impasto.devices import choose_device
 from impasto.fast.learning import Learner, source_of
-from impasto.fast.stylizer import ANY, load_model
+from impasto.fast.models import ANY
+from impasto.fast.stylizer import load_model
 from impasto.images import Picture
 from impasto.images.sheets import PAPER, contact_sheet
 from impasto.inputs.gallery import path_of

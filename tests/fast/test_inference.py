@@ -164,11 +164,11 @@ class TestRunningStatistics:
         for frame in frames:
             moments = {}
             last(network, frame, parts, moments)
-            alone.append(moments[0][0])
+            alone.append(moments[0].mean)
             last(network, frame, parts, together)
         shares = torch.tensor([inference.DECAY**2, inference.DECAY, 1.0])
         wanted = torch.einsum("t,tkn->kn", shares / shares.sum(), torch.stack(alone))
-        assert torch.allclose(together[0][0], wanted, rtol=1e-4, atol=1e-6)
+        assert torch.allclose(together[0].mean, wanted, rtol=1e-4, atol=1e-6)
         assert set(together) == {i for i, layer in enumerate(network.convolutions) if layer.normalize}
 
     def test_a_frame_after_others_is_normalised_by_all_of_them(self, network, frames, parts):

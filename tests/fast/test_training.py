@@ -60,16 +60,6 @@ class TestCrops:
         assert (len(train), len(held_out)) == (67, 3)
         assert not set(train.names) & set(held_out.names)
 
-    def test_color_jitter_keeps_grey(self, generator):
-        grey = torch.rand(8, 1, 4, 4, generator=generator).expand(-1, 3, -1, -1) * 0.8
-        jittered = crops.jitter_colors(grey, generator)
-        assert torch.allclose(jittered[:, 0], jittered[:, 1], atol=1e-5)
-
-    def test_color_jitter_changes_hues(self, generator):
-        red = torch.zeros(16, 3, 2, 2)
-        red[:, 0] = 0.6
-        assert crops.jitter_colors(red, generator)[:, 1].max() > 0.1
-
     def test_a_folder_with_a_bad_file(self, tmp_path, caplog):
         PIL.Image.new("RGB", (50, 30), "red").save(tmp_path / "a.png")
         (tmp_path / "b.jpg").write_bytes(b"no picture")

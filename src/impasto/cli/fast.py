@@ -78,9 +78,9 @@ def learn(
         return 0
     if painting is None:
         raise ValueError("no painting was given; needed is a file, or --list or --remove")
-    if output is not None and output.suffix != ".safetensors":
-        raise ValueError(f"cannot write a style to {output.name!r}: the suffix needed is .safetensors")
     if output is not None:
+        if output.suffix != ".safetensors":
+            raise ValueError(f"cannot write a style to {output.name!r}: the suffix needed is .safetensors")
         check_writable(output, WeightsError)
     from impasto.devices import choose_device
     from impasto.fast import models

@@ -17,7 +17,9 @@ from impasto.cluster.connection import Workers, connect
 from impasto.errors import ClusterError
 from impasto.files import StrPath
 from impasto.images import Picture
-from impasto.inputs.read import may_be_file, read_styles
+from impasto.inputs.gallery import PAINTINGS
+from impasto.inputs.read import is_named, read_styles
+from impasto.inputs.styles import STYLES
 from impasto.isolation import isolated
 from impasto.settings.options import VideoOptions
 from impasto.video import clips, flow
@@ -87,8 +89,11 @@ def iterate(
         connect(address)
         pool = Workers(threads)
     clip, size, store = prepare(clip, styles, output, options, resume)
-    # Names are the same on every machine; files are not.
-    paintings = [read_styles(style, size[0] * size[1], {})[0][1] if may_be_file(style) else style for style in styles]
+    # The styles that come with impasto are handed over by name, which workers know; others as pictures.
+    paintings = [
+        style if is_named(style, (*STYLES, *PAINTINGS)) else read_styles(style, size[0] * size[1], {})[0][1]
+        for style in styles
+    ]
     return _iterate(clip, paintings, output, options, size, store, pool, threads)
 
 

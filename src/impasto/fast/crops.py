@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,21 +98,6 @@ def center_crop(picture: Tensor, side: int) -> Tensor:
     top, left = (picture.shape[-2] - length) // 2, (picture.shape[-1] - length) // 2
     square = picture[None, :, top : top + length, left : left + length].float() / 255
     return F.interpolate(square, (side, side), mode="bilinear", antialias=True)
-
-
-def jitter_colors(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures `(b, 3, h, w)` with a gain of 0.8 to 1.2, half of them with colours rotated about the grey axis."""
-    count = len(pictures)
-    angle = torch.rand(count, generator=generator, **CPU_FLOAT) * 2 * math.pi
-    angle = angle * (torch.rand(count, generator=generator, **CPU_FLOAT) < 0.5)
-    gain = 0.8 + 0.4 * torch.rand(count, generator=generator, **CPU_FLOAT)
-    # Rodrigues' rotation about (1, 1, 1)/√3.
-    axis = torch.full((3,), 3**-0.5, **CPU_FLOAT)
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], **CPU_FLOAT) * 3**-0.5
-    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    rotation = cos * torch.eye(3, **CPU_FLOAT) + sin * cross + (1 - cos) * torch.outer(axis, axis)
-    matrix = (rotation * gain[:, None, None]).to(pictures.device)
-    return (matrix @ pictures.flatten(2)).view_as(pictures).clamp(0, 1)
 
 
 def random_motion(shape: torch.Size, device: torch.device, generator: torch.Generator) -> Callable[[Tensor], Tensor]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.fast.network import EPSILON, MARGIN, MULTIPLE, Convolution, Network, noise
+from impasto.losses.statistics import Sums, mean_and_variance, moments
 from impasto.vgg import encoder as vgg
 from impasto.vgg.encoder import Kernel, kernel
 from impasto.vgg.native import empty_nhwc
@@ -21,8 +25,10 @@ BYTES_PER_PIXEL = 190
 BAND = 1 << 24
 #: The weight of earlier frames' statistics in the next one's.
 DECAY = 0.9
-#: The index of a layer -> means and mean squares over the frames so far, `(2, n)`, and the sum of their weights.
-RunningMoments = dict[int, tuple[Tensor, float]]
+#: Positions whose moments are summed at once.
+CHUNK = 1 << 18
+#: The index of a layer -> the `moments` over the frames so far.
+RunningMoments = dict[int, Sums]
 
 #: The kernels of layers that are not trained, with the version of the weights that they were made of.
 _kernels: WeakKeyDictionary[Convolution, tuple[int, Kernel]] = WeakKeyDictionary()
@@ -58,16 +64,16 @@ def paint(
     affine = network.affine(torch.stack([part.vector for part in parts]))
     layers = network.walk(given + noise(given.shape[-2:], given.device))
     del given
-    y: Tensor | None = None
-    for index in range(len(network.convolutions)):
-        layer, x = layers.send(y) if y is not None else next(layers)
+    y: Any = None  # which starts the generator
+    for index in range(len(affine)):
+        if index:
+            yield None
+        layer, x = layers.send(y)
         y = convolve(layer, x)
         del x
         _normalize(layer, y, *affine[layer], masks, running, index)
-        if index + 1 < len(network.convolutions):
-            yield None
     try:
-        layers.send(y)  # type: ignore[arg-type]
+        layers.send(y)
     except StopIteration as end:
         yield end.value[0, :, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
@@ -183,15 +189,9 @@ def _normalize(
 def _moments(y: Tensor, running: RunningMoments | None, index: int) -> tuple[Tensor, Tensor]:
     """The mean and variance of each channel, over the frames so far if statistics are `running`."""
     positions = y[0].permute(1, 2, 0).flatten(0, 1)
-    mean = positions.mean(0)
     # Much faster than `torch.var_mean`, and exact enough: means are no larger than deviations.
-    square = torch.stack([part.square().sum(0) for part in positions.split(1 << 18)]).sum(0) / len(positions)
+    own = reduce(add, (moments(part.T) for part in positions.split(CHUNK)))
     if running is not None:
-        moments, weight = torch.stack([mean, square]), 1.0
-        if index in running:
-            before, weight = running[index]
-            moments = (DECAY * weight * before + moments) / (DECAY * weight + 1)
-            weight = DECAY * weight + 1
-        running[index] = moments, weight
-        mean, square = moments
-    return mean, (square - mean.square()).clamp_min(0)
+        own = running[index].scaled(DECAY) + own if index in running else own
+        running[index] = own
+    return mean_and_variance(own.mean)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import safetensors
@@ -25,13 +25,14 @@ from impasto.errors import WeightsError
 from impasto.fast import models
 from impasto.fast.crops import Dataset, random_crops
 from impasto.fast.models import Model
-from impasto.fast.network import noise
 from impasto.fast.objective import (
     CROP_MARGIN,
     PAINTING_AREA,
     CropObjective,
     StyleTargets,
+    decay,
     encoder_for,
+    paint_crops,
     painted_losses,
     summary,
 )
@@ -123,7 +124,7 @@ class Learner:
         self.vector: Tensor | None = None
         self._dataset = dataset
 
-    @property
+    @cached_property
     def key(self) -> str:
         """By what the learnt style is known: the model, the painting's pixels and mask, and the style scale.
 
@@ -156,7 +157,11 @@ class Learner:
 
     @isolated
     def steps(self) -> Iterator[LearningProgress]:
-        """Every step, starting from what is kept, or else from the best of a prediction and the gallery."""
+        """Optimise, a step at a time.
+
+        The start is the vector in the user's cache if there is one, otherwise the best of the prediction and the
+        gallery's nearest styles.
+        """
         options, device = self.options, self.device
         dataset = bundled_photos(device) if self._dataset is None else self._dataset
         objective = CropObjective(encoder_for(options, device), options)
@@ -167,9 +172,7 @@ class Learner:
         def evaluate(vector: Tensor) -> dict[str, float]:
             """The losses on a random batch; their gradient goes to the vector, if it requires one."""
             crops = random_crops(dataset, options.batch, options.crop + 2 * CROP_MARGIN, generator)
-            with models.computing_in(dtype, device):
-                given = crops + noise(crops.shape[-2:], crops.device)
-                painted = self.model.network(given, vector.expand(len(crops), -1)).float()
+            painted = paint_crops(self.model.network, crops, vector.expand(len(crops), -1), dtype)
             losses, grad = painted_losses(
                 objective, crops, painted.detach(), [targets] * len(crops), [1.0] * len(crops)
             )
@@ -236,11 +239,6 @@ def source_of(name: str, picture: Picture) -> StyleSource:
     blank = Picture(torch.zeros(3, 1, 1, **CPU_FLOAT))
     ((region,), _) = masks.assign(blank, [(name, picture)], ())
     return region.sources[0]
-
-
-def decay(step: int, done: float) -> float:
-    """The learning rate relative to the initial one: a warm-up of ten steps, then along a cosine to a fiftieth."""
-    return min(1.0, (step + 1) / 10) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
 
 
 def _best_start(model: Model, targets: StyleTargets, evaluate: Callable[[Tensor], dict[str, float]]) -> Tensor:
@@ -326,7 +324,7 @@ class Vectors:
 
     def __init__(self, model: Model, options: FastOptions, device: torch.device, memo: Memo) -> None:
         self._model, self._options, self._device, self._memo = model, options, device, memo
-        self._predicts = options.model == "any"
+        self._predicts = options.model == models.ANY
 
     def check(self, regions: Sequence[Region]) -> None:
         """Raise a ValueError if the options do not fit the styles.
@@ -348,14 +346,17 @@ class Vectors:
 
     def learn(self, regions: Sequence[Region]) -> Iterator[LearningProgress]:
         """Learn the paintings whose vectors are not known yet, and keep them."""
-        for source in (source for region in regions for source in region.sources):
-            for scale in self._options.style_scale:
-                if not self._in_gallery(source) and not self._predicts and self._known(source, scale) is None:
-                    yield from self._learn(source, scale)
+        for learner in () if self._predicts else self.learners(regions):
+            if self._known(learner) is None:
+                yield from self._learn(learner)
 
-    def _learn(self, source: StyleSource, scale: float) -> Iterator[LearningProgress]:
+    def learners(self, regions: Sequence[Region]) -> list[Learner]:
+        """One for each painting and scale that the model does not have in its gallery."""
+        sources = [source for region in regions for source in region.sources if not self._in_gallery(source)]
+        return [self._learner(source, scale) for source in sources for scale in self._options.style_scale]
+
+    def _learn(self, learner: Learner) -> Iterator[LearningProgress]:
         """Learn a painting; what is learnt so far is kept if the iterator is closed."""
-        learner = self._learner(source, scale)
         try:
             yield from learner.steps()
         finally:
@@ -377,7 +378,7 @@ class Vectors:
         if self._in_gallery(source):
             return self._model.styles[source.name]
         if not self._predicts:
-            found = self._known(source, scale)
+            found = self._known(self._learner(source, scale))
             if found is None:
                 raise LookupError(f"{source.name} was not learnt")
             return found.to(self._device)
@@ -398,11 +399,11 @@ class Vectors:
         key = ("predicted", id(source.image), id(source.mask), scale)
         return remembered(self._memo, key, lambda: (predict(), source))[0]
 
-    def _known(self, source: StyleSource, scale: float) -> Tensor | None:
+    def _known(self, learner: Learner) -> Tensor | None:
         """The learnt vector, if there is one."""
-        learner = self._learner(source, scale)
+        source = learner.painting
         # The source is kept, so that no other object can have its identity.
-        identity = ("key", id(source.image), id(source.mask), scale)
+        identity = ("key", id(source.image), id(source.mask), learner.options.style_scale)
         key = ("learnt", remembered(self._memo, identity, lambda: (learner.key, source))[0])
         if key not in self._memo and (kept := learner.kept()) is not None:
             self._memo[key] = kept

@@ -24,6 +24,8 @@ from impasto.settings.choices import Precision
 
 #: Version of the file's layout.
 FORMAT = "2"
+#: The word that stands for the bundled model, with the vectors of paintings predicted instead of learnt.
+ANY = "any"
 #: The bundled model.
 BUNDLED = Path(__file__).with_name("gallery.safetensors")
 

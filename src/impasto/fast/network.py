@@ -12,12 +12,15 @@ the photo is flat, and are irregular, as those of a hand are.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.devices import CPU_FLOAT, CPU_INDEX
+from impasto.losses.statistics import mean_and_variance
 
 #: Both sides of a picture must be multiples of this.
 MULTIPLE = 8
@@ -127,10 +130,10 @@ class Network(nn.Module):
         Sides are multiples of `MULTIPLE`. The picture is in [0, 1].
         """
         affine, layers = self.affine(vectors), self.walk(photo)
-        y: Tensor | None = None
+        y: Any = None  # which starts the generator
         try:
             while True:
-                layer, x = layers.send(y) if y is not None else next(layers)
+                layer, x = layers.send(y)
                 y = layer(x, *affine[layer])
         except StopIteration as end:
             painted: Tensor = end.value
@@ -178,9 +181,8 @@ def summarize(moments: Sequence[Tensor]) -> Tensor:
 
     Means and standard deviations of all channels; logarithmic, since they differ by orders of magnitude.
     """
-    means = torch.cat([m[0] for m in moments])
-    deviations = torch.cat([(m[1] - m[0].square()).clamp_min(0).sqrt() for m in moments])
-    return torch.cat([means, deviations]).log1p() / 2 - 1
+    means, variances = zip(*map(mean_and_variance, moments), strict=True)
+    return torch.cat([*means, *(variance.sqrt() for variance in variances)]).log1p() / 2 - 1
 
 
 def noise(size: Sequence[int], device: torch.device) -> Tensor:
@@ -189,9 +191,10 @@ def noise(size: Sequence[int], device: torch.device) -> Tensor:
     return noise_tile()[rows[:, None], columns].to(device)[None, None]
 
 
-def noise_tile(seed: int = 0) -> Tensor:
-    """The tile of noise, `(NOISE_SIDE, NOISE_SIDE)`."""
-    generator = torch.Generator().manual_seed(seed)
+@cache
+def noise_tile() -> Tensor:
+    """The tile of noise, `(NOISE_SIDE, NOISE_SIDE)`, which is not to be changed."""
+    generator = torch.Generator().manual_seed(0)
     return NOISE * torch.randn(NOISE_SIDE, NOISE_SIDE, generator=generator, **CPU_FLOAT)
 
 

@@ -7,17 +7,20 @@ autograd compute. Content and style thus mean what they mean for `stylize`, and 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from impasto.fast.network import StyleReader, summarize
+from impasto.fast import models
+from impasto.fast.network import Network, StyleReader, noise, summarize
+from impasto.images import regions
 from impasto.images.regions import Region, StyleSource
 from impasto.losses.objective import Objective
 from impasto.losses.statistics import moments
-from impasto.losses.targets import content_losses, extract_features, style_losses, weighted
+from impasto.losses.targets import content_losses, extract_features, nonzero, style_losses, weighted
 from impasto.losses.terms import NearestNeighborLoss, StyleLoss, TotalVariation, flat
 from impasto.settings.options import FeedForwardObjective
 from impasto.vgg import weights
@@ -28,6 +31,8 @@ from impasto.vgg.workspace import Workspace
 PAINTING_AREA = 512 * 512
 #: Pixels around a crop that are painted but not compared: a network that sees many borders paints them everywhere.
 CROP_MARGIN = 24
+#: The part that is compared.
+INNER = (..., slice(CROP_MARGIN, -CROP_MARGIN), slice(CROP_MARGIN, -CROP_MARGIN))
 #: Weight of the mean squared error of crops that should come out as they are.
 IDENTITY_WEIGHT = 20.0
 
@@ -63,7 +68,7 @@ class CropObjective:
         """The targets of a painting, read at `PAINTING_AREA` times the style scale, or at its own size if smaller."""
         options = self.options
         source = painting.resized(*painting.size_for(PAINTING_AREA, options.style_scale)).to(self.encoder.mean.device)
-        layers = {name: weight for name, weight in options.style_layers.items() if weight}
+        layers = nonzero(options.style_layers)
         losses, energy = style_losses(
             self.encoder,
             Region(None, (source,)),
@@ -74,10 +79,7 @@ class CropObjective:
             options.seed,
             options.content_layers if options.content_norm == "relative" else (),
         )
-        scaled = tuple(
-            dataclasses.replace(loss, weight=loss.weight * options.style_weight * layers[loss.layer]) for loss in losses
-        )
-        return StyleTargets(scaled, energy, summary(self.encoder, source))
+        return StyleTargets(weighted(losses, layers, options.style_weight), energy, summary(self.encoder, source))
 
     def value_and_grad(
         self, photo: Tensor, painted: Tensor, targets: StyleTargets, strength: float = 1.0
@@ -89,7 +91,7 @@ class CropObjective:
             strength: as of `StylizeOptions`: the style weight grows with its cube.
         """
         options = self.options
-        layers = {name: weight for name, weight in options.content_layers.items() if weight * options.content_weight}
+        layers = nonzero(options.content_layers, options.content_weight)
         features = extract_features(self.encoder, photo, layers)
         content = content_losses(features, options.content_norm, targets.energy or None)
         style = tuple(dataclasses.replace(loss, weight=loss.weight * strength**3) for loss in targets.losses)
@@ -108,6 +110,18 @@ class CropObjective:
         return sums, found.gradient
 
 
+def paint_crops(network: Network, photos: Tensor, vectors: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Photos `(b, 3, h, w)` painted in the styles `(b, length)`, with convolutions computed in `dtype`."""
+    with models.computing_in(dtype, photos.device):
+        painted: Tensor = network(photos + noise(photos.shape[-2:], photos.device), vectors)
+    return painted.float()
+
+
+def decay(step: int, done: float, warmup: int = 10) -> float:
+    """The learning rate relative to the initial one: a warm-up of some steps, then along a cosine to a fiftieth."""
+    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+
+
 def painted_losses(
     objective: CropObjective,
     photos: Tensor,
@@ -121,15 +135,14 @@ def painted_losses(
     """
     losses = {"content": 0.0, "style": 0.0}
     grad = torch.zeros_like(painted)
-    inner = (..., slice(CROP_MARGIN, -CROP_MARGIN), slice(CROP_MARGIN, -CROP_MARGIN))
     for i, (target, strength) in enumerate(zip(targets, strengths, strict=True)):
-        photo, own = photos[i : i + 1][inner].contiguous(), painted[i : i + 1][inner].contiguous()
+        photo, own = photos[i : i + 1][INNER].contiguous(), painted[i : i + 1][INNER].contiguous()
         if strength == 0:
             weight, error = IDENTITY_WEIGHT, own - photo
             found, gradient = {"identity": weight * error.square().mean().item()}, 2 * weight / own.numel() * error
         else:
             found, gradient = objective.value_and_grad(photo, own, target, strength)
-        grad[i : i + 1][inner] = gradient
+        grad[i : i + 1][INNER] = gradient
         for name, value in found.items():
             losses[name] = losses.get(name, 0.0) + value
     return losses, grad
@@ -144,8 +157,6 @@ def encoder_for(options: FeedForwardObjective, device: torch.device) -> Encoder:
 
 def summary(encoder: Encoder, painting: StyleSource) -> Tensor:
     """What a network predicts the vector of a painting from, `(2 StyleReader.CHANNELS,)`."""
-    from impasto.images import regions
-
     found = []
     with torch.no_grad():
         for layer, features in encoder.walk(painting.image[None], StyleReader.LAYERS):

@@ -16,7 +16,7 @@ from impasto.devices import choose_device
 from impasto.errors import BudgetError
 from impasto.fast import learning, models
 from impasto.fast.inference import BYTES_PER_PIXEL, RunningMoments, StyledRegion, layer_count, paint
-from impasto.fast.models import Model
+from impasto.fast.models import ANY, Model
 from impasto.fast.objective import PAINTING_AREA
 from impasto.images import Picture, PictureLike, color
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
@@ -29,8 +29,6 @@ from impasto.settings.options import FastOptions
 
 #: Seconds between two previews of a style that is being learnt, and their long side, in pixels.
 PREVIEW_INTERVAL, PREVIEW_SIDE = 3.0, 256
-#: The word that stands for the bundled model, with the vectors of paintings predicted instead of learnt.
-ANY = "any"
 
 
 def stylize(
@@ -92,10 +90,7 @@ def draft(inputs: Inputs, options: FastOptions, device: torch.device) -> Tensor:
     model = load_model(options, device, {})
     steps = _steps(model, inputs, learning.Vectors(model, options, device, {}), options, device, time.monotonic())
     (last,) = deque(steps, maxlen=1)
-    canvas = last.image.cpu()
-    if options.color in ("match", "both"):
-        canvas = color.match(canvas, inputs.content, options.color_match)
-    return canvas
+    return _recolored(last.image.cpu(), inputs.photo.rgb, options)
 
 
 def load_model(options: FastOptions, device: torch.device, memo: Memo) -> Model:
@@ -248,11 +243,15 @@ class FramePainter:
     def finish(self, canvas: Tensor, photo: Tensor | None = None) -> Picture:
         """The picture of a painted frame, in the colours that the options ask for."""
         inputs = self._inputs if photo is None else dataclasses.replace(self._inputs, photo=Picture(photo))
-        canvas = canvas.cpu()
-        if self._options.color in ("match", "both"):
-            reference = color.luminance(inputs.photo.rgb) if self._options.color == "both" else inputs.photo.rgb
-            canvas = color.match(canvas, reference, self._options.color_match)
-        return inputs.finish(canvas.clamp(0, 1))
+        return inputs.finish(_recolored(canvas.cpu(), inputs.photo.rgb, self._options).clamp(0, 1))
+
+
+def _recolored(canvas: Tensor, photo: Tensor, options: FastOptions) -> Tensor:
+    """A canvas in the colours of a photo, both `(3, h, w)`, if the options ask for these."""
+    if options.color not in ("match", "both"):
+        return canvas
+    reference = color.luminance(photo) if options.color == "both" else photo
+    return color.match(canvas, reference, options.color_match)
 
 
 def frame_painter(
@@ -302,7 +301,7 @@ def learn_ahead(
 
 def check_memory(size: tuple[int, int], options: FastOptions, device: torch.device) -> None:
     """Raise a BudgetError if there is not enough memory to paint a picture of this size."""
-    needed = BYTES_PER_PIXEL * size[0] * size[1]
+    needed = bytes_needed(size[0] * size[1])
     if needed > memory.budget(options.memory, device):
         raise BudgetError(
             f"{size[1]}×{size[0]} px take about {needed / 1e9:.2f} GB beyond what the process holds; "

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +26,17 @@ from impasto.errors import CheckpointError
 from impasto.fast import models
 from impasto.fast.crops import Dataset, center_crop, random_crops, random_motion
 from impasto.fast.models import Model
-from impasto.fast.network import initialized, noise
-from impasto.fast.objective import CROP_MARGIN, CropObjective, StyleTargets, encoder_for, painted_losses
+from impasto.fast.network import initialized
+from impasto.fast.objective import (
+    CROP_MARGIN,
+    INNER,
+    CropObjective,
+    StyleTargets,
+    decay,
+    encoder_for,
+    paint_crops,
+    painted_losses,
+)
 from impasto.files import atomic_write
 from impasto.images import Picture
 from impasto.images.regions import StyleSource
@@ -82,8 +90,8 @@ class Painter(nn.Module):
 
     def vectors(self, summaries: Tensor, styles: Sequence[int | None]) -> Tensor:
         """The vectors of a batch, given the summaries of their paintings and the indices of those in the gallery."""
-        found = [self.reader(summaries)[i] for i in range(len(styles))]
-        return torch.stack([v if k is None else v + self.corrections[k] for v, k in zip(found, styles, strict=True)])
+        found = zip(self.reader(summaries), styles, strict=True)
+        return torch.stack([vector if k is None else vector + self.corrections[k] for vector, k in found])
 
 
 class TrainingRun:
@@ -139,8 +147,7 @@ class TrainingRun:
     def _optimizer_step(self) -> dict[str, float]:
         done = self.step / self.options.steps
         for group in self.optimizer.param_groups:
-            warmup = min(1.0, (self.step + 1) / 20)
-            group["lr"] = group["rate"] * warmup * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+            group["lr"] = group["rate"] * decay(self.step, done, warmup=20)
         self.optimizer.zero_grad(set_to_none=True)
         losses = self._backward(self._generator(self.step), done)
         nn.utils.clip_grad_norm_(self.painter.parameters(), 1.0)
@@ -174,9 +181,7 @@ class TrainingRun:
         return losses
 
     def _paint(self, photos: Tensor, vectors: Tensor) -> Tensor:
-        with models.computing_in(self.dtype, self.device):
-            painted: Tensor = self.painter.network(photos + noise(photos.shape[-2:], photos.device), vectors)
-        return painted.float()
+        return paint_crops(self.painter.network, photos, vectors, self.dtype)
 
     def _random_styles(self, generator: torch.Generator) -> tuple[list[int | None], list[float], list[StyleTargets]]:
         """For each crop of a batch: its style's index in the gallery, the strength, and the targets."""
@@ -217,8 +222,7 @@ class TrainingRun:
         """Mean squared difference between painting a moved photo and moving the painted one."""
         move = random_motion(photos.shape, self.device, generator)
         again = self._paint(move(photos).clamp(0, 1), vectors)
-        inner = (..., slice(CROP_MARGIN, -CROP_MARGIN), slice(CROP_MARGIN, -CROP_MARGIN))
-        return (again - move(painted))[inner].square().mean()
+        return (again - move(painted))[INNER].square().mean()
 
     # -- evaluation ------------------------------------------------------------------------------------------
 
@@ -230,10 +234,7 @@ class TrainingRun:
         with torch.no_grad():
             model = self.model({})
             for photo in photos:
-                cells.append(photo)
-                for style in model.styles.values():
-                    given = photo + noise((side, side), photo.device)
-                    cells.append(model.network(given, style[None]))
+                cells += [photo, *(paint_crops(model.network, photo, style[None]) for style in model.styles.values())]
         return contact_sheet([("", Picture(cell[0].cpu())) for cell in cells], 1 + len(self.styles), side)
 
     # -- files -----------------------------------------------------------------------------------------------

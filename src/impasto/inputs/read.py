@@ -92,11 +92,9 @@ def read_styles(
     return tuple(
         (
             os.fspath(style) if isinstance(style, (str, os.PathLike)) else f"number {number}",
-            remembered(
-                memo,
-                ("style", identity(style), pixels, is_known := is_named(style, known)),
-                lambda style=style, is_known=is_known: BLANK if is_known else _read_style(style, pixels),  # type: ignore[misc]
-            ),
+            BLANK
+            if is_named(style, known)
+            else remembered(memo, ("style", identity(style), pixels), lambda style=style: _read_style(style, pixels)),  # type: ignore[misc]
         )
         for number, style in enumerate(styles, start=1)
     )

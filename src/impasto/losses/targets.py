@@ -238,3 +238,8 @@ def weighted(losses: Sequence[Weighted], layers: Mapping[str, float], weight: fl
         for loss in losses
         if weight * layers[loss.layer]
     )
+
+
+def nonzero(layers: Mapping[str, float], weight: float = 1.0) -> dict[str, float]:
+    """The layers that weigh something: others are not computed."""
+    return {layer: own for layer, own in layers.items() if own * weight}

@@ -223,8 +223,3 @@ class PictureProblem:
             of_weight_1 = content_losses(features, self.content.norm, energy)
             content = weighted(of_weight_1, self.content.layers, self.content.weight)
         return (*content, *weighted(styles, self.style_layers, self.style_weight))
-
-
-def nonzero(layers: Mapping[str, float], weight: float = 1.0) -> dict[str, float]:
-    """The layers that weigh something: others are not computed."""
-    return {layer: own for layer, own in layers.items() if own * weight}

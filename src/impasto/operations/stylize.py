@@ -18,8 +18,9 @@ from impasto.inputs.checks import check_regions
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
 from impasto.inputs.read import Memo, identity, may_be_file, remembered
 from impasto.isolation import isolated
+from impasto.losses.targets import nonzero
 from impasto.losses.terms import TemporalLoss
-from impasto.operations.problem import ContentTarget, PictureProblem, nonzero
+from impasto.operations.problem import ContentTarget, PictureProblem
 from impasto.optim import schedule
 from impasto.optim.checkpoints import Checkpoints, hashes
 from impasto.optim.multiscale import noise, optimize_scales

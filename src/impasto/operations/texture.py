@@ -17,7 +17,8 @@ from impasto.inputs import masks
 from impasto.inputs.checks import check_regions
 from impasto.inputs.read import read_styles
 from impasto.isolation import isolated
-from impasto.operations.problem import PictureProblem, nonzero
+from impasto.losses.targets import nonzero
+from impasto.operations.problem import PictureProblem
 from impasto.optim import memory, schedule
 from impasto.optim.checkpoints import Checkpoints, hashes
 from impasto.optim.multiscale import noise, optimize_scales

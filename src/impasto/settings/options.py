@@ -46,6 +46,20 @@ STYLE_LAYERS = {f"relu{block}_1": 0.2 for block in range(1, 6)}
 NEAREST_LAYERS = {"relu2_1": 0.25, "relu3_1": 0.25, "relu4_1": 0.25, "relu5_1": 0.25}
 
 
+# What several classes declare: the default, the group and the help text of a field.
+CONTENT_NORM: tuple[Any, str, str] = (
+    "relative",
+    "Objective",
+    "Normalisation of the content loss: half (Gatys's 1/2 Σ), course (1/(4HWC) Σ), relative (to the target).",
+)
+STYLE_NORM: tuple[Any, str, str] = (
+    "relative",
+    "Objective",
+    "Normalisation of each style loss: gatys (1/(4N²)), relative (to the target).",
+)
+TOTAL_VARIATION: tuple[Any, str, str] = (0.0, "Objective", "Weight of the total variation loss.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of every operation."""
@@ -110,7 +124,7 @@ class VGGOptions(OptimizationOptions):
         **SCALES,
     )
 
-    total_variation: float = option(0.0, "Objective", "Weight of the total variation loss.", least=0)
+    total_variation: float = option(*TOTAL_VARIATION, least=0)
 
     weights: str = option(
         "vgg19", "Network", "Weights of VGG: a name from 'impasto weights list', or a file.", metavar="NAME|FILE"
@@ -179,11 +193,7 @@ class StyleLossOptions(PaintingOptions, VGGOptions):
         "Style layers, as name or name=weight. By default relu1_1 to relu5_1, for nearest without the first.",
         **LAYERS,
     )
-    style_norm: StyleNorm = option(
-        "relative",
-        "Objective",
-        "Normalisation of each style loss: gatys (1/(4N²)), relative (to the target).",
-    )
+    style_norm: StyleNorm = option(*STYLE_NORM)
 
     @property
     def resolved_style_layers(self) -> Mapping[str, float]:
@@ -272,11 +282,7 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
     content_layers: Mapping[str, float] = option(
         CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", **LAYERS
     )
-    content_norm: ContentNorm = option(
-        "relative",
-        "Objective",
-        "Normalisation of the content loss: half (Gatys's 1/2 Σ), course (1/(4HWC) Σ), relative (to the target).",
-    )
+    content_norm: ContentNorm = option(*CONTENT_NORM)
 
     @property
     def effective_style_weight(self) -> float:
@@ -430,17 +436,9 @@ class FeedForwardObjective(Options):
     style_layers: Mapping[str, float] = option(
         STYLE_LAYERS, "Objective", "Style layers, as name or name=weight.", **LAYERS
     )
-    content_norm: ContentNorm = option(
-        "relative",
-        "Objective",
-        "Normalisation of the content loss: half (Gatys's 1/2 Σ), course (1/(4HWC) Σ), relative (to the target).",
-    )
-    style_norm: StyleNorm = option(
-        "relative",
-        "Objective",
-        "Normalisation of each style loss: gatys (1/(4N²)), relative (to the target).",
-    )
-    total_variation: float = option(0.0, "Objective", "Weight of the total variation loss.", least=0)
+    content_norm: ContentNorm = option(*CONTENT_NORM)
+    style_norm: StyleNorm = option(*STYLE_NORM)
+    total_variation: float = option(*TOTAL_VARIATION, least=0)
 
     seed: int = option(0, "Optimiser", "Random seed.", least=0)
     precision: Precision = option(

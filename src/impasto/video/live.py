@@ -96,7 +96,7 @@ class LatestFrame:
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error
-        return frame() if callable(frame) and not isinstance(frame, Tensor) else frame
+        return frame if frame is None or isinstance(frame, Tensor) else frame()
 
     def stop(self) -> None:
         self._stopped = True

@@ -87,6 +87,8 @@ def connect_job(
         if not values[photo]:
             raise gr.Error("Add a photo first.", title="No photo")
         stop_event = stop_events[session] = Event()
+        # The job resets the buttons itself: after an error Gradio runs no chained events.
+        idle = {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
         try:
             yield {
                 status: status_html("Reading the pictures…"),
@@ -94,9 +96,8 @@ def connect_job(
                 start: gr.Button(interactive=False),
             }
             yield from job(values, visitor, stop_event)
+            yield idle
         except (ValueError, ImpastoError) as error:
-            # After an error Gradio does not run what follows, which would bring the buttons back.
-            idle = {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
             yield {status: status_html(str(error), bad=True)} | idle
             raise gr.Error(str(error), title=failure, print_exception=False) from error
         finally:
@@ -107,7 +108,7 @@ def connect_job(
             event.set()
         return gr.Button(interactive=False)
 
-    running = start.click(
+    start.click(
         run,
         inputs,
         [status, *outputs, start, stop],
@@ -116,13 +117,6 @@ def connect_job(
         show_progress="minimal",
         show_progress_on=status,
         trigger_mode="once",
-        **PRIVATE,
-    )
-    running.then(
-        lambda: (gr.Button(interactive=True), gr.Button(interactive=False)),
-        None,
-        [start, stop],
-        queue=False,
         **PRIVATE,
     )
     stop.click(request_stop, None, [stop], queue=False, **PRIVATE)

@@ -17,13 +17,12 @@ import torch
 from impasto import fast, images
 from impasto.devices import choose_device
 from impasto.fast import stylizer
-from impasto.fast.learning import Learner, LearningProgress, learnt_styles
-from impasto.fast.models import Model
+from impasto.fast.learning import Learner, LearningProgress, Vectors, learnt_styles
+from impasto.fast.models import ANY, Model
 from impasto.images import Picture
-from impasto.images.regions import StyleSource
 from impasto.inputs.prepare import Inputs
-from impasto.inputs.read import Memo, may_be_file, read_content
-from impasto.settings.options import FastOptions, LearnOptions
+from impasto.inputs.read import Memo, read_content
+from impasto.settings.options import FastOptions
 from impasto.web.jobs import JobRequest, JobResult
 from impasto.web.runner import (
     PREVIEWS_KEPT,
@@ -75,7 +74,7 @@ class Learning:
         fraction: of the time that is done, in [0, 1].
         eta: seconds left, estimated.
         preview: path of a JPEG: the photo as it would be painted now; None before the first.
-        stopped: why learning ended early; empty while it goes on, and if it did not.
+        stopped: why learning ended early; otherwise empty.
     """
 
     name: str
@@ -100,19 +99,7 @@ class _Prepared:
         """One for each painting and scale whose style the network does not have in its gallery."""
         if self.options.color == "palette":  # which needs no network
             return []
-        sources = [source for region in self.inputs.regions for source in region.sources]
-        return [
-            Learner(self.model, source, self._learn_options(scale), self.device)
-            for source in sources
-            if not self._in_gallery(source)
-            for scale in self.options.style_scale
-        ]
-
-    def _in_gallery(self, source: StyleSource) -> bool:
-        return source.name in self.model.styles and not may_be_file(source.name)
-
-    def _learn_options(self, scale: float) -> LearnOptions:
-        return LearnOptions(style_scale=scale, seconds=self.options.learn_seconds, device=self.options.device)
+        return Vectors(self.model, self.options, self.device, {}).learners(self.inputs.regions)
 
 
 class InstantRunner:
@@ -166,7 +153,7 @@ class InstantRunner:
         with self._runner.shared_memo() as memo:
             prepared = self._prepare(request, masks, visitor, memo)
             unknown, seconds = self._unknown(prepared.learners, memo)
-            options = dataclasses.replace(prepared.options, model=stylizer.ANY if unknown else None)
+            options = dataclasses.replace(prepared.options, model=ANY if unknown else None)
             for step in fast.iterate(prepared.photo, list(request.styles), options, memo):
                 last = step
         briefly = {name: time for name, time in seconds.items() if time < ENOUGH * options.learn_seconds}

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from impasto import images
-from impasto.fast.stylizer import ANY
+from impasto.fast.models import ANY
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
 from impasto.settings.choices import Init

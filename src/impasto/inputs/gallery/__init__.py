@@ -1,4 +1,4 @@
-"""Paintings in the public domain whose styles the bundled feed-forward network knows; small copies come along."""
+"""Paintings in the public domain whose styles the bundled feed-forward network knows; small copies are bundled."""
 
 from __future__ import annotations
 
