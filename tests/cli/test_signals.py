@@ -1,5 +1,6 @@
 """Every end is a good end: signals during every long command."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -142,7 +143,8 @@ def test_no_worker_is_left(picture, tmp_path):
             assert time.monotonic() < end
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        children += parent.children(recursive=True)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children += parent.children(recursive=True)
         ended(process, signal.SIGTERM)
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive

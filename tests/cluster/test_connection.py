@@ -18,7 +18,11 @@ import ray
 assert ray.get(ray.remote(lambda: 1).remote()) == 1
 own = psutil.Process()
 for process in [own, *own.children(recursive=True)]:
-    for one in process.net_connections("inet"):
+    try:
+        connections = process.net_connections("inet")
+    except psutil.NoSuchProcess:  # ended meanwhile
+        continue
+    for one in connections:
         if one.status == psutil.CONN_LISTEN:
             print(one.laddr.ip)
 cluster.disconnect()

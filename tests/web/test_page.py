@@ -236,10 +236,11 @@ def test_a_picture_is_painted_at_once(visit, portrait):
     page.upload(portrait)
     first = page.instant()
     assert "256×171 px in" in page.inner_text("#status")
-    assert not page.locator("#learn-start").is_visible()
+    page.wait_for_selector("#learn-start")  # the painting of the server, which is not in the gallery
     assert page.settings()["pictures"] == [portrait.name, "my_noise.png"]
     page.choose("The Great Wave")
     second = page.instant(first)
+    page.wait_for_selector("#learn-start", state="hidden")
     assert "Katsushika Hokusai" in page.inner_text("#chosen")
     settings = page.settings()
     assert settings["operation"] == "fast"
