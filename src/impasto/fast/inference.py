@@ -26,7 +26,7 @@ BAND = 1 << 24
 #: The weight of earlier frames' statistics in the next one's.
 DECAY = 0.9
 #: Positions whose moments are summed at once.
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 #: The index of a layer -> the `moments` over the frames so far.
 RunningMoments = dict[int, Sums]
 
