@@ -8,6 +8,7 @@ import torch
 
 from impasto import images
 from impasto.inputs import photos, styles
+from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import prepare_inputs
 from impasto.losses.objective import Objective
 from impasto.operations.stylize import problem_of
@@ -20,7 +21,7 @@ def default_objective(height: int, width: int, device: str = "cpu") -> tuple[Obj
     options = StylizeOptions(size=None)
     photo = images.read(photos.load("chelsea")).resized(height, width)
     painting = styles.paint("swirls", min(height, 1024), min(width, 1024))
-    inputs = prepare_inputs(photo, painting, options, torch.device(device), {})
+    inputs = prepare_inputs(photo, painting, options, torch.device(device), Memo(0))
     problem, _ = problem_of(inputs, options, torch.device(device))
     plan = Plan(height * width, options.optimizer, options.history, caches_content_features=True, bytes=0)
     return problem.objective(problem.scales[-1], plan), photo.rgb[None].to(device)

@@ -1,7 +1,5 @@
 """Creative controls (docs/control.md), with VGG-19 and small pictures."""
 
-import itertools
-
 import numpy as np
 import pytest
 import skimage.color
@@ -11,7 +9,7 @@ from torch.testing import assert_close
 import impasto
 from impasto import images
 from impasto.images import color
-from impasto.inputs.read import identity
+from impasto.inputs.memo import Memo
 from impasto.inputs.styles import paint
 from impasto.losses.statistics import gram
 from impasto.presets import preset
@@ -250,11 +248,10 @@ def test_read_pictures_are_accepted(photo, styles):
     photo = images.read(photo)
     assert images.read(photo) is photo
     assert stylized(photo, images.read(styles["swirls"]), iterations=1).size == (64, 96)
-    assert len({identity(p) for p in (photo, "a", styles["swirls"])}) == 3
 
 
 def test_runs_that_share_a_memo_give_the_same_pictures(photo, styles):
-    memo = {}
+    memo = Memo()
     variants = [{}, {"strength": 0.5}, {"statistic": "mean"}, {"color": "luminance"}, {"style_layers": "relu2_1"}]
     variants += [{"style_scale": 0.7}, {"content_layers": "relu3_2"}, {"pooling": "average"}, {"style_norm": "gatys"}]
     for changes in variants:
@@ -262,4 +259,3 @@ def test_runs_that_share_a_memo_give_the_same_pictures(photo, styles):
         *_, shared = impasto.iterate(photo, styles["mosaic"], options, memo)
         *_, alone = impasto.iterate(photo, styles["mosaic"], options)
         assert torch.equal(shared.image, alone.image), changes
-    assert all(a != b for a, b in itertools.combinations(memo, 2))

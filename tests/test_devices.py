@@ -17,6 +17,7 @@ from impasto import devices, fast
 from impasto.fast import training
 from impasto.fast.crops import Dataset
 from impasto.images.regions import StyleSource
+from impasto.inputs.memo import Memo
 from impasto.operations import problem, stylize
 from impasto.optim import memory
 from impasto.optim.checkpoints import Checkpoints
@@ -324,7 +325,7 @@ def in_full_precision(monkeypatch):
 def judged(photo, where, window, **changes):
     """What an objective says of the photo: the losses by term, and the gradient, on the processor."""
     options, device = StylizeOptions(size=96, scales=1, **changes), torch.device(where)
-    inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
+    inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, Memo(0))
     made, _ = stylize.problem_of(inputs, options, device)
     objective = made.objective(made.scales[0], memory.Plan(window, "lbfgs", 10, True, 0))
     found = objective.value_and_grad(inputs.content.to(device)[None])

@@ -54,7 +54,8 @@ from impasto.fast.stylizer import load_model
 from impasto.images import Picture
 from impasto.images.sheets import PAPER, contact_sheet
 from impasto.inputs.gallery import path_of
-from impasto.inputs.read import Memo, files_in
+from impasto.inputs.memo import Memo
+from impasto.inputs.read import files_in
 from impasto.losses.statistics import gram
 from impasto.settings.options import FastOptions, LearnOptions, StylizeOptions
 from impasto.vgg import weights
@@ -211,15 +212,15 @@ def our_ways(given: argparse.Namespace, record: Record) -> dict[str, Way]:
     """The ways of impasto. Its networks are loaded now, and stay so."""
     options = FastOptions(size=given.size, model=given.model, learn_seconds=given.learn_seconds)
     at_once = FastOptions(size=given.size, model=ANY)
-    loaded: dict = {}
+    loaded = Memo()
     load_model(options, choose_device(options.device), loaded)
     deque(fast.iterate("chelsea", path_of("starry-night"), at_once, loaded), maxlen=0)
 
     def paint(photo: Path, style: str, options: FastOptions, result: Path) -> float:
         # What is known of other photos and paintings must not save time.
-        memo = {key: value for key, value in loaded.items() if key[0] in ("model", "encoder")}
+        loaded.keep_only("model", "encoder")
         started = time.perf_counter()
-        *_, step = fast.iterate(str(photo), style, options, memo)
+        *_, step = fast.iterate(str(photo), style, options, loaded)
         seconds = time.perf_counter() - started
         images.write(result, step.picture)
         return seconds

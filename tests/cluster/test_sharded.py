@@ -16,6 +16,7 @@ from impasto.cluster import group as groups
 from impasto.cluster import sharded
 from impasto.cluster.group import ShardedCanvas, WorkerGroup, _is_alive
 from impasto.errors import ClusterError
+from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import prepare_inputs
 from impasto.operations import problem, stylize
 from impasto.optim.canvas import Canvas, LocalCanvas
@@ -149,7 +150,7 @@ class TestShardedCanvas:
         }
         more = more | ({"content_mask": masks[more["content_mask"]]} if "content_mask" in more else {})
         options = StylizeOptions(**TALL, **more)
-        inputs = prepare_inputs(photo, "swirls", options, torch.device("cpu"), {})
+        inputs = prepare_inputs(photo, "swirls", options, torch.device("cpu"), Memo(0))
         problem, _ = stylize.problem_of(inputs, options, torch.device("cpu"))
         (scale,), plan = problem.scales, Plan(window, "lbfgs", 10, True, 0)
         monkeypatch.setattr(sharded, "MIN_PIXELS", 1)

@@ -16,6 +16,7 @@ from impasto.errors import WeightsError
 from impasto.fast import learning, models, stylizer
 from impasto.fast.learning import Learner, Vectors, learnt_styles, load_style, save_style, source_of
 from impasto.images import Picture
+from impasto.inputs.memo import Memo
 from impasto.settings.options import FastOptions, LearnOptions
 
 CPU = torch.device("cpu")
@@ -228,8 +229,8 @@ class TestPainting:
         vectors, inputs = {}, {}
         for scales in ((0.5,), (1.0,), (0.5, 1.0)):
             options = FastOptions(style_scale=scales, **SHORT)
-            inputs = stylizer.read_inputs(shipped, photo, painting, options, CPU, {})
-            known = Vectors(shipped, options, CPU, {})
+            inputs = stylizer.read_inputs(shipped, photo, painting, options, CPU, Memo(0))
+            known = Vectors(shipped, options, CPU, Memo(0))
             list(known.learn(inputs.regions))
             vectors[scales] = known.of(inputs.regions[0])
         assert not torch.allclose(vectors[0.5,], vectors[1.0,])
@@ -253,7 +254,7 @@ class TestPainting:
 
     def test_a_memo_is_enough(self, photo, painting, quick_learning):
         """For those who share one, if the cache is emptied meanwhile."""
-        memo = {}
+        memo = Memo()
         list(self.steps(photo, painting, memo))
         shutil.rmtree(learning.cache_folder())
         list(self.steps(photo, painting, memo))
@@ -302,6 +303,6 @@ class TestPainting:
         assert len(quick_learning) == 2
 
     def test_vectors_that_were_not_learnt(self, shipped, photo, painting, quick_learning):
-        inputs = stylizer.read_inputs(shipped, photo, painting, FastOptions(), CPU, {})
+        inputs = stylizer.read_inputs(shipped, photo, painting, FastOptions(), CPU, Memo(0))
         with pytest.raises(LookupError, match="number 1 was not learnt"):
-            Vectors(shipped, FastOptions(), CPU, {}).of(inputs.regions[0])
+            Vectors(shipped, FastOptions(), CPU, Memo(0)).of(inputs.regions[0])

@@ -166,7 +166,7 @@ class TestBundled:
         """And a third of the strength lowers it less."""
         given = images.read(photo).resized(128, 192)
         objective = CropObjective(weights.load("vgg19", padding="replicate"), TrainOptions())
-        ((name, picture),) = read_styles(style, 256 * 256, {})
+        ((name, picture),) = read_styles(style, 256 * 256)
         targets = objective.targets(source_of(name, picture))
 
         def style_loss(picture):

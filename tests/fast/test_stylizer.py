@@ -10,6 +10,7 @@ from impasto import fast, images
 from impasto.errors import BudgetError, PictureError, WeightsError
 from impasto.fast import stylizer
 from impasto.fast.inference import layer_count
+from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import prepare_inputs
 from impasto.inputs.read import read_styles
 from impasto.settings.options import FastOptions
@@ -113,7 +114,7 @@ class TestStylize:
 
     def test_a_shared_memo_has_no_stand_ins_for_others(self, shipped, photo):
         """Of styles of the gallery no picture is read here; other operations at the same size need theirs."""
-        memo, area = {}, 512 * 512
+        memo, area = Memo(), 512 * 512
         inputs = stylizer.read_inputs(shipped, photo, "mosaic", FastOptions(), CPU, memo)
         assert max(inputs.regions[0].sources[0].size) < 64
         ((_, picture),) = read_styles("mosaic", area, memo)
@@ -170,7 +171,7 @@ class TestNames:
             '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"><rect width="9" height="9"/></svg>'
         )
         blank = torch.zeros(3, 32, 32)
-        inputs = stylizer.read_inputs(shipped, blank, ["mosaic", str(path)], FastOptions(style_scale=2), CPU, {})
+        inputs = stylizer.read_inputs(shipped, blank, ["mosaic", str(path)], FastOptions(style_scale=2), CPU, Memo(0))
         assert inputs.regions[0].sources[1].size == (724, 1448)
 
     def test_an_unknown_name(self, shipped, photo):
@@ -194,7 +195,7 @@ class TestPrediction:
         seen = []
         forward = type(shipped.reader).forward
         monkeypatch.setattr(type(shipped.reader), "forward", lambda self, x: seen.append(1) or forward(self, x))
-        memo = {}
+        memo = Memo()
         for _ in range(3):
             list(fast.iterate(photo, painting, FastOptions(size=48, model="any"), memo))
         assert len(seen) == 1
@@ -208,8 +209,8 @@ class TestPrediction:
         vectors = []
         for given, masks in ((painting, {"1": mask}), (changed, {"1": mask}), (changed, {})):
             options = FastOptions(model="any", style_mask=masks)
-            inputs = stylizer.read_inputs(shipped, photo, given, options, CPU, {})
-            vectors.append(stylizer.learning.Vectors(shipped, options, CPU, {}).of(inputs.regions[0]))
+            inputs = stylizer.read_inputs(shipped, photo, given, options, CPU, Memo(0))
+            vectors.append(stylizer.learning.Vectors(shipped, options, CPU, Memo(0)).of(inputs.regions[0]))
         assert torch.allclose(vectors[0], vectors[1], atol=1e-5)
         assert (vectors[1] - vectors[2]).abs().max() > 1e-3
 
@@ -223,7 +224,7 @@ class TestPrediction:
         drafts = {}
         for mode in ("style", "match"):
             options = FastOptions(size=48, color=mode)
-            inputs = prepare_inputs(photo, painting, options, CPU, {})
+            inputs = prepare_inputs(photo, painting, options, CPU, Memo(0))
             drafts[mode] = stylizer.draft(inputs, options, CPU)
         assert quick_learning == []
         assert torch.allclose(drafts["style"], painted(photo, painting, size=48, model="any").rgb, atol=1e-5)

@@ -5,6 +5,7 @@ import pytest
 from impasto import images
 from impasto.errors import PictureError
 from impasto.inputs.gallery import PAINTINGS, path_of
+from impasto.inputs.memo import Memo
 from impasto.inputs.photos import PHOTOS
 from impasto.inputs.read import read_content, read_styles
 from impasto.inputs.styles import STYLES
@@ -36,7 +37,7 @@ def test_no_such_painting():
 
 
 def test_are_styles_by_name():
-    ((name, picture),) = read_styles("great-wave", 64 * 64, {})
+    ((name, picture),) = read_styles("great-wave", 64 * 64)
     assert name == "great-wave"
     assert (picture.rgb == images.read(path_of("great-wave")).rgb).all()
 
@@ -45,7 +46,7 @@ def test_a_file_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images.write("udnie.png", images.read(path_of("carceri")))
     (tmp_path / "udnie.png").rename("udnie")
-    ((_, picture),) = read_styles("udnie", 64 * 64, {})
+    ((_, picture),) = read_styles("udnie", 64 * 64)
     assert (picture.rgb == images.read(path_of("carceri")).rgb).all()
 
 
@@ -56,20 +57,20 @@ def test_are_no_photos():
 
 def test_are_named_to_those_who_mistype():
     with pytest.raises(ValueError, match="'great-wav' is neither a file nor one of swirls.*great-wave"):
-        read_styles("great-wav", 64 * 64, {})
+        read_styles("great-wav", 64 * 64)
 
 
 class TestKnownStyles:
     """Those of a model, whose pictures are not needed."""
 
     def test_have_a_blank_picture(self):
-        ((name, blank), (_, wave)) = read_styles(["mine", "great-wave"], 64 * 64, {}, known=["mine"])
+        ((name, blank), (_, wave)) = read_styles(["mine", "great-wave"], 64 * 64, known=["mine"])
         assert name == "mine"
         assert max(blank.size) < 64
         assert max(wave.size) == 256
 
     def test_are_read_for_those_who_share_a_memo(self):
-        memo = {}
+        memo = Memo()
         ((_, blank),) = read_styles("great-wave", 64 * 64, memo, known=["great-wave"])
         ((_, picture),) = read_styles("great-wave", 64 * 64, memo)
         assert max(blank.size) < 64

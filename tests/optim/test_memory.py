@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 import impasto
 from impasto.errors import BudgetError
+from impasto.inputs.memo import Memo
 from impasto.losses import nearest, terms
 from impasto.losses.objective import Objective
 from impasto.operations import stylize
@@ -97,7 +98,7 @@ def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, window):
     monkeypatch.setattr(nearest, "ROWS", 64)
     layers = {"content_layers": "relu2_2", "style_layers": "relu1_1,relu2_1,relu3_1"} | changes
     options, device = StylizeOptions(size=384, scales=1, **layers), torch.device("cpu")
-    inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
+    inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, Memo(0))
     problem, _ = stylize.problem_of(inputs, options, device)
     (scale,) = problem.scales
     objective = problem.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
@@ -118,7 +119,7 @@ def test_what_is_kept_beside_is_planned(photo):
 
     def beside(count=1, **changes):
         options = StylizeOptions(size=96, **changes)
-        inputs = stylize.prepare_inputs(photo, [photo] * count, options, device, {})
+        inputs = stylize.prepare_inputs(photo, [photo] * count, options, device, Memo(0))
         problem, _ = stylize.problem_of(inputs, options, device)
         return problem.auxiliary_bytes_per_pixel
 
@@ -136,7 +137,7 @@ def test_layers_without_weight_are_not_planned(photo):
     for changes in ({"relu3_1": 0.0}, {}):
         layers = {"content_layers": {"relu2_2": 1.0} | changes, "style_layers": {"relu1_1": 1.0} | changes}
         options = StylizeOptions(size=384, scales=1, **layers)
-        inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, {})
+        inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, Memo(0))
         problem, _ = stylize.problem_of(inputs, options, device)
         plans.append(problem.plan(problem.scales[0]))
     assert plans[0] == plans[1]

@@ -12,13 +12,13 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from impasto import devices, fast, images, record
 from impasto.batch.pools import use_threads
 from impasto.errors import CheckpointError
 from impasto.images import Picture
-from impasto.inputs.read import Memo, read_content
+from impasto.inputs.memo import Memo
+from impasto.inputs.read import read_content
 from impasto.operations.stylize import iterate
 from impasto.optim import memory
 from impasto.optim.checkpoints import Checkpoints
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 
 #: Kinds of memo entries that depend on the network alone, and those that depend on the painting too.
 NETWORK_ENTRIES = ("encoder", "model")
-STYLE_ENTRIES = (*NETWORK_ENTRIES, "style", "styles", "code")
-#: Beyond this many memo entries, those of the painting are dropped: there is a set of them for every size of photo.
-MAX_ENTRIES = 64
+STYLE_ENTRIES = (*NETWORK_ENTRIES, "style", "styles", "learnt", "predicted", "key")
+#: Bytes that the memo keeps, besides networks: there is a set of targets for every size of photo.
+MEMO_CAPACITY = 1 << 30
 #: Seconds between two checkpoints.
 CHECKPOINT_INTERVAL = 60.0
 
@@ -84,27 +84,20 @@ class _Cache:
     """What this process keeps from one job to the next: the painting, and a memo for `iterate`."""
 
     def __init__(self) -> None:
-        self.memo: Memo = {}
+        self.memo = Memo(MEMO_CAPACITY)
         self._style: tuple[str, str | Picture] | None = None
 
     def painting(self, name: str, file: bytes | None, long_side: int | None) -> str | Picture:
         """The painting in this file, decoded once; the name of a built-in style if there is no file."""
         key = name + ("" if file is None else hashlib.sha256(file).hexdigest())
         if self._style is None or self._style[0] != key:
-            self._keep(NETWORK_ENTRIES)
+            self.memo.keep_only(*NETWORK_ENTRIES)
             self._style = (key, name if file is None else images.read(file, name, long_side))
         return self._style[1]
 
     def prune(self, style_depends_on_photo: bool) -> None:
         """Drop the entries that depend on the last photo."""
-        self._keep(NETWORK_ENTRIES if style_depends_on_photo or len(self.memo) > MAX_ENTRIES else STYLE_ENTRIES)
-
-    def _keep(self, kinds: tuple[str, ...]) -> None:
-        self.memo = {key: value for key, value in self.memo.items() if _kind(key) in kinds}
-
-
-def _kind(key: Any) -> Any:
-    return key[0] if isinstance(key, tuple) else key
+        self.memo.keep_only(*(NETWORK_ENTRIES if style_depends_on_photo else STYLE_ENTRIES))
 
 
 _cache = _Cache()

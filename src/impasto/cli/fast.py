@@ -91,7 +91,7 @@ def learn(
     device = choose_device(options.device)
     model = models.load(options.model, device)
     dataset = None if photos is None else read_photos(photos, options.crop, device, not quiet)
-    ((name, picture),) = read_styles(painting, PAINTING_AREA * options.style_scale**2, {})
+    ((name, picture),) = read_styles(painting, PAINTING_AREA * options.style_scale**2)
     learner = Learner(model, learning.source_of(name, picture), options, device, dataset)
     try:
         show_learning(learner.steps(), quiet)

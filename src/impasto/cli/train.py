@@ -96,7 +96,7 @@ def _read_styles(given: Sequence[str], options: TrainOptions) -> list[StyleSourc
     from impasto.inputs.read import files_in, read_styles
 
     files = [path for name in given for path in (files_in(name) if Path(name).is_dir() else [name])]
-    read = read_styles(files, PAINTING_AREA * options.style_scale**2, {})
+    read = read_styles(files, PAINTING_AREA * options.style_scale**2)
     sources = [source_of(Path(name).stem, picture) for name, picture in read]
     names = [source.name for source in sources]
     if repeated := sorted({name for name in names if names.count(name) > 1}):

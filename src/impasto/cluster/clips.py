@@ -91,7 +91,7 @@ def iterate(
     clip, size, store = prepare(clip, styles, output, options, resume)
     # The styles that come with impasto are handed over by name, which workers know; others as pictures.
     paintings = [
-        style if is_named(style, (*STYLES, *PAINTINGS)) else read_styles(style, size[0] * size[1], {})[0][1]
+        style if is_named(style, (*STYLES, *PAINTINGS)) else read_styles(style, size[0] * size[1])[0][1]
         for style in styles
     ]
     return _iterate(clip, paintings, output, options, size, store, pool, threads)

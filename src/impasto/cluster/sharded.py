@@ -23,8 +23,9 @@ from impasto.cluster.connection import connect
 from impasto.cluster.group import LOST, ShardedCanvas, WorkerGroup
 from impasto.cluster.worker import ShardSpec
 from impasto.images import Picture, PictureLike
+from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import prepare_inputs
-from impasto.inputs.read import Memo
+from impasto.inputs.read import opened
 from impasto.isolation import isolated
 from impasto.losses.objective import Objective
 from impasto.losses.statistics import Sums
@@ -94,8 +95,9 @@ def iterate(
     options = options or StylizeOptions()
     _check(options)
     device = torch.device("cpu")
-    inputs = prepare_inputs(content, styles, options, device, Memo())
-    problem, start = problem_of(inputs, options, device, with_hashes=checkpoints is not None)
+    memo, content = Memo(0), opened(content, "the content")
+    inputs = prepare_inputs(content, styles, options, device, memo)
+    problem, start = problem_of(inputs, options, device, memo, content, with_hashes=checkpoints is not None)
     connect(address)
     capacity, threads = _capacity(threads)
     execution = ShardedExecution(problem, min(capacity, workers or capacity), threads)

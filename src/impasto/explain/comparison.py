@@ -13,7 +13,7 @@ from impasto.devices import CPU_FLOAT
 from impasto.explain import figures
 from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
 from impasto.images import PictureLike
-from impasto.inputs import read
+from impasto.inputs.memo import Memo
 from impasto.inputs.read import read_styles
 from impasto.isolation import isolated
 from impasto.losses import statistics
@@ -46,13 +46,13 @@ def statistics_report(
     names: tuple[StatisticName, ...] = ("gram", "mean", "moments", "gaussian", "wasserstein")
     base = StylizeOptions(size=size, iterations=iterations)
     pictures: list[tuple[str, Tensor]] = []
-    memo: read.Memo = {}
+    memo = Memo()
     for number, name in enumerate(names):
         progress(number, len(names), name)
         *_, last = impasto.iterate(photo, painting, dataclasses.replace(base, statistic=name), memo)
         pictures.append((name, last.picture.rgb))
     encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
-    ((_, original),) = read_styles(painting, size * size, {})
+    ((_, original),) = read_styles(painting, size * size)
     pixels = min(pictures[0][1][0].numel(), original.rgb[0].numel())
     target = original.resized(*images.fit_area(original.size, pixels)).rgb
     values = torch.tensor(

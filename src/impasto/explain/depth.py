@@ -45,7 +45,7 @@ def representations(
         original = read_content(photo, long_side=size).resized(*last.size).rgb
         content.append((layer, last.picture.rgb))
         errors.append((layer, (last.picture.rgb - original).square().mean().item()))
-    ((_, style_picture),) = read_styles(painting, size * size, {})
+    ((_, style_picture),) = read_styles(painting, size * size)
     height, width = images.fit(style_picture.size, size)
     style: list[tuple[str, Tensor]] = []
     for number in range(1, len(styles) + 1):

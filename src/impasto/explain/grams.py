@@ -44,7 +44,7 @@ def gram_report(
         ExtraError: scikit-learn is not installed.
     """
     encoder = weights.load("vgg19", padding="replicate").up_to([layer])
-    pictures = [_limited(read_styles(given, 1 << 16, {})[0][1]) for given in (one, two)]
+    pictures = [_limited(read_styles(given, 1 << 16)[0][1]) for given in (one, two)]
     progress(0, 3, "Gram matrices")
     features = [_features(encoder, layer, picture) for picture in pictures]
     grams = [statistics.gram(each.flatten(1)).mean for each in features]

@@ -40,7 +40,8 @@ from impasto.files import StrPath, atomic_write
 from impasto.images import Picture
 from impasto.images.regions import Region, StyleSource
 from impasto.inputs import masks, photos
-from impasto.inputs.read import Memo, is_named, remembered
+from impasto.inputs.memo import Memo
+from impasto.inputs.read import is_named
 from impasto.isolation import isolated
 from impasto.settings.options import FastOptions, LearnOptions
 from impasto.vgg.weights import cache_folder as weights_folder
@@ -361,7 +362,7 @@ class Vectors:
             yield from learner.steps()
         finally:
             if learner.vector is not None:
-                self._memo["learnt", learner.key] = learner.vector
+                self._memo.put(("learnt", learner.key), learner.vector)
                 learner.save()
 
     def of(self, region: Region) -> Tensor:
@@ -389,7 +390,7 @@ class Vectors:
         reader = self._model.reader
 
         def predict() -> Tensor:
-            encoder = remembered(self._memo, ("encoder", "fast"), lambda: encoder_for(LearnOptions(), self._device))
+            encoder = self._memo.get(("encoder", "fast"), lambda: encoder_for(LearnOptions(), self._device))
             painting = source.resized(*source.size_for(PAINTING_AREA, scale)).to(self._device)
             with torch.no_grad():
                 predicted: Tensor = reader(summary(encoder, painting)[None])[0]
@@ -397,17 +398,18 @@ class Vectors:
 
         # The source is kept, so that no other object can have its identity.
         key = ("predicted", id(source.image), id(source.mask), scale)
-        return remembered(self._memo, key, lambda: (predict(), source))[0]
+        return self._memo.get(key, lambda: (predict(), source))[0]
 
     def _known(self, learner: Learner) -> Tensor | None:
         """The learnt vector, if there is one."""
         source = learner.painting
         # The source is kept, so that no other object can have its identity.
         identity = ("key", id(source.image), id(source.mask), learner.options.style_scale)
-        key = ("learnt", remembered(self._memo, identity, lambda: (learner.key, source))[0])
-        if key not in self._memo and (kept := learner.kept()) is not None:
-            self._memo[key] = kept
-        return self._memo.get(key)
+        key = ("learnt", self._memo.get(identity, lambda: (learner.key, source))[0])
+        found: Tensor | None = self._memo.find(key)
+        if found is None and (found := learner.kept()) is not None:
+            self._memo.put(key, found)
+        return found
 
     def _in_gallery(self, source: StyleSource) -> bool:
         return is_named(source.name, self._model.styles)

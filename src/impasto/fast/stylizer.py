@@ -19,8 +19,9 @@ from impasto.fast.inference import BYTES_PER_PIXEL, RunningMoments, StyledRegion
 from impasto.fast.models import ANY, Model
 from impasto.fast.objective import PAINTING_AREA
 from impasto.images import Picture, PictureLike, color
+from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
-from impasto.inputs.read import BLANK, Memo, remembered
+from impasto.inputs.read import BLANK
 from impasto.isolation import isolated
 from impasto.optim import memory
 from impasto.optim.canvas import LocalCanvas
@@ -69,17 +70,17 @@ def iterate(
     looks so far.
 
     Arguments and errors are those of `stylize`; errors in the arguments are raised before the first step. Runs that
-    share a dictionary `memo` share the model and the paintings' vectors.
+    share a `memo` share the model and the paintings' vectors.
     """
     started = time.monotonic()
-    options, known = options or FastOptions(), {} if memo is None else memo
+    options, memo = options or FastOptions(), Memo() if memo is None else memo
     device = choose_device(options.device)
-    model = load_model(options, device, known)
-    inputs = read_inputs(model, content, styles, options, device, known)
+    model = load_model(options, device, memo)
+    inputs = read_inputs(model, content, styles, options, device, memo)
     if options.color == "palette":
         return iter([single_step(palette(inputs, options), inputs.finish, time.monotonic() - started)])
     check_memory(inputs.size, options, device)
-    vectors = learning.Vectors(model, options, device, known)
+    vectors = learning.Vectors(model, options, device, memo)
     vectors.check(inputs.regions)
     return _steps(model, inputs, vectors, options, device, started)
 
@@ -87,8 +88,9 @@ def iterate(
 def draft(inputs: Inputs, options: FastOptions, device: torch.device) -> Tensor:
     """The painted photo, `(3, h, w)`, as a start for the optimisation, at once: paintings are not learnt for it."""
     options = dataclasses.replace(options, model=ANY if options.model is None else options.model)
-    model = load_model(options, device, {})
-    steps = _steps(model, inputs, learning.Vectors(model, options, device, {}), options, device, time.monotonic())
+    memo = Memo()
+    model = load_model(options, device, memo)
+    steps = _steps(model, inputs, learning.Vectors(model, options, device, memo), options, device, time.monotonic())
     (last,) = deque(steps, maxlen=1)
     return _recolored(last.image.cpu(), inputs.photo.rgb, options)
 
@@ -96,7 +98,7 @@ def draft(inputs: Inputs, options: FastOptions, device: torch.device) -> Tensor:
 def load_model(options: FastOptions, device: torch.device, memo: Memo) -> Model:
     """The model that the options name."""
     path = None if options.model in (None, ANY) else Path(options.model)
-    return remembered(memo, ("model", path, device), lambda: models.load(path, device))
+    return memo.get(("model", path, device), lambda: models.load(path, device))
 
 
 def read_inputs(
@@ -267,7 +269,7 @@ def frame_painter(
         ValueError, PictureError, WeightsError, BudgetError: as `iterate`.
     """
     model = load_model(options, device, memo)
-    inputs = read_inputs(model, frame, styles, options, device, {})
+    inputs = read_inputs(model, frame, styles, options, device, Memo(0))
     check_memory(inputs.size, options, device)
     vectors = learning.Vectors(model, options, device, memo)
     vectors.check(inputs.regions)
@@ -288,13 +290,13 @@ def learn_ahead(
     Raises:
         ValueError, PictureError, WeightsError: as `iterate`.
     """
-    known, device = {} if memo is None else memo, choose_device(options.device)
+    memo, device = Memo() if memo is None else memo, choose_device(options.device)
     if options.color == "palette":
         return iter(())
-    model = load_model(options, device, known)
+    model = load_model(options, device, memo)
     alone = dataclasses.replace(options, content_mask={}, size=None, color="style")
-    inputs = read_inputs(model, BLANK, styles, alone, device, known)
-    vectors = learning.Vectors(model, options, device, known)
+    inputs = read_inputs(model, BLANK, styles, alone, device, memo)
+    vectors = learning.Vectors(model, options, device, memo)
     vectors.check(inputs.regions)
     return vectors.learn(inputs.regions)
 

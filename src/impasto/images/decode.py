@@ -28,7 +28,7 @@ from impasto import devices, extras
 from impasto.errors import PictureError
 from impasto.files import StrPath, local_path
 from impasto.images import formats
-from impasto.images.picture import Picture, PictureLike
+from impasto.images.picture import BinaryFile, Picture, PictureLike
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,9 @@ def read(source: PictureLike, what: str = "the picture", long_side: int | None =
     """Read a picture.
 
     Args:
-        source: A path or a file:// address, a file's bytes or a PIL image: EXIF orientation is applied; an embedded
-            ICC profile is converted to sRGB; grey, palette and CMYK become RGB. Of several pictures in a file the
-            largest is read, of several frames the first.
+        source: A path or a file:// address, a file's bytes, a file opened as binary, or a PIL image: EXIF orientation
+            is applied; an embedded ICC profile is converted to sRGB; grey, palette and CMYK become RGB. Of several
+            pictures in a file the largest is read, of several frames the first.
             An array `(h, w)` or `(h, w, c)`, or a tensor `(c, h, w)` or `(1, c, h, w)`, c from 1 to 4: sRGB, the last
             of 2 or 4 channels being alpha; booleans, unsigned integers of 8 or 16 bits over their full range, or
             floats in [0, 1].
@@ -84,11 +84,32 @@ def read(source: PictureLike, what: str = "the picture", long_side: int | None =
     if isinstance(source, (str, os.PathLike)):
         path = _existing(source, what)
         return _decode(path, str(path), long_side)
-    if isinstance(source, bytes):
-        return _decode(source, what, long_side)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _decode(bytes(source), what, long_side)
+    if hasattr(source, "read"):
+        return _decode(contents(source, what), what, long_side)
     raise ValueError(
-        f"{what} is of type {type(source).__name__}; expected a path, a file's bytes, a PIL image, an array or a tensor"
+        f"{what} is of type {type(source).__name__}; expected a path, a file's bytes, an open file, a PIL image, an "
+        "array or a tensor"
     )
+
+
+def contents(file: BinaryFile, what: str) -> bytes:
+    """The rest of an open file.
+
+    Raises:
+        ValueError: it is opened as text, or closed.
+        PictureError: it cannot be read.
+    """
+    try:
+        data = file.read()
+    except OSError as error:
+        raise PictureError(f"cannot read {what}: {error}") from error
+    except ValueError as error:  # closed
+        raise ValueError(f"{what} is a file that cannot be read: {error}") from error
+    if not isinstance(data, bytes):
+        raise ValueError(f"{what} is a file opened as text; open it as binary: open(path, 'rb')")
+    return data
 
 
 def size_of(path: StrPath) -> tuple[int, int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import PIL.Image
@@ -32,6 +34,16 @@ class Picture:
         """Height and width, in pixels."""
         return self.rgb.shape[-2], self.rgb.shape[-1]
 
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all values, in hexadecimal digits; the tensors must not be changed afterwards."""
+        found = hashlib.sha256()
+        for part in (self.rgb, self.alpha):
+            if part is not None:
+                found.update(str(tuple(part.shape)).encode())
+                found.update(part.detach().cpu().contiguous().numpy().data)
+        return found.hexdigest()
+
     def resized(self, height: int, width: int) -> Picture:
         """The picture resampled to exactly this size, see `resize`."""
         alpha = None if self.alpha is None else resize(self.alpha[None], height, width)[0]
@@ -51,8 +63,16 @@ class Picture:
         return bands.permute(1, 2, 0).cpu().numpy()
 
 
-#: What `read` accepts: a file's path or its bytes, a PIL image, an array, a tensor, or a `Picture`.
-PictureLike = StrPath | bytes | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
+class BinaryFile(Protocol):
+    """A file opened as binary."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The rest of the file."""
+        ...
+
+
+#: What `read` accepts: a file's path or its bytes, an open file, a PIL image, an array, a tensor, or a `Picture`.
+PictureLike = StrPath | bytes | BinaryFile | PIL.Image.Image | np.ndarray[Any, Any] | Tensor | Picture
 
 
 def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:

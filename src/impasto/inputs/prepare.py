@@ -12,7 +12,8 @@ from impasto import images
 from impasto.images import Picture, PictureLike, color
 from impasto.images.regions import Region
 from impasto.inputs import masks
-from impasto.inputs.read import Memo, identity, read_content, read_styles, remembered
+from impasto.inputs.memo import Memo, identity
+from impasto.inputs.read import opened, read_content, read_styles
 from impasto.optim import memory
 from impasto.settings.options import FastOptions, StylizeOptions
 
@@ -70,8 +71,9 @@ def prepare_inputs(
     Raises:
         ValueError, PictureError, BudgetError: as `operations.stylize.stylize`.
     """
-    original = remembered(
-        memo, ("content", identity(content), options.size), lambda: read_content(content, long_side=options.size)
+    content = opened(content, "the content")
+    original = memo.get(
+        ("content", identity(content), options.size), lambda: read_content(content, long_side=options.size)
     )
     size = original.size if options.size is None else images.fit(original.size, options.size)
     memory.check_possible(size, device, options.memory)

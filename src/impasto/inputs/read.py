@@ -1,12 +1,12 @@
-"""Reading the pictures of an operation: files, arrays, bundled photos and styles; and a memo that runs can share."""
+"""Reading the pictures of an operation: files, arrays, bundled photos and styles."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import PIL.Image
 import torch
@@ -19,10 +19,9 @@ from impasto.files import StrPath, local_path
 from impasto.images import Picture, PictureLike
 from impasto.inputs import photos
 from impasto.inputs.gallery import PAINTINGS, path_of
+from impasto.inputs.memo import Memo, identity
 
 log = logging.getLogger(__name__)
-
-Value = TypeVar("Value")
 
 #: Built-in styles are painted at most this large, in pixels a side: larger ones take minutes and gigabytes.
 MAX_PAINTED_SIDE = 1536
@@ -33,20 +32,31 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 #: Stands for a picture that is not needed.
 BLANK = Picture(torch.zeros(3, 8, 8, **CPU_FLOAT))
 
-#: Results that runs on the same pictures share, so that they are computed once: key -> value.
-Memo = dict[Hashable, Any]
+
+def opened(given: PictureLike, what: str) -> StrPath | bytes | Picture:
+    """A picture that can be read more than once: a path or a file's bytes, as given, or a `Picture` of anything else.
+
+    Raises:
+        PictureError, ValueError: see `images.read`.
+    """
+    if isinstance(given, (str, os.PathLike, bytes)):
+        return given
+    return images.contents(given, what) if hasattr(given, "read") else images.read(given, what)
 
 
-def remembered(memo: Memo, key: Hashable, make: Callable[[], Value]) -> Value:
-    """The memo's value for this key; if there is none, `make()`, which is stored."""
-    if key not in memo:
-        memo[key] = make()
-    return cast(Value, memo[key])
+def opened_styles(given: PictureLike | Sequence[PictureLike]) -> list[StrPath | bytes | Picture]:
+    """Likewise one style or several.
 
-
-def identity(given: PictureLike) -> Hashable:
-    """A key for a picture: the path of a file, or the id of an object, which is unique only while the object lives."""
-    return os.fspath(given) if isinstance(given, (str, os.PathLike)) else id(given)
+    Raises:
+        ValueError: an empty sequence.
+        PictureError, ValueError: see `images.read`.
+    """
+    single = isinstance(given, (str, os.PathLike, bytes, PIL.Image.Image, Picture, Tensor))
+    single = single or hasattr(given, "shape") or hasattr(given, "read")
+    styles = cast(Sequence[PictureLike], [given] if single else given)
+    if not styles:
+        raise ValueError("no style was given; at least one is needed")
+    return [opened(style, "the style") for style in styles]
 
 
 def read_content(given: PictureLike, what: str = "the content", long_side: int | None = None) -> Picture:
@@ -70,7 +80,7 @@ def read_content(given: PictureLike, what: str = "the content", long_side: int |
 
 
 def read_styles(
-    given: PictureLike | Sequence[PictureLike], pixels: float, memo: Memo, known: Collection[str] = ()
+    given: PictureLike | Sequence[PictureLike], pixels: float, memo: Memo | None = None, known: Collection[str] = ()
 ) -> tuple[tuple[str, Picture], ...]:
     """(name, picture) pairs of one style or several.
 
@@ -85,18 +95,15 @@ def read_styles(
         ValueError: an empty sequence, or a name that is neither a file nor built in.
         PictureError: see `images.read`.
     """
-    single = isinstance(given, (str, os.PathLike, bytes, PIL.Image.Image, Picture, Tensor)) or hasattr(given, "shape")
-    styles = cast(Sequence[PictureLike], [given] if single else given)
-    if not styles:
-        raise ValueError("no style was given; at least one is needed")
+    memo = Memo(0) if memo is None else memo
     return tuple(
         (
             os.fspath(style) if isinstance(style, (str, os.PathLike)) else f"number {number}",
             BLANK
             if is_named(style, known)
-            else remembered(memo, ("style", identity(style), pixels), lambda style=style: _read_style(style, pixels)),  # type: ignore[misc]
+            else memo.get(("style", identity(style), pixels), lambda style=style: _read_style(style, pixels)),  # type: ignore[misc]
         )
-        for number, style in enumerate(styles, start=1)
+        for number, style in enumerate(opened_styles(given), start=1)
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from impasto import images
 from impasto.images import Picture
 from impasto.images.regions import Region
-from impasto.inputs.read import Memo, remembered
+from impasto.inputs.memo import Memo
 from impasto.losses.objective import Objective, View
 from impasto.losses.targets import ContentFeatures, content_losses, extract_features, style_losses, weighted
 from impasto.losses.terms import ContentLoss, LossTerm, NearestNeighborLoss, StyleLoss, TemporalLoss, TotalVariation
@@ -24,8 +23,6 @@ from impasto.settings.choices import ContentNorm
 from impasto.settings.options import StyleLossOptions
 from impasto.vgg.encoder import Encoder
 from impasto.vgg.tiling import divide
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,7 @@ class PictureProblem:
         wraps: whether the result is seamless.
         keeps_details: whether scales pass on the upsampled residual from the start.
         input_hashes: name -> hash of each input, for checkpoints.
-        memo: values that runs share, under the `photo_key` and the `style_key`; None to keep nothing.
+        memo: values that runs share, under the `photo_key` and the `style_key`.
     """
 
     encoder: Encoder
@@ -85,7 +82,7 @@ class PictureProblem:
     wraps: bool = False
     keeps_details: bool = False
     input_hashes: Mapping[str, str] = field(default_factory=dict)
-    memo: Memo | None = None
+    memo: Memo = field(default_factory=lambda: Memo(0))
     photo_key: Hashable = None
     style_key: Hashable = None
 
@@ -141,7 +138,7 @@ class PictureProblem:
         styles, energy = self.style_losses(scale, plan.window)
         features: Mapping[str, ContentFeatures] = {}
         if photo is not None:
-            features = self._remembered(
+            features = self.memo.get(
                 ("photo", size, plan.window, plan.caches_content_features, self.photo_key),
                 lambda: extract_features(self.encoder, photo, self.content_layers, tiles, plan.caches_content_features),
             )
@@ -194,7 +191,7 @@ class PictureProblem:
                 window,
             )
 
-        found = self._remembered(
+        found = self.memo.get(
             ("styles", size, window, self.style_key), lambda: [of_region(each) for each in self.regions]
         )
         losses = [loss for each, _ in found for loss in each]
@@ -207,9 +204,6 @@ class PictureProblem:
             for layer in self.content_layers
         }
         return losses, energy
-
-    def _remembered(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        return make() if self.memo is None else remembered(self.memo, key, make)
 
     def losses(
         self,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from impasto.images import Picture, PictureLike, sheets
-from impasto.inputs.read import Memo
+from impasto.inputs.memo import Memo
+from impasto.inputs.read import opened, opened_styles
 from impasto.isolation import isolated
 from impasto.operations.stylize import iterate
 from impasto.optim.steps import Step
@@ -69,11 +70,12 @@ def iterate_variations(
     Raises:
         ValueError: an unknown option, or a wrong value; and what `stylize` raises. Both before the first step.
     """
+    content, styles = opened(content, "the content"), opened_styles(styles)
     cells = [
         (_label(cell), *_settings(cell, styles, options or StylizeOptions(size=256)))
         for cell in itertools.product(*([(name, value) for value in values] for name, values in _axes(vary)))
     ]
-    memo: Memo = {}
+    memo = Memo()
     for _, style, settings in cells:  # raises errors in the arguments of any cell before the first run begins
         iterate(content, style, settings, memo)
 

@@ -13,10 +13,12 @@ from torch import Tensor
 from impasto import images
 from impasto.devices import CPU_FLOAT, choose_device
 from impasto.fast import stylizer
+from impasto.files import StrPath
 from impasto.images import Picture, PictureLike, color
 from impasto.inputs.checks import check_regions
+from impasto.inputs.memo import Memo, identity
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
-from impasto.inputs.read import Memo, identity, may_be_file, remembered
+from impasto.inputs.read import BLANK, may_be_file, opened
 from impasto.isolation import isolated
 from impasto.losses.targets import nonzero
 from impasto.losses.terms import TemporalLoss
@@ -71,21 +73,20 @@ def iterate(
     Arguments and errors are those of `stylize`; errors in the arguments are raised here, before the first step.
 
     Args:
-        memo: a dictionary for what runs on the same pictures have in common, which is computed once.
+        memo: shares what runs on the same pictures have in common, which is computed once.
         checkpoints: where to save the run from time to time, so that it can be resumed; once the picture is written,
             `discard` them.
         temporal: for a frame of a clip, what it starts from and what its last scale is held near, of the result's
             size.
     """
     started = time.monotonic()
-    options = options or StylizeOptions()
+    options, memo = options or StylizeOptions(), Memo(0) if memo is None else memo
     device = choose_device(options.device)
-    inputs = prepare_inputs(content, styles, options, device, {} if memo is None else memo)
+    content = opened(content, "the content")
+    inputs = prepare_inputs(content, styles, options, device, memo)
     if options.color == "palette":
         return iter([single_step(palette(inputs, options), inputs.finish, time.monotonic() - started)])
-    problem, start = problem_of(
-        inputs, options, device, memo, identity(content), temporal, with_hashes=checkpoints is not None
-    )
+    problem, start = problem_of(inputs, options, device, memo, content, temporal, with_hashes=checkpoints is not None)
     return optimize_scales(LocalExecution(problem), start.to(device), started, checkpoints)
 
 
@@ -94,24 +95,24 @@ def problem_of(
     options: StylizeOptions,
     device: torch.device,
     memo: Memo | None = None,
-    content: Hashable = None,
+    content: StrPath | bytes | Picture = BLANK,
     temporal: TemporalLoss | None = None,
     with_hashes: bool = False,
 ) -> tuple[PictureProblem, Tensor]:
     """What is optimised to repaint a photo, and the picture that it starts from, `(3, h, w)`.
 
     Args:
-        content: tells the photo from others in the `memo`.
+        content: the photo as given, by which the `memo` tells it from others.
         temporal: see `iterate`.
         with_hashes: whether the inputs are hashed, for checkpoints.
 
     Raises:
         ValueError: pictures too small for the layers, masks that leave nothing, a start that does not exist.
     """
-    known: Memo = {} if memo is None else memo
+    memo = Memo(0) if memo is None else memo
     scales = schedule.plan(*inputs.size, options.iterations, _scale_count(options))
     network = (options.weights, options.pooling, options.padding, options.preprocessing)
-    encoder = remembered(known, ("encoder", network), lambda: weights.load(*network))
+    encoder = memo.get(("encoder", network), lambda: weights.load(*network))
     content_layers = nonzero(options.content_layers, options.content_weight)
     style_layers = nonzero(options.resolved_style_layers, options.effective_style_weight)
     taps = {**content_layers, **style_layers}
@@ -119,7 +120,7 @@ def problem_of(
     encoder.check_size(*inputs.size, taps, "the result")
     check_regions(inputs.regions, encoder, style_layers, scales, options)
     start = start_of(options, inputs, device) if temporal is None else temporal.start
-    photo_key, style_key = _memo_keys(inputs, options, device, content, content_layers, style_layers)
+    photo_key, style_key = _memo_keys(inputs, options, device, identity(content), content_layers, style_layers)
     problem = PictureProblem(
         encoder=encoder.up_to(taps).to(device),
         options=options,
@@ -184,7 +185,9 @@ def _frozen(options: StyleLossOptions, names: Sequence[str]) -> tuple[Hashable, 
     """The values of these options as a key: masks by their identity, everything else by its text."""
     values = [getattr(options, name) for name in names]
     return tuple(
-        tuple((key, identity(mask)) for key, mask in value.items()) if isinstance(value, Mapping) else repr(value)
+        tuple((key, identity(opened(mask, "a mask"))) for key, mask in value.items())
+        if isinstance(value, Mapping)
+        else repr(value)
         for value in values
     )
 

@@ -67,7 +67,7 @@ def iterate_texture(
     scales = schedule.plan(height, width, options.iterations, options.scales)
     if options.seamless:
         encoder = dataclasses.replace(encoder, padding="circular")
-    paintings = read_styles(styles, height * width * max(options.style_scale) ** 2, {})
+    paintings = read_styles(styles, height * width * max(options.style_scale) ** 2)
     blank = Picture(torch.zeros(3, height, width, **CPU_FLOAT))
     (region,), _ = masks.assign(blank, paintings, options.style_weights, {}, options.style_mask)
     check_regions((region,), encoder, layers, scales, options)

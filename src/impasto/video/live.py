@@ -22,7 +22,8 @@ from impasto.devices import choose_device
 from impasto.errors import ClipError
 from impasto.fast.stylizer import FramePainter, frame_painter
 from impasto.images import Picture, PictureLike
-from impasto.inputs.read import Memo
+from impasto.inputs.memo import Memo
+from impasto.inputs.read import opened_styles
 from impasto.isolation import isolated
 from impasto.settings.options import FastOptions
 from impasto.video import clips, flow
@@ -176,6 +177,7 @@ def live(
         PictureError, WeightsError: a file that is missing or damaged.
     """
     options = options or FastOptions(size=320)
+    styles = opened_styles(styles)
     latest = LatestFrame(frames_of(source, options.size) if isinstance(source, str) else source)
     started, painted = time.monotonic(), 0
     painter: FramePainter | None = None

@@ -11,13 +11,14 @@ from torch import Tensor
 from impasto.devices import choose_device
 from impasto.fast import stylizer as feedforward
 from impasto.images import Picture, PictureLike, color
-from impasto.inputs.read import Memo, read_styles
+from impasto.inputs.memo import Memo
+from impasto.inputs.read import opened_styles, read_styles
 from impasto.losses.terms import TemporalLoss
 from impasto.operations.stylize import iterate as iterate_picture
 from impasto.settings.options import VideoOptions
 
-#: First part of the memo's keys whose values depend on the paintings and the network alone: kept during a scene.
-SHARED_KEYS = ("encoder", "style", "styles", "model")
+#: Kinds in the memo that depend on the paintings and the network alone: kept during a scene.
+SHARED_KINDS = ("encoder", "style", "styles", "model")
 
 
 class Painter(Protocol):
@@ -41,12 +42,12 @@ class OptimizingPainter:
     """Optimises each frame; the targets of the paintings are computed once per scene."""
 
     def __init__(self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions) -> None:
-        self._styles, self._options = styles, options
-        self._memo: Memo = {}
-        self._scene_styles: Any = styles
+        self._styles, self._options = opened_styles(styles), options
+        self._memo = Memo()
+        self._scene_styles: Any = self._styles
 
     def begin_scene(self, photo: Tensor) -> None:
-        self._memo = {key: value for key, value in self._memo.items() if key[0] == "encoder"}  # type: ignore[index]
+        self._memo.keep_only("encoder")
         self._scene_styles = self._recolored_styles(photo)
 
     def __call__(self, photo: Tensor, temporal: TemporalLoss | None) -> tuple[Tensor, Picture]:
@@ -55,9 +56,8 @@ class OptimizingPainter:
             options = dataclasses.replace(options, iterations=self._options.later, scales=1)
         if options.color in ("match", "both"):  # the styles have the scene's colours already
             options = dataclasses.replace(options, color="style" if options.color == "match" else "luminance")
-        memo = dict(self._memo)
-        *_, step = iterate_picture(Picture(photo), self._scene_styles, options, memo, temporal=temporal)
-        self._memo = {key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] in SHARED_KEYS}
+        *_, step = iterate_picture(Picture(photo), self._scene_styles, options, self._memo, temporal=temporal)
+        self._memo.keep_only(*SHARED_KINDS)
         return step.image.cpu(), step.picture
 
     def _recolored_styles(self, photo: Tensor) -> Any:
@@ -65,7 +65,7 @@ class OptimizingPainter:
         options = self._options
         if options.color not in ("match", "both"):
             return self._styles
-        paintings = read_styles(self._styles, photo.shape[-2] * photo.shape[-1], {})
+        paintings = read_styles(self._styles, photo.shape[-2] * photo.shape[-1])
         return [
             Picture(color.match(painting.rgb, photo, options.color_match), painting.alpha) for _, painting in paintings
         ]
@@ -75,9 +75,9 @@ class FeedForwardPainter:
     """Stylises each frame in one forward pass, and blends it with the frame before, warped along the flow."""
 
     def __init__(self, styles: PictureLike | Sequence[PictureLike], options: VideoOptions) -> None:
-        self._styles, self._options = styles, options
+        self._styles, self._options = opened_styles(styles), options
         self._device = choose_device(options.device)
-        self._memo: Memo = {}
+        self._memo = Memo()
         self._painter: feedforward.FramePainter | None = None
 
     def begin_scene(self, photo: Tensor) -> None:

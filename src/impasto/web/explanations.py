@@ -167,6 +167,6 @@ def _copy_small(pictures: Sequence[str], folder: Path) -> Path:
     """Write small copies of the pictures to a folder of their own; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, source in enumerate(pictures):
-        ((_, picture),) = read_styles(source, PATCH_SOURCE_SIZE**2, {})
+        ((_, picture),) = read_styles(source, PATCH_SOURCE_SIZE**2)
         images.write(folder / f"{number:03}.png", picture.resized(*images.fit(picture.size, PATCH_SOURCE_SIZE)))
     return folder

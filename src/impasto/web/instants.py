@@ -20,8 +20,9 @@ from impasto.fast import stylizer
 from impasto.fast.learning import Learner, LearningProgress, Vectors, learnt_styles
 from impasto.fast.models import ANY, Model
 from impasto.images import Picture
+from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import Inputs
-from impasto.inputs.read import Memo, read_content
+from impasto.inputs.read import read_content
 from impasto.settings.options import FastOptions
 from impasto.web.jobs import JobRequest, JobResult
 from impasto.web.runner import (
@@ -99,7 +100,7 @@ class _Prepared:
         """One for each painting and scale whose style the network does not have in its gallery."""
         if self.options.color == "palette":  # which needs no network
             return []
-        return Vectors(self.model, self.options, self.device, {}).learners(self.inputs.regions)
+        return Vectors(self.model, self.options, self.device, Memo(0)).learners(self.inputs.regions)
 
 
 class InstantRunner:
@@ -129,8 +130,8 @@ class InstantRunner:
         with self._runner.running_job(request) as accepted, ThreadPoolExecutor(1) as executor:
             yield from self._learn(accepted, visitor, stop, executor)
 
-    def _prepare(self, request: JobRequest, masks: dict[str, Path], visitor: Visitor, memo: Memo) -> _Prepared:
-        options = with_files(request, masks)
+    def _prepare(self, request: JobRequest, masks: dict[str, Path], visitor: Visitor) -> _Prepared:
+        options, memo = with_files(request, masks), self._runner.memo
         assert isinstance(options, FastOptions)
         device = choose_device(options.device)
         photo = _photo_at_size(request, visitor)
@@ -150,17 +151,16 @@ class InstantRunner:
     def _paint_into(self, folder: Path, request: JobRequest, visitor: Visitor) -> Instant:
         started = time.monotonic()
         masks = write_masks(request, folder)
-        with self._runner.shared_memo() as memo:
-            prepared = self._prepare(request, masks, visitor, memo)
-            unknown, seconds = self._unknown(prepared.learners, memo)
-            options = dataclasses.replace(prepared.options, model=ANY if unknown else None)
-            for step in fast.iterate(prepared.photo, list(request.styles), options, memo):
-                last = step
+        prepared = self._prepare(request, masks, visitor)
+        unknown, seconds = self._unknown(prepared.learners)
+        options = dataclasses.replace(prepared.options, model=ANY if unknown else None)
+        for step in fast.iterate(prepared.photo, list(request.styles), options, self._runner.memo):
+            last = step
         briefly = {name: time for name, time in seconds.items() if time < ENOUGH * options.learn_seconds}
         result = write_result(request, options, last.picture, prepared.inputs.photo, folder, list(masks.values()))
         return Instant(result, last.size, time.monotonic() - started, unknown, briefly)
 
-    def _unknown(self, learners: Sequence[Learner], memo: Memo) -> tuple[list[str], dict[str, float]]:
+    def _unknown(self, learners: Sequence[Learner]) -> tuple[list[str], dict[str, float]]:
         """The names of paintings that were not learnt, and for how many seconds the others were."""
         unknown: dict[str, None] = {}
         seconds: dict[str, float] = {}
@@ -169,7 +169,7 @@ class InstantRunner:
             if learner.kept() is not None:
                 kept = {style.key: style.seconds for style in learnt_styles()}
                 seconds[name] = min(kept.get(learner.key, 0.0), seconds.get(name, float("inf")))
-            elif ("learnt", learner.key) not in memo:
+            elif self._runner.memo.find(("learnt", learner.key)) is None:
                 unknown[name] = None
         return list(unknown), {name: time for name, time in seconds.items() if name not in unknown}
 
@@ -179,8 +179,7 @@ class InstantRunner:
         folder = visitor.folder / secrets.token_hex(16)
         folder.mkdir()
         masks = write_masks(request, folder)
-        with self._runner.shared_memo() as memo:
-            prepared = executor.submit(self._prepare, request, masks, visitor, memo).result()
+        prepared = executor.submit(self._prepare, request, masks, visitor).result()
         started, limit = time.monotonic(), self._runner.limits.seconds
         painter = stylizer.FramePainter(prepared.model, prepared.inputs, prepared.options, prepared.device)
         learners, stopped = prepared.learners, ""
@@ -213,7 +212,7 @@ class InstantRunner:
                     if isinstance(steps, Generator):
                         executor.submit(steps.close).result()
                 if learner.save() is None and learner.vector is not None:
-                    self._runner.remember_learnt(learner.key, learner.vector)
+                    self._runner.memo.put(("learnt", learner.key), learner.vector)
                 if stopped:
                     return
         finally:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
-
-from torch import Tensor
 
 import impasto
 from impasto import fast, images, record
 from impasto.errors import ImpastoError
 from impasto.fast.stylizer import bytes_needed
 from impasto.images import Picture
-from impasto.inputs.read import Memo
+from impasto.inputs.memo import Memo
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
 from impasto.settings.options import FastOptions, StylizeOptions
@@ -30,10 +27,12 @@ from impasto.web.visitors import ABANDONED_AFTER, Visitor
 PREVIEW_INTERVAL = 0.8
 #: Previews that are kept, since the page may still be fetching the last few.
 PREVIEWS_KEPT = 3
+#: Bytes of pictures and targets that jobs share, besides networks.
+MEMO_CAPACITY = 256 << 20
 
 
 class JobRunner:
-    """Runs jobs within the limits of a server; they share the networks.
+    """Runs jobs within the limits of a server; they share networks, styles and targets.
 
     Args:
         public_styles: sources of the server's own styles.
@@ -43,7 +42,7 @@ class JobRunner:
         self.limits = limits
         self.running = 0
         self._public_styles = public_styles
-        self._networks: dict[Hashable, Any] = {}
+        self.memo = Memo(MEMO_CAPACITY)
         self._lock = Lock()
 
     def accept(self, request: JobRequest) -> JobRequest:
@@ -89,22 +88,6 @@ class JobRunner:
             finally:
                 with self._lock:
                     self.running -= 1
-
-    @contextmanager
-    def shared_memo(self) -> Iterator[Memo]:
-        """A memo with the networks that jobs have read so far; those read in the block are shared in turn."""
-        with self._lock:
-            memo: Memo = dict(self._networks)
-        yield memo
-        with self._lock:
-            self._networks |= {
-                key: value for key, value in memo.items() if isinstance(key, tuple) and key[0] in ("encoder", "model")
-            }
-
-    def remember_learnt(self, key: str, vector: Tensor) -> None:
-        """Share the vector of a painting that cannot be kept in the user's cache."""
-        with self._lock:
-            self._networks["learnt", key] = vector
 
     def run(self, request: JobRequest, visitor: Visitor, stop: Event) -> Iterator[JobProgress | JobResult]:
         """Run a job: yields its progress from time to time, then its result.
@@ -162,10 +145,9 @@ class JobRunner:
     def _start(self, request: JobRequest, options: StylizeOptions | FastOptions) -> Iterator[Step]:
         """The steps of a job; errors in the arguments are raised here."""
         pictures = (request.photo, list(request.styles))
-        with self.shared_memo() as memo:
-            if isinstance(options, FastOptions):
-                return fast.iterate(*pictures, options, memo)
-            return impasto.iterate(*pictures, options, memo)
+        if isinstance(options, FastOptions):
+            return fast.iterate(*pictures, options, self.memo)
+        return impasto.iterate(*pictures, options, self.memo)
 
 
 @contextmanager
