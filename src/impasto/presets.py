@@ -106,7 +106,7 @@ def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
         if not issubclass(kind, KINDS[operation]):
             raise PresetError(f"{name} holds settings of {operation!r}; expected those of {kind.operation!r}")
     else:
-        raise ValueError(f"unknown preset {name!r}: no such file, and the names are {', '.join(named)}")
+        raise unknown("preset", name, named, ", or give a file")
     _check_keys(kind, changes, "option")
     return kind(**{**values, **changes})
 
@@ -124,7 +124,7 @@ def load(path: StrPath) -> tuple[str, dict[str, Any]]:
     operation, values = _from_toml(path) if path.suffix.lower() == ".toml" else _from_picture(path)
     kind = KINDS.get(operation)
     if kind is None:
-        raise PresetError(f"{path}: unknown operation {operation!r}; choose from {', '.join(KINDS)}")
+        raise PresetError(f"{path}: {unknown('operation', operation, KINDS)}")
     try:
         _check_keys(kind, values, "key")
         if path.suffix.lower() != ".toml":

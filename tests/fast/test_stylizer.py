@@ -238,7 +238,7 @@ class TestFramePainter:
         first, second = images.read(photo).resized(32, 48), images.Picture(images.read(photo).resized(32, 48).rgb ** 2)
         for strength in (1.0, 0.5):
             options = FastOptions(strength=strength)
-            painter = stylizer.frame_painter(first, "one", options, CPU, {})
+            painter = stylizer.frame_painter(first, "one", options, CPU, Memo())
             alone = [
                 fast.stylize(frame, "one", FastOptions(size=48, strength=strength)).rgb for frame in (first, second)
             ]
@@ -248,7 +248,7 @@ class TestFramePainter:
 
     def test_finishes_frames_in_their_own_colours(self, shipped, photo):
         first = images.read(photo).resized(32, 48)
-        painter = stylizer.frame_painter(first, "one", FastOptions(color="match"), CPU, {})
+        painter = stylizer.frame_painter(first, "one", FastOptions(color="match"), CPU, Memo())
         frame = first.rgb * torch.tensor([0.2, 0.5, 1.0])[:, None, None]
         done = painter.finish(painter.paint(frame), frame).rgb
         assert (done.mean((1, 2)) - frame.mean((1, 2))).abs().max() < 0.03

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from impasto.devices import CPU_FLOAT
 from impasto.settings.choices import SoundEncoderName
+from impasto.settings.fields import unknown
 from impasto.vgg.encoder import AccumulateGrad
 from impasto.vgg.workspace import Workspace
 
@@ -271,7 +272,7 @@ def sound_encoder(
         ValueError: there is none of this name.
     """
     if name not in ENCODERS:
-        raise ValueError(f"unknown encoder {name!r}; choose from {', '.join(ENCODERS)}")
+        raise unknown("encoder", name, ENCODERS)
     specs, centred = ENCODERS[name]
     generator = torch.Generator().manual_seed(seed)
     layers: list[SoundLayer] = []

@@ -8,6 +8,7 @@ import typer
 
 from impasto.cli.display import byte_bar, out, set_up_logging
 from impasto.errors import WeightsError
+from impasto.settings.fields import unknown
 
 if TYPE_CHECKING:
     from impasto.vgg.weights import WeightsSource
@@ -75,5 +76,5 @@ def _source(name: str) -> WeightsSource:
     from impasto.vgg import weights
 
     if name not in weights.CATALOGUE:
-        raise ValueError(f"unknown weights {name!r}; choose from {', '.join(weights.CATALOGUE)}")
+        raise unknown("weights", name, weights.CATALOGUE)
     return weights.CATALOGUE[name]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from impasto.settings.fields import unknown
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -18,7 +20,7 @@ def load(name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         ValueError: an unknown name.
     """
     if name not in PHOTOS:
-        raise ValueError(f"unknown photo {name!r}; choose from {', '.join(PHOTOS)}")
+        raise unknown("photo", name, PHOTOS)
     import skimage.data
 
     photo: np.ndarray[Any, np.dtype[np.uint8]] = getattr(skimage.data, name)()

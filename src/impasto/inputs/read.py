@@ -20,6 +20,7 @@ from impasto.images import Picture, PictureLike
 from impasto.inputs import photos
 from impasto.inputs.gallery import PAINTINGS, path_of
 from impasto.inputs.memo import Memo, identity
+from impasto.settings.fields import suggested, unknown
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ def read_content(given: PictureLike, what: str = "the content", long_side: int |
 
         if given in built_in.STYLES or given in PAINTINGS:
             raise PictureError(f"{given} is a style, not a photo: {what} comes first, then the styles")
+        if not may_be_file(given) and (suggestion := suggested(given, photos.PHOTOS)):
+            raise PictureError(f"no such file: {given} ({what}); {suggestion}")
     return images.read(given, what, long_side)
 
 
@@ -119,10 +122,7 @@ def _read_style(style: PictureLike, pixels: float) -> Picture:
         if style in PAINTINGS:
             return images.read(path_of(str(style)), str(style))
         if style not in built_in.STYLES:
-            raise ValueError(
-                f"no such style: {os.fspath(style)!r} is neither a file nor one of "
-                f"{', '.join([*built_in.STYLES, *PAINTINGS])}"
-            )
+            raise unknown("style", os.fspath(style), [*built_in.STYLES, *PAINTINGS], ", or give a file")
         side = min(max(built_in.LEAST_SIDE, round(pixels**0.5)), MAX_PAINTED_SIDE)
         return images.read(built_in.paint(str(style), side, side), str(style))
     return images.read(style, "the style", round((2 * pixels) ** 0.5))

@@ -29,6 +29,7 @@ from impasto.optim.multiscale import noise, optimize_scales
 from impasto.optim.problem import LocalExecution
 from impasto.optim.steps import Step, single_step
 from impasto.settings.choices import Init
+from impasto.settings.fields import unknown
 from impasto.settings.options import StyleLossOptions, StylizeOptions
 from impasto.vgg import weights
 
@@ -217,7 +218,7 @@ def start_of(options: StylizeOptions, inputs: Inputs, device: torch.device) -> T
     if options.init in starts:
         return starts[options.init]()
     if not may_be_file(options.init):
-        raise ValueError(f"unknown init {options.init!r}; choose from {', '.join(starts)}, or give a file")
+        raise unknown("init", options.init, starts, ", or give a file")
     return images.read(options.init, "the start", max(photo.shape[-2:])).resized(*photo.shape[-2:]).rgb
 
 

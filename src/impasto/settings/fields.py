@@ -87,7 +87,7 @@ def _checked(field: Field, value: Any) -> Any:
         return None
     if choices := choices_of(field):
         if value not in choices:
-            raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+            raise unknown(name, value, choices)
         return value
     if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -285,12 +285,30 @@ BYTES = {"parse": parse_bytes, "format": format_bytes, "least": 1, "metavar": "A
 # -- names, defaults and text ------------------------------------------------------------------------------
 
 
-def unknown(what: str, key: str, known: Collection[str]) -> ValueError:
-    """The error for an unknown key, which suggests the nearest known one."""
-    near = difflib.get_close_matches(key, known, 1)
+#: As many choices are listed in an error, even if one of them is suggested.
+FEW = 8
+
+
+def unknown(what: str, given: object, known: Collection[str], more: str = "") -> ValueError:
+    """The error for an unknown name: lists the known ones, and suggests the nearest.
+
+    Args:
+        what: kind of the name: `preset`, `style`.
+        more: what else could be given, as in `, or give a file`.
+    """
+    suggestion = suggested(str(given), known)
+    if not suggestion:
+        return ValueError(f"unknown {what} {given!r}; choose from {', '.join(known)}{more}")
+    choices = f"choose from {', '.join(known)}{more} " if len(known) <= FEW else ""
     return ValueError(
-        f"unknown {what} {key!r}; " + (f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known))
+        f"unknown {what} {given!r}; {choices}({suggestion})" if choices else f"unknown {what} {given!r}; {suggestion}"
     )
+
+
+def suggested(given: str, known: Collection[str]) -> str:
+    """`did you mean 'swirls'?` for the nearest of the known names; empty if none is near."""
+    near = difflib.get_close_matches(given, known, 1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def fields_of(kind: Any) -> dict[str, Field]:

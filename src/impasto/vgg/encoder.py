@@ -18,6 +18,7 @@ from torch import Tensor
 
 from impasto.devices import CPU_DOUBLE
 from impasto.settings.choices import Padding, Pooling
+from impasto.settings.fields import unknown
 from impasto.vgg import native
 from impasto.vgg.native import Allocate, empty_nhwc
 from impasto.vgg.workspace import Workspace
@@ -52,7 +53,7 @@ def layers(architecture: str) -> tuple[Layer, ...]:
         ValueError: no such architecture.
     """
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {architecture!r}; choose from {', '.join(ARCHITECTURES)}")
+        raise unknown("architecture", architecture, ARCHITECTURES)
     return table(ARCHITECTURES[architecture])
 
 
@@ -121,7 +122,7 @@ class Encoder:
     def __post_init__(self) -> None:
         for name, choices in (("pooling", get_args(Pooling)), ("padding", get_args(Padding))):
             if getattr(self, name) not in choices:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
+                raise unknown(name, getattr(self, name), choices)
 
     def __call__(self, image: Tensor, taps: Collection[str]) -> dict[str, Tensor]:
         """The activations at `taps`, computing no deeper than the deepest.

@@ -22,6 +22,7 @@ from torch import Tensor
 from impasto.devices import CPU_FLOAT
 from impasto.errors import WeightsError
 from impasto.settings.choices import Padding, Pooling
+from impasto.settings.fields import unknown
 from impasto.vgg.downloads import DownloadProgress, download
 from impasto.vgg.encoder import Encoder, kernel, layers
 
@@ -162,7 +163,7 @@ def load(
         WeightsError: weights that are not downloaded yet, damaged, or not of a VGG-16 or VGG-19.
     """
     if preprocessing is not None and preprocessing not in PREPROCESSING:
-        raise ValueError(f"unknown preprocessing {preprocessing!r}; choose from {', '.join(PREPROCESSING)}")
+        raise unknown("preprocessing", preprocessing, PREPROCESSING)
     if name in CATALOGUE:
         source = CATALOGUE[name]
         path = locate(source)

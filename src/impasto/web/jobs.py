@@ -14,6 +14,7 @@ from impasto.fast.models import ANY
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
 from impasto.settings.choices import Init
+from impasto.settings.fields import unknown
 from impasto.settings.options import FastOptions, StylizeOptions
 from impasto.vgg import weights
 
@@ -157,7 +158,7 @@ def check_maxima(options: StylizeOptions | FastOptions) -> None:
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+        raise unknown(name, value, choices)
 
 
 def available_weights() -> list[str]:

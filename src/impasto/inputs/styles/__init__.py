@@ -8,6 +8,7 @@ import numpy as np
 
 from impasto.inputs.styles.field import Array, PaintingGrid
 from impasto.inputs.styles.painters import facets, mosaic, pointillism, stained_glass, swirls, watercolour, woodcut
+from impasto.settings.fields import unknown
 
 #: The smallest side that `paint` accepts, in pixels: in smaller pictures the strokes are finer than the pixels.
 LEAST_SIDE = 64
@@ -41,7 +42,7 @@ def paint(name: str, height: int, width: int, seed: int = 0) -> np.ndarray[tuple
         ValueError: an unknown name, or a size that is too small.
     """
     if name not in STYLES:
-        raise ValueError(f"unknown style {name!r}; choose from {', '.join(STYLES)}")
+        raise unknown("style", name, STYLES)
     if min(height, width) < LEAST_SIDE:
         raise ValueError(f"{width}×{height} px is too small; a style needs at least {LEAST_SIDE} on each side")
     painted = STYLES[name](PaintingGrid(height, width, seed))
