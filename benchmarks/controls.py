@@ -46,7 +46,7 @@ def soft(size: tuple[int, int], shape: str, box: tuple[float, float, float, floa
 
 def sky_of(photo: str, path: Path) -> Path:
     """A mask of the blue pixels in the upper part of a photo."""
-    picture = images.read(photo).resized(*images.fit(images.read(photo).size, 512))
+    picture = images.read(photo).resized(*images.fit(images.read(photo).shape, 512))
     red, _, blue = picture.rgb.numpy()
     mask = PIL.Image.fromarray(np.uint8((blue > red + 0.03) & (np.arange(len(red))[:, None] < 0.6 * len(red))) * 255)
     mask = mask.filter(PIL.ImageFilter.MedianFilter(9)).filter(PIL.ImageFilter.GaussianBlur(2))

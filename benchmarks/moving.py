@@ -57,8 +57,8 @@ def main() -> None:
         images.write(alone / path.name, images.read(path))
         without_flow = dataclasses.replace(options, flow=None)
         independent += stylize(alone, given.painting, given.output / "alone.gif", without_flow)[0]
-    photos = [images.resize(images.read(path).rgb, *together[0].size) for path in clips.pictures_in(source)]
-    style_loss = style_loss_of(given.painting, together[0].size)
+    photos = [images.resize(images.read(path).rgb, *together[0].shape) for path in clips.pictures_in(source)]
+    style_loss = style_loss_of(given.painting, together[0].shape)
     results = {"together": together, "frame by frame": independent, "the source itself": [*map(Picture, photos)]}
     errors = {name: temporal_error(frames, photos, options) for name, frames in results.items()}
     for name, frames in results.items():
@@ -101,8 +101,10 @@ def temporal_error(frames: list[Picture], photos: list[torch.Tensor], options: V
 
 def style_loss_of(painting: str, size: tuple[int, int]) -> Callable[[Picture], float]:
     encoder = weights.load("vgg19", padding="replicate")
-    ((_, picture),) = read_styles(painting, size[0] * size[1], {})
-    target = picture.resized(*images.fit_area(picture.size, min(size[0] * size[1], picture.size[0] * picture.size[1])))
+    ((_, picture),) = read_styles(painting, size[0] * size[1])
+    target = picture.resized(
+        *images.fit_area(picture.shape, min(size[0] * size[1], picture.shape[0] * picture.shape[1]))
+    )
 
     def grams(given: Picture) -> dict[str, torch.Tensor]:
         with torch.no_grad():

@@ -67,7 +67,7 @@ def main() -> None:
 def measure(megapixels: float, budget: str, iterations: int, folder: Path) -> str:
     """One row of the table."""
     photo = images.read(photos.load("chelsea"))
-    height, width = images.fit_area(photo.size, megapixels * 1e6)
+    height, width = images.fit_area(photo.shape, megapixels * 1e6)
     # Upsampled, with noise, so that no part of it is flat.
     large = images.resize(photo.rgb, height, width)
     large += 0.05 * torch.randn(height, width, generator=torch.Generator().manual_seed(0))

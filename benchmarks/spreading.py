@@ -113,7 +113,7 @@ def batch_items(args):
         folder.mkdir()
         photo = images.read(args.photo)
         for number in range(args.pictures):
-            small = photo.resized(*images.fit(photo.size, 200))
+            small = photo.resized(*images.fit(photo.shape, 200))
             images.write(folder / f"{number:03}.png", images.Picture((small.rgb + number / 400).clamp(0, 1)))
     return items([str(folder)], [args.painting])
 

@@ -75,7 +75,7 @@ def main() -> None:
                     picture, _ = client.predict(
                         photo=handle_file(photo), styles=["mosaic"], options=OPTIONS, api_name="/stylize"
                     )
-                    pictures += images.read(picture).size is not None
+                    pictures += images.read(picture).shape is not None
                 except Exception as error:
                     outcomes[str(error).split(" and size is")[0]] += 1
                     time.sleep(5)

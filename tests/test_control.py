@@ -247,7 +247,7 @@ def test_a_blend_of_two_scales_lies_between_them(photo, encoder):
 def test_read_pictures_are_accepted(photo, styles):
     photo = images.read(photo)
     assert images.read(photo) is photo
-    assert stylized(photo, images.read(styles["swirls"]), iterations=1).size == (64, 96)
+    assert stylized(photo, images.read(styles["swirls"]), iterations=1).shape == (64, 96)
 
 
 def test_runs_that_share_a_memo_give_the_same_pictures(photo, styles):

@@ -9,9 +9,9 @@ import pytest
 import impasto
 from impasto import presets, record
 from impasto.errors import PresetError
-from impasto.presets import KINDS, PRESETS, options_of, preset
+from impasto.presets import KINDS, PRESETS, options_from, options_of, preset
 from impasto.settings.fields import fields_of
-from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
+from impasto.settings.options import FastOptions, ReconstructOptions, StylizeOptions, TextureOptions
 
 
 def test_names():
@@ -79,7 +79,7 @@ def test_a_picture_is_a_preset(tmp_path):
     ("text", "message"),
     [
         ("strenght = 2", "unknown key 'strenght'; did you mean 'strength'"),
-        ("xyzzy = 2", "unknown key 'xyzzy'; known: size"),
+        ("xyzzy = 2", "unknown key 'xyzzy'; choose from size"),
         ("strength = 'much'", "strength is 'much'; expected a number"),
         ("strength = -1", "at least 0"),
         ("statistic = 'grams'", "choose from gram"),
@@ -103,3 +103,36 @@ def test_files_that_cannot_be_saved(tmp_path):
         presets.save(tmp_path / "mine.txt", StylizeOptions())
     with pytest.raises(impasto.ImpastoError, match="no folder"):
         presets.save(tmp_path / "none" / "mine.toml", StylizeOptions())
+
+
+class TestKeywords:
+    """Options of a call: an object, a preset's name, single options."""
+
+    def test_change_defaults_presets_and_options(self):
+        assert options_from(StylizeOptions, None, {}) == StylizeOptions()
+        assert options_from(StylizeOptions, None, {"size": 300}) == StylizeOptions(size=300)
+        assert options_from(StylizeOptions, None, {"preset": "preview", "size": 300}) == preset("preview", size=300)
+        given = preset("course")
+        assert options_from(StylizeOptions, given, {}) is given
+        assert options_from(StylizeOptions, given, {"size": "original"}) == preset("course", size=None)
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"size": 3}, r"a dict; give its entries as keywords"),
+            ("preview", r"preset='preview'"),
+            (FastOptions(), r"FastOptions; expected StylizeOptions"),
+            (512, r"int; expected StylizeOptions"),
+        ],
+    )
+    def test_other_options(self, given, message):
+        with pytest.raises(TypeError, match=message):
+            impasto.stylize("chelsea", "mosaic", given)
+
+    def test_misspelt_ones(self):
+        with pytest.raises(ValueError, match=r"unknown option 'strngth'; did you mean 'strength'\?"):
+            impasto.stylize("chelsea", "mosaic", strngth=1)
+        with pytest.raises(ValueError, match=r"unknown preset 'previw'; .*\(did you mean 'preview'\?\)"):
+            impasto.stylize("chelsea", "mosaic", preset="previw")
+        with pytest.raises(ValueError, match="give one"):
+            impasto.stylize("chelsea", "mosaic", StylizeOptions(), preset="preview")

@@ -292,13 +292,13 @@ class Judge:
     """Compares results with a photo and a painting; the photo has their size."""
 
     def __init__(self, encoder: Encoder, photo: Picture, painting: Picture) -> None:
-        self._encoder, self._size = encoder, photo.size
-        self._covariances = covariances(self._features(scaled(painting, max(photo.size))))
+        self._encoder, self._size = encoder, photo.shape
+        self._covariances = covariances(self._features(scaled(painting, max(photo.shape))))
         self._content = normalized(self._features(photo)[CONTENT_LAYER])
 
     def distances(self, result: Picture) -> dict[str, float]:
         """`DISTANCES`, by name."""
-        assert result.size == self._size, f"the result has {result.size}, the photo {self._size}"
+        assert result.shape == self._size, f"the result has {result.shape}, the photo {self._size}"
         features = self._features(result)
         found = {
             layer: relative_distance(own, self._covariances[layer]) for layer, own in covariances(features).items()
@@ -313,7 +313,7 @@ class Judge:
 
 def scaled(picture: Picture, long_side: int) -> Picture:
     """The picture at another size, in 8 bits, without transparency."""
-    height, width = images.fit(picture.size, long_side)
+    height, width = images.fit(picture.shape, long_side)
     return images.read(picture.on_white().to_pil().resize((width, height), PIL.Image.Resampling.LANCZOS))
 
 

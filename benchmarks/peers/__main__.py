@@ -124,9 +124,9 @@ def write_weights(path: Path) -> None:
 
 def center_crop(picture: images.Picture, height: int, width: int) -> images.Picture:
     """A picture scaled and cropped to exactly this size, so that no program resizes it."""
-    scale = max(height / picture.size[0], width / picture.size[1])
-    large = picture.resized(max(height, round(picture.size[0] * scale)), max(width, round(picture.size[1] * scale)))
-    top, left = (large.size[0] - height) // 2, (large.size[1] - width) // 2
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    large = picture.resized(max(height, round(picture.shape[0] * scale)), max(width, round(picture.shape[1] * scale)))
+    top, left = (large.shape[0] - height) // 2, (large.shape[1] - width) // 2
     return images.Picture(large.rgb[:, top : top + height, left : left + width])
 
 

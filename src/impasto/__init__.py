@@ -1,7 +1,7 @@
 """impasto: neural style transfer.
 
-    picture = impasto.stylize("photo.jpg", "painting.jpg", impasto.preset("default", size=512))
-    impasto.write("out.png", picture)
+    picture = impasto.stylize("photo.jpg", "painting.jpg", size=512, progress=True)
+    picture.save("out.png")
 
 Names are loaded when they are first used: importing impasto is cheap and does nothing else.
 """
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from impasto.images import Picture, read, write
+    from impasto.operations.painter import Painter
     from impasto.operations.reconstruct import iterate_reconstruction, reconstruct
     from impasto.operations.sheet import iterate_variations, sheet
     from impasto.operations.stylize import iterate, stylize
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from impasto.optim.checkpoints import Checkpoints
     from impasto.optim.steps import Step
     from impasto.presets import PRESETS, preset
+    from impasto.progress import Progress
     from impasto.settings.options import (
         BatchOptions,
         FastOptions,
@@ -68,6 +70,8 @@ _MODULES = {
         "TrainOptions",
     ),
     "presets": ("PRESETS", "preset"),
+    "operations.painter": ("Painter",),
+    "progress": ("Progress",),
     "operations.reconstruct": ("iterate_reconstruction", "reconstruct"),
     "optim.steps": ("Step",),
     "operations.texture": ("iterate_texture", "texture"),
@@ -87,9 +91,11 @@ __all__ = [
     "FastOptions",
     "FileError",
     "ImpastoError",
+    "Painter",
     "Picture",
     "PictureError",
     "PresetError",
+    "Progress",
     "ReconstructOptions",
     "SoundError",
     "Step",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import tomlkit
 import tomlkit.items
@@ -14,6 +15,7 @@ import tomlkit.items
 from impasto.errors import PresetError
 from impasto.files import StrPath, atomic_write, check_writable
 from impasto.settings.fields import GROUPS, default_of, fields_of, text_of, unknown
+from impasto.settings.keywords import StylizeKeywords
 from impasto.settings.options import (
     AudioOptions,
     BatchOptions,
@@ -81,7 +83,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset(name: str = "default", **changes: Any) -> StylizeOptions:
+def preset(name: str = "default", /, **changes: Unpack[StylizeKeywords]) -> StylizeOptions:
     """The options of a preset for `stylize`, with changes: `preset("gatys2016", size=400)`.
 
     Args:
@@ -93,7 +95,7 @@ def preset(name: str = "default", **changes: Any) -> StylizeOptions:
         PresetError: a file that is damaged, or a preset of another operation.
         PictureError: a picture that cannot be read.
     """
-    return options_of(StylizeOptions, name, **changes)
+    return options_from(StylizeOptions, None, {"preset": name, **changes})
 
 
 def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
@@ -109,6 +111,33 @@ def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
         raise unknown("preset", name, named, ", or give a file")
     _check_keys(kind, changes, "option")
     return kind(**{**values, **changes})
+
+
+def options_from(kind: type[Kind], given: Kind | None, keywords: Mapping[str, object]) -> Kind:
+    """The options of a call: those given, or of the preset that the keywords name, changed by the other keywords.
+
+    Raises:
+        TypeError: what was given is no such options; says what to give.
+        ValueError, PresetError, PictureError: see `preset`.
+    """
+    changes: dict[str, Any] = dict(keywords)
+    name = changes.pop("preset", None)
+    if given is None:
+        return options_of(kind, "default" if name is None else str(name), **changes)
+    if not isinstance(given, kind):
+        raise TypeError(_wrong_options(kind, given))
+    if name is not None:
+        raise ValueError(f"both options and preset={name!r} are given; give one, changed by keywords")
+    _check_keys(kind, changes, "option")
+    return dataclasses.replace(given, **changes) if changes else given
+
+
+def _wrong_options(kind: type[Options], given: object) -> str:
+    if isinstance(given, Mapping):
+        return f"the options are a {type(given).__name__}; give its entries as keywords, as in f(…, **options)"
+    if isinstance(given, str):
+        return f"the options are the text {given!r}; name a preset by a keyword: preset={given!r}"
+    return f"the options are {type(given).__name__}; expected {kind.__name__}, or keywords such as size=512"
 
 
 def load(path: StrPath) -> tuple[str, dict[str, Any]]:

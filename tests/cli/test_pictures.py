@@ -10,7 +10,7 @@ def test_styles(run, tmp_path, monkeypatch):
     assert code == 0
     for name in ("swirls", "mosaic", "woodcut", "pointillism", "stained-glass", "watercolour"):
         assert name in out
-    height, width = images.read("styles.png").size
+    height, width = images.read("styles.png").shape
     assert width > 4 * 96
     assert height > 2 * 96
 

@@ -29,8 +29,8 @@ def test_plot_and_intermediate_pictures(run, picture):
     assert code == 0
     intermediate = [name for name in os.listdir() if name.startswith("out-")]
     assert 3 <= len(intermediate) <= 5
-    assert all(images.read(name).size == (93, 140) for name in intermediate)
-    assert images.read("losses.png").size[1] > 500
+    assert all(images.read(name).shape == (93, 140) for name in intermediate)
+    assert images.read("losses.png").shape[1] > 500
 
 
 def test_json(run, picture):
@@ -60,7 +60,7 @@ def test_ctrl_c_keeps_the_best_picture(picture):
     assert process.returncode == 130
     assert "Traceback" not in err
     assert json.loads(out.splitlines()[-1])["interrupted"] is True
-    assert images.read("out.png").size == (133, 200)
+    assert images.read("out.png").shape == (133, 200)
     assert sorted(os.listdir()) == ["out.png", "out.png.checkpoint", "photo.png"]
     assert "impasto: interrupted" not in out + err  # the last line of JSON has it
 
@@ -92,7 +92,7 @@ def test_a_failure_to_write_an_intermediate_picture_does_not_end_the_run(run, pi
     code, *_ = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--save-every", "2")
     assert code == 0
     assert "No space left" in caplog.text
-    assert images.read("out.png").size == (43, 64)
+    assert images.read("out.png").shape == (43, 64)
 
 
 def test_an_error_keeps_the_best_picture_and_a_checkpoint(run, picture, monkeypatch):
@@ -113,7 +113,7 @@ def test_an_error_keeps_the_best_picture_and_a_checkpoint(run, picture, monkeypa
     assert code == 2
     assert "best result so far is in out.png; run the same command with --resume to continue" in err
     assert "a cosmic ray" in err
-    assert images.read("out.png").size == (43, 64)
+    assert images.read("out.png").shape == (43, 64)
     assert Path("out.png").read_bytes() != expected
     assert run(*arguments, "--resume")[0] == 0
     assert Path("out.png").read_bytes() == expected
@@ -139,7 +139,7 @@ def test_an_output_folder_that_vanishes_during_the_run(run, picture, tmp_path, m
     assert "cannot write folder/out.png" in err
     assert "the result is in" in err
     assert out.startswith(str(tmp_path / "out-2.png"))
-    assert images.read("out-2.png").size == (43, 64)
+    assert images.read("out-2.png").shape == (43, 64)
     assert Path("out.png").read_text() == "mine"
 
 

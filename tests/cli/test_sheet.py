@@ -16,7 +16,7 @@ def test_sheet(run, picture):
     assert (code, err) == (0, "")
     assert out.startswith("sheet.png  6 pictures")
     sheet = images.read("sheet.png")
-    assert sheet.size[1] > sheet.size[0]
+    assert sheet.shape[1] > sheet.shape[0]
     words = shlex.split(run("info", "sheet.png")[1].strip().splitlines()[-1])
     os.rename("sheet.png", "kept.png")
     assert run(*words[1:])[0] == 0
@@ -60,4 +60,4 @@ def test_an_interrupted_sheet_shows_the_pictures_so_far(run, picture, monkeypatc
     else:
         assert code == 2
         assert err.startswith("impasto: out of memory")
-    assert images.read("out.png").size[1] > 96
+    assert images.read("out.png").shape[1] > 96

@@ -49,7 +49,7 @@ def test_a_signal_keeps_the_best_picture_and_a_checkpoint(picture, number):
             time.sleep(0.02)
         out, _ = ended(process, number)
     assert json.loads(out.splitlines()[-1])["interrupted"] is True
-    assert images.read("out.png").size == (43, 64)
+    assert images.read("out.png").shape == (43, 64)
     assert Path("out.png.checkpoint").exists()
 
 

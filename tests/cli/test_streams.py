@@ -47,7 +47,7 @@ def test_output_that_goes_nowhere(picture, shell):
     found = started(*FAST, shell=shell)
     assert found.returncode == 0
     assert found.stderr == b""
-    assert images.read("out.png").size == (43, 64)
+    assert images.read("out.png").shape == (43, 64)
 
 
 @needs_sh
@@ -58,7 +58,7 @@ def test_output_on_a_full_disk(picture, arguments):
     assert found.returncode == (2 if "nowhere.png" in arguments else 0)
     assert b"Traceback" not in found.stderr
     assert found.returncode or found.stderr == b"impasto: standard output is incomplete: No space left on device\n"
-    assert "out.png" not in arguments or images.read("out.png").size == (43, 64)
+    assert "out.png" not in arguments or images.read("out.png").shape == (43, 64)
 
 
 @needs_sh
@@ -71,4 +71,4 @@ def test_a_reader_that_wants_no_more(picture):
         process.stdout.close()
         err = process.stderr.read()
     assert (process.returncode, err) == (0, b"")
-    assert images.read("out.png").size == (43, 64)
+    assert images.read("out.png").shape == (43, 64)

@@ -17,7 +17,7 @@ def test_stylize_writes_the_picture_and_its_settings(run, picture, tmp_path):
     code, out, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL, "--seed", "4")
     assert (code, err) == (0, "")
     assert re.fullmatch(r"out\.png  64×43 px, \d+ evaluations in [\d.]+ s\n", out)
-    assert images.read("out.png").size == (43, 64)
+    assert images.read("out.png").shape == (43, 64)
     assert sorted(os.listdir()) == ["out.png", "photo.png"]
     code, out, _ = run("info", "out.png")
     assert code == 0
@@ -133,15 +133,15 @@ def test_texture(run, picture):
     code, out, _ = run("texture", picture, "mosaic", "-o", "out.png", *options, "--plot", "plot.png")
     assert code == 0
     assert out.startswith("out.png  70×40 px")
-    assert images.read("out.png").size == (40, 70)
+    assert images.read("out.png").shape == (40, 70)
     assert (
         "impasto texture photo.png mosaic -o out.png --size 70x40 --seamless --iterations 2"
         in run("info", "out.png")[1]
     )
-    assert images.read("plot.png").size[1] > 500
+    assert images.read("plot.png").shape[1] > 500
     # A texture is a preset for another one.
     assert run("texture", "swirls", "-o", "more.png", "--preset", "out.png", "-q") == (0, "", "")
-    assert images.read("more.png").size == (40, 70)
+    assert images.read("more.png").shape == (40, 70)
     assert "another name" in run("texture", picture, "-o", picture)[2]
 
 

@@ -49,7 +49,7 @@ class TestTrain:
         assert model.reader is not None
         fast = ["fast", "photos/a.png", "dots", "-o", "out.png", "--size", "40", "--model", "run/model.safetensors"]
         assert run(*fast)[0] == 0
-        assert images.read("out.png").size == (27, 40)
+        assert images.read("out.png").shape == (27, 40)
         code, _, err = run(*train, "--steps", "2")
         assert code == 2
         assert "--resume" in err

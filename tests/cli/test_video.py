@@ -14,7 +14,7 @@ def test_video(run, tmp_path, monkeypatch):
     code, out, _ = run(*command)
     assert code == 0
     assert "out.mp4  48×32 px, 6 frames in" in out
-    assert images.read("last.png").size == (32, 48)
+    assert images.read("last.png").shape == (32, 48)
     for wrong, message in (
         (["video", "none.mp4", "mosaic", "-o", "out.mp4"], "no such file"),
         (["video", str(moving), "mosaic", "-o", "out.avi"], "suffix"),

@@ -271,7 +271,7 @@ class TestPainting:
             reason = "number 1 is not kept: "
         with caplog.at_level(logging.WARNING):
             *_, last = self.steps(photo, painting)
-        assert last.picture.size == (21, 32)
+        assert last.picture.shape == (21, 32)
         assert reason in caplog.text
         assert "number 1 is not kept" in caplog.text
 

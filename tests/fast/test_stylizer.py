@@ -27,11 +27,11 @@ class TestStylize:
     @pytest.mark.parametrize("size", [(64, 96), (37, 51), (8, 9), (1, 40), (1, 1)], ids=str)
     def test_any_size_comes_out_exactly(self, size):
         done = painted(torch.rand(3, *size), "one", size=None)
-        assert done.size == size
+        assert done.shape == size
         assert done.rgb.isfinite().all()
 
     def test_size_is_the_long_side(self, photo):
-        assert painted(photo, "one", size=50).size == (33, 50)
+        assert painted(photo, "one", size=50).shape == (33, 50)
 
     def test_styles_of_the_gallery_are_painted_in_their_vectors(self, photo):
         one, two = (painted(photo, name, size=64).rgb for name in ("one", "two"))
@@ -118,7 +118,7 @@ class TestStylize:
         inputs = stylizer.read_inputs(shipped, photo, "mosaic", FastOptions(), CPU, memo)
         assert max(inputs.regions[0].sources[0].size) < 64
         ((_, picture),) = read_styles("mosaic", area, memo)
-        assert picture.size == (512, 512)
+        assert picture.shape == (512, 512)
 
 
 @pytest.mark.usefixtures("shipped")
@@ -153,7 +153,7 @@ class TestNames:
         """As `impasto train` names it, after its file, which may be gone."""
         monkeypatch.setattr("impasto.inputs.read._read_style", lambda style, pixels: pytest.fail(f"{style} was read"))
         for names in ("one", ["two", "mosaic"]):
-            assert painted(photo, names, size=48).size == (32, 48)
+            assert painted(photo, names, size=48).shape == (32, 48)
 
     def test_a_file_comes_before_a_style_of_its_name(
         self, shipped, photo, painting, tmp_path, monkeypatch, quick_learning
@@ -262,7 +262,7 @@ class TestErrors:
     def test_too_little_memory(self, shipped, photo, monkeypatch):
         """190 bytes for each pixel."""
         monkeypatch.setattr(stylizer.memory, "budget", lambda *given: 512 * 341 * 190)
-        assert painted(photo, "one").size == (341, 512)
+        assert painted(photo, "one").shape == (341, 512)
         monkeypatch.setattr(stylizer.memory, "budget", lambda *given: 512 * 341 * 190 - 1)
         with pytest.raises(BudgetError, match="512×341 px take about 0.03 GB.*--memory"):
             painted(photo, "one")

@@ -207,7 +207,7 @@ class TestTrainingRun:
 
     def test_a_sheet_shows_each_held_out_photo_in_each_style(self, new_run):
         sheet = new_run().sample_sheet(side=32)
-        height, width = sheet.size
+        height, width = sheet.shape
         assert width > 3 * 32
         assert height > 5 * 32
 

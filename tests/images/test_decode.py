@@ -244,9 +244,9 @@ def test_the_main_picture_of_other_files(photo):
     for format, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("MPO", {"quality": 95})):
         picture = images.read(saved(rgb, format, save_all=True, append_images=[red], **options))
         assert np.abs(picture.to_numpy()[..., :3] * 255 - photo).mean() < 12
-    assert images.read(icns(rgb)).size == (32, 32)
-    assert images.read(cur(photo)).size == (32, 32)
-    assert images.read(saved(rgb, "ICO", sizes=[(16, 16), (48, 48), (32, 32)])).size == (32, 48)
+    assert images.read(icns(rgb)).shape == (32, 32)
+    assert images.read(cur(photo)).shape == (32, 32)
+    assert images.read(saved(rgb, "ICO", sizes=[(16, 16), (48, 48), (32, 32)])).shape == (32, 48)
 
 
 # -- formats -----------------------------------------------------------------------------------------------
@@ -326,9 +326,9 @@ def test_what_is_not_supported_is_not_called_damaged(content, message):
 
 
 def test_vector_graphics_are_drawn_at_the_wanted_size():
-    assert images.read(SVG).size == (1024, 1024)
+    assert images.read(SVG).shape == (1024, 1024)
     picture = images.read(SVG, long_side=256)
-    assert picture.size == (256, 256)
+    assert picture.shape == (256, 256)
     soft = ((picture.alpha > 0.1) & (picture.alpha < 0.9)).float().mean()
     assert soft < 0.01
 
@@ -351,7 +351,7 @@ def test_names_that_are_not_utf8(photo, tmp_path):
             images.write(other, images.read(photo), settings={"impasto": "0"})
         except (OSError, UnicodeError, PictureError):
             pytest.skip("the file system holds no such names")
-        assert images.read(other).size == images.size_of(other) == (64, 96)
+        assert images.read(other).shape == images.size_of(other) == (64, 96)
         assert images.read_settings(other) == {"impasto": "0"}
     assert len(files_in(tmp_path)) == len(images.FORMATS)
 

@@ -11,6 +11,7 @@ import pyvips
 import torch
 from torch.testing import assert_close
 
+import impasto
 from impasto import images
 from impasto.errors import PictureError
 from impasto.images import Picture
@@ -56,7 +57,7 @@ def test_exif_orientation(pil, photo, tmp_path, orientation):
     stored.save(tmp_path / "turned.jpg", exif=exif, quality=95)
     for source in (tmp_path / "turned.jpg", PIL.Image.open(tmp_path / "turned.jpg")):
         picture = images.read(source)
-        assert picture.size == (64, 96)
+        assert picture.shape == (64, 96)
         assert difference(picture, photo) < 4
 
 
@@ -231,7 +232,7 @@ def test_write(photo, tmp_path, suffix, alpha):
     settings = {"impasto": "0", "path": 'ünï (1) "quoted".jpg', "long": "x" * 3000}
     images.write(path, picture, settings=settings)
     again = images.read(path)
-    assert again.size == (64, 96)
+    assert again.shape == (64, 96)
     if suffix in (".jpg", ".jpeg"):
         assert again.alpha is None
         if alpha:  # on white
@@ -310,3 +311,53 @@ def test_sizes():
     assert picture.alpha.shape == (7, 31)
     assert picture.rgb.min() >= 0
     assert picture.rgb.max() <= 1
+
+
+class TestConversions:
+    """A picture behaves as pictures of other libraries do."""
+
+    @pytest.fixture(params=[False, True])
+    def picture(self, request):
+        generator = torch.Generator().manual_seed(0)
+        alpha = torch.rand(4, 6, generator=generator) if request.param else None
+        return Picture(torch.rand(3, 4, 6, generator=generator), alpha)
+
+    def test_sizes(self, picture):
+        assert (picture.width, picture.height) == picture.size == picture.to_pil().size == (6, 4)
+        assert picture.shape == np.asarray(picture).shape[:2] == (4, 6)
+
+    def test_arrays_are_those_of_pil(self, picture):
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(picture.to_pil()))
+        assert np.asarray(picture).dtype == np.uint8
+        assert np.array(picture, np.float32).max() > 1
+        with pytest.raises(ValueError, match="8 bits"):
+            picture.__array__(copy=False)
+
+    def test_files(self, picture, tmp_path):
+        picture.save(tmp_path / "a.png", bits=16)
+        torch.testing.assert_close(images.read(tmp_path / "a.png").rgb, picture.rgb, atol=1e-4, rtol=0)
+        with pytest.raises(ValueError, match="xyz"):
+            picture.save(tmp_path / "a.xyz")
+
+    def test_notebooks(self, picture):
+        with PIL.Image.open(BytesIO(picture._repr_png_())) as shown:
+            np.testing.assert_array_equal(np.asarray(shown), np.asarray(picture))
+
+    def test_the_viewer(self, picture, monkeypatch):
+        shown = []
+        monkeypatch.setattr(PIL.Image.Image, "show", lambda image: shown.append(image))
+        picture.show()
+        assert [image.size for image in shown] == [picture.size]
+
+    def test_text(self, picture):
+        assert repr(picture) == ("<Picture 6×4>" if picture.alpha is None else "<Picture 6×4 with alpha>")
+
+
+def test_steps_convert_as_pictures_do(photo, tmp_path):
+    *_, step = impasto.iterate(photo, "mosaic", size=48, iterations=2, scales=1)
+    step.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(np.asarray(images.read(tmp_path / "a.png")), np.asarray(step))
+    assert step.size == step.to_pil().size == (step.width, step.height) == (48, 32)
+    assert step.shape == (32, 48)
+    assert step._repr_png_() == step.picture._repr_png_()
+    assert repr(step).startswith("<Step 48×32, scale 1/1, iteration 2/2, loss ")

@@ -12,7 +12,7 @@ from impasto.plots import check_plot, plot_losses
 def test_contact_sheet():
     entries = [(f"picture {i}", Picture(torch.full((3, 40, 60 + i), 0.2 * i))) for i in range(5)]
     sheet = sheets.contact_sheet(entries, columns=3, cell=120)
-    height, width = sheet.size
+    height, width = sheet.shape
     assert width > 3 * 120
     assert height > 2 * 80
     assert len(sheet.rgb.flatten(1).unique(dim=1).T) > 5  # the pictures and the labels
@@ -24,7 +24,7 @@ def test_plot(tmp_path, suffix):
     plot_losses(tmp_path / f"plot{suffix}", records)
     assert [path.name for path in tmp_path.iterdir()] == [f"plot{suffix}"]
     if suffix == ".png":
-        assert images.read(tmp_path / "plot.png").size[1] > 500
+        assert images.read(tmp_path / "plot.png").shape[1] > 500
 
 
 def test_mistakes(tmp_path):

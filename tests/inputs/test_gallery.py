@@ -14,8 +14,8 @@ from impasto.inputs.styles import STYLES
 @pytest.mark.parametrize("name", list(PAINTINGS))
 def test_a_small_copy(name):
     picture = images.read(path_of(name))
-    assert max(picture.size) == 256
-    assert min(picture.size) >= 100
+    assert max(picture.shape) == 256
+    assert min(picture.shape) >= 100
     assert picture.alpha is None
     assert picture.rgb.std() > 0.05
     assert path_of(name).stat().st_size < 30_000
@@ -66,12 +66,12 @@ class TestKnownStyles:
     def test_have_a_blank_picture(self):
         ((name, blank), (_, wave)) = read_styles(["mine", "great-wave"], 64 * 64, known=["mine"])
         assert name == "mine"
-        assert max(blank.size) < 64
-        assert max(wave.size) == 256
+        assert max(blank.shape) < 64
+        assert max(wave.shape) == 256
 
     def test_are_read_for_those_who_share_a_memo(self):
         memo = Memo()
         ((_, blank),) = read_styles("great-wave", 64 * 64, memo, known=["great-wave"])
         ((_, picture),) = read_styles("great-wave", 64 * 64, memo)
-        assert max(blank.size) < 64
-        assert max(picture.size) == 256
+        assert max(blank.shape) < 64
+        assert max(picture.shape) == 256

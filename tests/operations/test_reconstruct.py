@@ -57,7 +57,7 @@ def test_several_layers_and_sizes(photo):
     options = ReconstructOptions(size=200, scales=2, content_layer="relu2_2,relu4_2=0.5", iterations=2)
     steps = list(impasto.iterate_reconstruction("chelsea", options))
     assert steps[-1].scales == 2
-    assert max(steps[-1].picture.size) == 200
+    assert max(steps[-1].picture.shape) == 200
     assert set(steps[-1].losses) == {"content relu2_2", "content relu4_2"}
 
 

@@ -64,14 +64,14 @@ def test_styles_and_presets_vary_too(photo):
     ]
     first, second = last["style swirls · preset default"], last["style swirls · preset gatys2016"]
     assert not torch.equal(first.image, second.image)
-    assert max(second.size) == 64  # options override the preset
+    assert max(second.shape) == 64  # options override the preset
 
 
 def test_layout(photo):
     sheet = impasto.sheet(photo, "swirls", {"strength": [0.5, 1, 2], "color": ["style", "palette"]}, FAST)
     wide = impasto.sheet(photo, "swirls", {"strength": [0.5, 1, 2]}, FAST)
-    assert sheet.size[0] > sheet.size[1] * 1.2
-    assert wide.size[1] > wide.size[0] * 2
+    assert sheet.shape[0] > sheet.shape[1] * 1.2
+    assert wide.shape[1] > wide.shape[0] * 2
 
 
 @pytest.mark.parametrize(

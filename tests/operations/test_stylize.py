@@ -35,11 +35,11 @@ def test_result_is_nearer_to_the_style_and_still_the_photo(photo):
     painting = images.read(impasto_style(96))
     steps = list(impasto.iterate(photo, "swirls", preset("default", size=96, iterations=25, match_colors=False)))
     encoder = weights.load("vgg19")
-    start = images.read(photo).resized(*steps[-1].size).rgb
+    start = images.read(photo).resized(*steps[-1].shape).rgb
     result = steps[-1].picture.rgb
     assert style_distance(encoder, result, painting.rgb) < 0.5 * style_distance(encoder, start, painting.rgb)
     # Still this photo: its content is nearer than another photo's.
-    other = images.read(np.ascontiguousarray(photo[::-1])).resized(*steps[-1].size).rgb
+    other = images.read(np.ascontiguousarray(photo[::-1])).resized(*steps[-1].shape).rgb
     features = [encoder(rgb[None], ["relu4_2"])["relu4_2"] for rgb in (result, start, other)]
     assert (features[0] - features[1]).norm() < 0.9 * (features[0] - features[2]).norm()
     assert steps[-1].loss < 0.7 * steps[0].loss
@@ -59,7 +59,7 @@ def test_steps_tell_where_they_are(photo):
     assert {step.scale for step in steps} == {1, 2}
     assert steps[0].image.shape[-1] < 200 == steps[-1].image.shape[-1]
     assert steps[-1].image.shape == (3, 133, 200)
-    assert all(step.picture.size == step.size == (133, 200) for step in steps)
+    assert all(step.picture.shape == step.shape == (133, 200) for step in steps)
     assert all(step.iteration <= step.iterations for step in steps)
     assert steps[-1].eta == pytest.approx(0, abs=1e-6)
     evaluations = [step.evaluations for step in steps]
@@ -72,7 +72,7 @@ def test_steps_tell_where_they_are(photo):
 @pytest.mark.parametrize(("size", "expected"), [(100, (67, 100)), (None, (64, 96)), (33, (22, 33))])
 def test_exact_size(photo, size, expected):
     picture = impasto.stylize(photo, "woodcut", preset("default", size=size, iterations=1))
-    assert picture.size == expected
+    assert picture.shape == expected
 
 
 def test_every_kind_of_picture_gives_the_same(photo, tmp_path):
@@ -212,7 +212,7 @@ def test_time_budget(photo, monkeypatch):
     for budget in (0.9, 0.5, 0.25):
         steps = list(impasto.iterate(photo, "mosaic", preset("default", time_budget=budget * everything, **options)))
         assert steps[-1].seconds <= budget * everything * 1.05
-        assert steps[-1].picture.size == (107, 160)
+        assert steps[-1].picture.shape == (107, 160)
         assert all(step.eta <= budget * everything for step in steps)
     steps = list(impasto.iterate(photo, "mosaic", preset("default", time_budget=2 * everything, **options)))
     assert steps[-1].seconds == everything

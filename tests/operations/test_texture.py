@@ -21,7 +21,7 @@ FAST = {"iterations": 8, "style_layers": "relu1_1,relu2_1,relu3_1"}
 def test_a_texture_has_the_style_and_its_own_size():
     painting = paint("swirls", 96, 96)
     picture = impasto.texture(painting, TextureOptions(size="150x70", iterations=25, style_layers=FAST["style_layers"]))
-    assert picture.size == (70, 150)
+    assert picture.shape == (70, 150)
     encoder = weights.load("vgg19", padding="replicate")
     noise = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
     for layer in ("relu1_1", "relu2_1", "relu3_1"):
@@ -91,10 +91,10 @@ def test_scales_of_the_style_and_several_styles():
     )
     assert coarse.diff(dim=-1).abs().mean() < 0.95 * fine.diff(dim=-1).abs().mean()
     both = impasto.texture(["swirls", "mosaic"], TextureOptions(size=64, style_weights=(1, 1), **FAST))
-    assert both.size == (64, 64)
+    assert both.shape == (64, 64)
     mask = np.zeros((192, 192), np.uint8)
     mask[:96] = 255
-    assert impasto.texture(painting, TextureOptions(size=64, style_mask={"1": mask}, **FAST)).size == (64, 64)
+    assert impasto.texture(painting, TextureOptions(size=64, style_mask={"1": mask}, **FAST)).shape == (64, 64)
 
 
 def test_mistakes():

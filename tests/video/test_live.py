@@ -64,7 +64,7 @@ def test_frames_are_painted(make_scene):
         step.release()
     assert [frame.painted for frame in frames] == [1, 2, 3]
     assert frames[-1].dropped == 0
-    assert frames[-1].picture.size == (43, 64)
+    assert frames[-1].picture.shape == (43, 64)
 
 
 def test_sources_that_are_not_there(tmp_path):
@@ -82,7 +82,7 @@ def test_recorded(moving, tmp_path, capsys, monkeypatch):
     assert cli.run(["live", str(moving), "mosaic", "-o", "out.mp4", "--no-window", "--size", "48", "-q"]) == 0
     found = list(clips.frames(clips.open_clip(tmp_path / "out.mp4")))
     assert 1 <= len(found) <= 6
-    assert images.read(found[0].image).size == (32, 48)
+    assert images.read(found[0].image).shape == (32, 48)
     for wrong, said in (
         (["live", "0", "mosaic", "--no-window"], "nothing to see"),
         (["live", "0", "mosaic", "--no-window", "-o", "out.gif"], "needed is .mp4"),

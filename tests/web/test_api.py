@@ -23,7 +23,7 @@ def test_styles_by_name_and_paintings_as_files(client, portrait, tmp_path):
     picture, settings = client.predict(
         photo=handle_file(portrait), styles=["mosaic", "my noise"], options=QUICK, api_name="/stylize"
     )
-    assert images.read(picture).size == (85, 128)
+    assert images.read(picture).shape == (85, 128)
     assert images.read_settings(picture) == settings
     assert settings["pictures"] == [portrait.name, "mosaic", "my_noise.png"]
     fields = fields_of(StylizeOptions)
@@ -32,14 +32,14 @@ def test_styles_by_name_and_paintings_as_files(client, portrait, tmp_path):
     own, _ = client.predict(
         photo=handle_file(portrait), paintings=[handle_file(picture)], options=QUICK, api_name="/stylize"
     )
-    assert images.read(own).size == (85, 128)
+    assert images.read(own).shape == (85, 128)
 
 
 def test_feed_forward(client, portrait):
     picture, settings = client.predict(
         photo=handle_file(portrait), styles=["mosaic"], options={"size": 96}, fast=True, api_name="/stylize"
     )
-    assert images.read(picture).size == (64, 96)
+    assert images.read(picture).shape == (64, 96)
     assert settings["operation"] == "fast"
 
 
@@ -96,7 +96,7 @@ def test_a_full_queue_rejects_jobs(server, portrait):
     messages = []
     for job in jobs:
         try:
-            assert images.read(job.result(timeout=120)[0]).size == (85, 128)
+            assert images.read(job.result(timeout=120)[0]).shape == (85, 128)
         except Exception as error:
             messages.append(str(error))
     assert 0 < len(messages) < 6

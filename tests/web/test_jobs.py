@@ -36,7 +36,7 @@ def test_a_job_with_everything(tmp_path, portrait):
     assert isinstance(result, JobResult)
     assert reports[-1].done
     png, jpeg, mask_file = result.files
-    assert images.read(jpeg).size == (85, 128)
+    assert images.read(jpeg).shape == (85, 128)
     assert str(tmp_path) not in result.command
     work = tmp_path / "elsewhere"
     work.mkdir()
@@ -62,7 +62,7 @@ def test_feed_forward(tmp_path, portrait):
     request = JobRequest(str(portrait), ["mosaic"], FastOptions(size=128))
     *reports, result = JobRunner(Limits(), frozenset(["mosaic"])).run(request, visitor, threading.Event())
     assert reports[-1].done
-    assert images.read(result.files[0]).size == (85, 128)
+    assert images.read(result.files[0]).shape == (85, 128)
     assert result.command.startswith("impasto fast ")
     assert result.settings["operation"] == "fast"
 

@@ -58,6 +58,14 @@ class Sound:
         """Root mean square of its samples."""
         return self.samples.square().mean().sqrt().item()
 
+    def save(self, path: StrPath, bits: int = 16) -> None:
+        """Write a file, whole or not at all; see `write`.
+
+        Raises:
+            SoundError: an unknown format, or a file that cannot be written.
+        """
+        write(path, self, bits)
+
     def at(self, rate: int) -> Sound:
         """The same sound at another rate, what that cannot hold filtered out before."""
         if rate == self.rate:

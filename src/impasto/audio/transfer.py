@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Unpack
 
 import scipy.signal
 import torch
@@ -32,6 +32,9 @@ from impasto.optim.multiscale import optimize_scales
 from impasto.optim.problem import LocalExecution
 from impasto.optim.schedule import Scale
 from impasto.optim.steps import Step
+from impasto.presets import options_from
+from impasto.progress import ProgressOption, last_step
+from impasto.settings.keywords import AudioKeywords, SoundTextureKeywords
 from impasto.settings.options import AudioOptions, SoundOptions, SoundTextureOptions
 
 SoundLike = str | PathLike[str] | Sound
@@ -174,13 +177,21 @@ class SoundProblem:
         return losses
 
 
-def stylize(content: SoundLike, style: SoundLike, options: AudioOptions | None = None) -> Sound:
+def stylize(
+    content: SoundLike,
+    style: SoundLike,
+    options: AudioOptions | None = None,
+    *,
+    progress: ProgressOption = False,
+    **changes: Unpack[AudioKeywords],
+) -> Sound:
     """The content of one sound in the texture of another (Ulyanov & Lebedev 2016).
 
     Args:
         content: a file, or a sound.
         style: likewise.
         options: see `AudioOptions`.
+        progress, changes: as for `impasto.stylize`.
 
     Returns:
         As long and as loud as the content, at `options.sample_rate`.
@@ -189,14 +200,18 @@ def stylize(content: SoundLike, style: SoundLike, options: AudioOptions | None =
         SoundError: a file that is missing, damaged, silent or too short.
         BudgetError: too little memory.
     """
-    (last,) = deque(iterate(content, style, options), maxlen=1)
-    return result_of(last)
+    return result_of(last_step(lambda notify: iterate(content, style, options, **changes), progress))
 
 
-def texture(style: SoundLike, options: SoundTextureOptions | None = None) -> Sound:
+def texture(
+    style: SoundLike,
+    options: SoundTextureOptions | None = None,
+    *,
+    progress: ProgressOption = False,
+    **changes: Unpack[SoundTextureKeywords],
+) -> Sound:
     """A texture of a sound, of any length, from noise. Arguments and errors are as for `stylize`."""
-    (last,) = deque(iterate_texture(style, options), maxlen=1)
-    return result_of(last)
+    return result_of(last_step(lambda notify: iterate_texture(style, options, **changes), progress))
 
 
 def result_of(step: Step) -> Sound:
@@ -212,9 +227,10 @@ def iterate(
     style: SoundLike,
     options: AudioOptions | None = None,
     checkpoints: Checkpoints | None = None,
+    **changes: Unpack[AudioKeywords],
 ) -> Iterator[Step]:
     """The steps of `stylize`, as they come; their images are canvases of samples."""
-    started, options = time.monotonic(), options or AudioOptions()
+    started, options = time.monotonic(), options_from(AudioOptions, options, changes)
     one = _prepared(content, "the content", options)
     two = _prepared(style, "the style", options)
     start = (
@@ -228,10 +244,13 @@ def iterate(
 
 @isolated
 def iterate_texture(
-    style: SoundLike, options: SoundTextureOptions | None = None, checkpoints: Checkpoints | None = None
+    style: SoundLike,
+    options: SoundTextureOptions | None = None,
+    checkpoints: Checkpoints | None = None,
+    **changes: Unpack[SoundTextureKeywords],
 ) -> Iterator[Step]:
     """The steps of `texture`, as they come."""
-    started, options = time.monotonic(), options or SoundTextureOptions()
+    started, options = time.monotonic(), options_from(SoundTextureOptions, options, changes)
     given = _prepared(style, "the sound", options)
     length = given.samples.shape[1] if options.seconds is None else round(options.seconds * options.sample_rate)
     whole = -(-length // TEXTURE_MULTIPLE) * TEXTURE_MULTIPLE  # it is made periodic, and cut to its length

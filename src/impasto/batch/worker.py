@@ -134,7 +134,7 @@ def paint(job: Job, painting: bytes | None) -> JobResult:
         images.write(path, picture, job.bits, settings)
         file = path.read_bytes()
     worker = f"{platform.node()}:{os.getpid()}"
-    return JobResult(file, picture.size, last.evaluations, last.loss, time.monotonic() - started, worker)
+    return JobResult(file, picture.shape, last.evaluations, last.loss, time.monotonic() - started, worker)
 
 
 def _last_step(job: Job, options: BatchOptions, content: Picture, style: str | Picture) -> Step:

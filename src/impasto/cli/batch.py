@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import signals
-from impasto.cli.display import count_bar, duration, err, out, set_up_logging
+from impasto.cli.display import count_bar, err, out, set_up_logging
 from impasto.cli.fast import learn_ahead
 from impasto.cli.flags import Bits, Cluster, Quiet, StorePaths, json_flag, output_flag
 from impasto.cli.parameters import with_options
 from impasto.errors import ImpastoError
+from impasto.progress import duration
 from impasto.settings.options import BatchOptions
 
 if TYPE_CHECKING:

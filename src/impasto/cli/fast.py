@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from impasto.cli import signals
-from impasto.cli.display import count_bar, duration, err, out, set_up_logging
+from impasto.cli.display import count_bar, err, out, set_up_logging
 from impasto.cli.flags import FastOutput, Quiet, output_flag
 from impasto.cli.parameters import with_options
 from impasto.cli.render import check_output, input_files, render
@@ -16,6 +16,7 @@ from impasto.cli.stylize import Paintings, Photo
 from impasto.cli.train import read_photos
 from impasto.errors import WeightsError
 from impasto.files import check_writable
+from impasto.progress import duration
 from impasto.settings.options import FastOptions, LearnOptions
 
 if TYPE_CHECKING:

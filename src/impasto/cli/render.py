@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.cli import signals
-from impasto.cli.display import StepBar, duration, err, out
+from impasto.cli.display import err, out
 from impasto.cli.flags import Output
 from impasto.errors import ImpastoError
+from impasto.progress import StepBar, duration
 from impasto.settings.options import Options
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def picture_writer() -> MediaWriter:
         images.check_output(path, bits=bits)
 
     def describe(picture: images.Picture) -> str:
-        return f"{picture.size[1]}×{picture.size[0]} px"
+        return f"{picture.shape[1]}×{picture.shape[0]} px"
 
     return MediaWriter(check, images.write, images.check_space, describe)
 
@@ -84,10 +85,10 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], writ
     saved = 0
     path = output.path
     try:
-        with StepBar(shown=not (output.quiet or output.as_json)).running() as bar:
+        with StepBar(err, hidden=output.quiet or output.as_json).running() as bar:
             for step in steps:
                 if not records:
-                    writer.check_space(path, step.size, output.bits)
+                    writer.check_space(path, step.shape, output.bits)
                     records += step.earlier[:-1]
                 bar.show(step)
                 if records:
@@ -174,8 +175,8 @@ def _report(step: Step) -> dict[str, Any]:
         "event": "step",
         "scale": step.scale,
         "scales": step.scales,
-        "width": step.image_size[1],
-        "height": step.image_size[0],
+        "width": step.image_shape[1],
+        "height": step.image_shape[0],
         "iteration": step.iteration,
         "iterations": step.iterations,
         "evaluations": step.evaluations,

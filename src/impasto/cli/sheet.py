@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from impasto.cli import signals
-from impasto.cli.display import StepBar, duration, err, out, set_up_logging
+from impasto.cli.display import err, out, set_up_logging
 from impasto.cli.flags import Output, PicturePath, Quiet, StorePaths
 from impasto.cli.parameters import with_options
 from impasto.cli.render import check_output, input_files
 from impasto.cli.stylize import Photo
+from impasto.progress import StepBar, duration
 from impasto.settings.options import StylizeOptions
 
 if TYPE_CHECKING:
@@ -70,14 +71,11 @@ def sheet(
     latest: dict[int, Variation] = {}  # number of the cell -> its last step so far
     interrupted = False
     failure: Exception | None = None
-    seconds = 0.0
     try:
-        with StepBar(shown=not quiet).running() as bar:
+        with StepBar(err, hidden=quiet).running() as bar:
             for cell in sheet.iterate_variations(content, styles, axes, options):
-                if cell.number not in latest and latest:
-                    seconds += latest[cell.number - 1].step.seconds
                 latest[cell.number] = cell
-                bar.show_cell(cell, seconds)
+                bar.report(cell.progress)
                 signals.check()
     except KeyboardInterrupt:
         interrupted = True
@@ -97,5 +95,5 @@ def sheet(
         return signals.exit_code()
     if not quiet:
         last = latest[len(latest)]
-        out.print(f"{output}  {len(latest)} pictures in {duration(seconds + last.step.seconds)}", markup=False)
+        out.print(f"{output}  {len(latest)} pictures in {duration(last.seconds)}", markup=False)
     return 0

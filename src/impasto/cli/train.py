@@ -14,9 +14,10 @@ from rich.progress import track
 from rich.table import Table
 
 from impasto.cli import signals
-from impasto.cli.display import duration, err, out, set_up_logging
+from impasto.cli.display import err, out, set_up_logging
 from impasto.cli.flags import Quiet, checkpoint_flag, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
+from impasto.progress import duration
 from impasto.settings.options import TrainOptions
 
 if TYPE_CHECKING:

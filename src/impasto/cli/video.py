@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli import signals
-from impasto.cli.display import count_bar, duration, err, out, set_up_logging
+from impasto.cli.display import count_bar, err, out, set_up_logging
 from impasto.cli.fast import learn_ahead
 from impasto.cli.flags import Cluster, Quiet, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
 from impasto.cli.stylize import Paintings
+from impasto.progress import duration
 from impasto.settings.options import FastOptions, VideoOptions
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def video(
         with signals.deferred():
             images.write(preview, last.picture)
     if last is not None and not (quiet or as_json):
-        height, width = last.picture.size
+        height, width = last.picture.shape
         out.print(f"{destination}  {width}×{height} px, {last.frames} frames in {duration(last.seconds)}", markup=False)
     return 0 if not frames_folder(destination).exists() else 1
 
@@ -159,7 +160,7 @@ def live(
                 if destination is not None:
                     if writer is None:
                         draft = stack.enter_context(atomic_write(destination))
-                        size = frame.picture.size
+                        size = frame.picture.shape
                         writer = stack.enter_context(
                             clips.Writer(draft, live.recording_clip(destination, size), size, 20)
                         )

@@ -54,7 +54,7 @@ def statistics_report(
     encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
     ((_, original),) = read_styles(painting, size * size)
     pixels = min(pictures[0][1][0].numel(), original.rgb[0].numel())
-    target = original.resized(*images.fit_area(original.size, pixels)).rgb
+    target = original.resized(*images.fit_area(original.shape, pixels)).rgb
     values = torch.tensor(
         [[_distance(encoder, name, picture, target) for name in names] for _, picture in pictures], **CPU_FLOAT
     )

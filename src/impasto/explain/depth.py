@@ -42,11 +42,11 @@ def representations(
         progress(number, 2 * len(taps), f"content of {layer}")
         options = ReconstructOptions(size=size, iterations=iterations, content_layer={layer: 1.0})
         (last,) = deque(impasto.iterate_reconstruction(photo, options), maxlen=1)
-        original = read_content(photo, long_side=size).resized(*last.size).rgb
+        original = read_content(photo, long_side=size).resized(*last.shape).rgb
         content.append((layer, last.picture.rgb))
         errors.append((layer, (last.picture.rgb - original).square().mean().item()))
     ((_, style_picture),) = read_styles(painting, size * size)
-    height, width = images.fit(style_picture.size, size)
+    height, width = images.fit(style_picture.shape, size)
     style: list[tuple[str, Tensor]] = []
     for number in range(1, len(styles) + 1):
         progress(len(taps) + number - 1, 2 * len(taps), f"style up to {styles[number - 1]}")
@@ -54,7 +54,7 @@ def representations(
         texture = TextureOptions(size=(width, height), style_layers=layers, iterations=max(20, iterations // 3))
         style.append((f"to {styles[number - 1]}", impasto.texture(painting, texture).rgb))
     content_picture = read_content(photo, long_side=size)
-    content_size = images.fit(content_picture.size, size)
+    content_size = images.fit(content_picture.shape, size)
     rows = [
         ("content", [("photo", content_picture.resized(*content_size).rgb), *content]),
         ("style", [("painting", style_picture.resized(height, width).rgb), *style]),

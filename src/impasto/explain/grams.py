@@ -74,7 +74,7 @@ def gram_report(
 
 def _limited(picture: Picture, side: int = 384) -> Picture:
     """The picture, scaled down if its long side exceeds `side` pixels."""
-    return picture if max(picture.size) <= side else picture.resized(*images.fit(picture.size, side))
+    return picture if max(picture.shape) <= side else picture.resized(*images.fit(picture.shape, side))
 
 
 def _features(encoder: Encoder, layer: str, picture: Picture) -> Tensor:
@@ -123,7 +123,7 @@ def _distances(folder: StrPath) -> Section:
             features = encoder(picture.rgb[None], list(STYLE_LAYERS))
         of_picture = [statistics.gram(features[layer][0].flatten(1)).mean for layer in STYLE_LAYERS]
         grams.append([gram / gram.norm() for gram in of_picture])
-        thumbnails.append(picture.resized(*images.fit(picture.size, 64)).rgb)
+        thumbnails.append(picture.resized(*images.fit(picture.shape, 64)).rgb)
     count = len(files)
     distance = torch.zeros(count, count, **CPU_FLOAT)
     for i in range(count):

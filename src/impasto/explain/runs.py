@@ -37,7 +37,7 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressCall
     for last in steps:
         curve.append((last.evaluations, last.scale, last.loss, dict(last.losses)))
         progress(round(last.seconds), max(1, round(last.seconds + last.eta)), f"scale {last.scale}/{last.scales}")
-        kept.append((f"{last.evaluations}", images.resize(last.picture.rgb, *images.fit(last.size, 224))))
+        kept.append((f"{last.evaluations}", images.resize(last.picture.rgb, *images.fit(last.shape, 224))))
         if len(kept) > 2 * snapshots:  # dropping every other one keeps them evenly spaced
             kept = kept[::2]
     if last is None:

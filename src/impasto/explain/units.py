@@ -55,7 +55,7 @@ def load_picture(path: Path) -> Tensor | None:
     except PictureError as error:
         log.warning("skipped: %s", error)
         return None
-    size = picture.size if max(picture.size) <= LONG_SIDE else images.fit(picture.size, LONG_SIDE)
+    size = picture.shape if max(picture.shape) <= LONG_SIDE else images.fit(picture.shape, LONG_SIDE)
     return picture.resized(*size).rgb
 
 

@@ -57,7 +57,7 @@ def load(files: Sequence[Path], short_side: int, device: torch.device) -> Iterat
             log.warning("left out: %s", error)
             yield path, None
             continue
-        height, width = picture.size
+        height, width = picture.shape
         if min(height, width) > short_side:
             long_side = round(short_side * max(height, width) / min(height, width))
             picture = picture.resized(*images.fit((height, width), long_side))

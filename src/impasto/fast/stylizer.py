@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ from impasto.isolation import isolated
 from impasto.optim import memory
 from impasto.optim.canvas import LocalCanvas
 from impasto.optim.steps import Step, single_step
+from impasto.presets import options_from
+from impasto.progress import ProgressOption, last_step
+from impasto.settings.keywords import FastKeywords
 from impasto.settings.options import FastOptions
 
 #: Seconds between two previews of a style that is being learnt, and their long side, in pixels.
@@ -33,7 +37,12 @@ PREVIEW_INTERVAL, PREVIEW_SIDE = 3.0, 256
 
 
 def stylize(
-    content: PictureLike, styles: PictureLike | Sequence[PictureLike], options: FastOptions | None = None
+    content: PictureLike,
+    styles: PictureLike | Sequence[PictureLike],
+    options: FastOptions | None = None,
+    *,
+    progress: ProgressOption = False,
+    **changes: Unpack[FastKeywords],
 ) -> Picture:
     """`content` repainted in the manner of `styles`, in one forward pass of a network.
 
@@ -44,6 +53,7 @@ def stylize(
         content: as for `impasto.stylize`.
         styles: likewise, or names of the gallery.
         options: see `FastOptions`.
+        progress, changes: as for `impasto.stylize`.
 
     Returns:
         The picture, `options.size` pixels on its long side, with the content's alpha.
@@ -53,8 +63,9 @@ def stylize(
         PictureError, WeightsError: a file that is missing or damaged.
         BudgetError: a picture for which there is not enough memory.
     """
-    (last,) = deque(iterate(content, styles, options), maxlen=1)
-    return last.picture
+    return last_step(
+        lambda notify: iterate(content, styles, options, Memo().notifying(notify), **changes), progress
+    ).picture
 
 
 @isolated
@@ -63,6 +74,7 @@ def iterate(
     styles: PictureLike | Sequence[PictureLike],
     options: FastOptions | None = None,
     memo: Memo | None = None,
+    **changes: Unpack[FastKeywords],
 ) -> Iterator[Step]:
     """The steps of `stylize`, one for each layer; the photo is shown until the last.
 
@@ -73,7 +85,8 @@ def iterate(
     share a `memo` share the model and the paintings' vectors.
     """
     started = time.monotonic()
-    options, memo = options or FastOptions(), Memo() if memo is None else memo
+    options = options_from(FastOptions, options, changes)
+    memo = Memo() if memo is None else memo
     device = choose_device(options.device)
     model = load_model(options, device, memo)
     inputs = read_inputs(model, content, styles, options, device, memo)

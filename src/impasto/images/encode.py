@@ -77,7 +77,7 @@ def write(
         PictureError: see `check_output`; or writing fails, because the disk is full for example.
         ValueError: see `check_output`.
     """
-    path = check_output(path, picture.size, bits)
+    path = check_output(path, picture.shape, bits)
     suffix = path.suffix.lower()
     options, _, _, holds_alpha = FORMATS[suffix]
     if picture.alpha is not None and not holds_alpha and picture.alpha.min() < 1:

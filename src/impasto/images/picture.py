@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,9 +18,9 @@ from torch import Tensor
 from impasto.files import StrPath
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """A picture, upright and in sRGB.
+    """A picture, upright and in sRGB; it shows itself in notebooks, and converts to PIL, NumPy and PyTorch.
 
     Attributes:
         rgb: `(3, h, w)`, float32 in [0, 1], gamma-encoded sRGB.
@@ -30,9 +31,24 @@ class Picture:
     alpha: Tensor | None = None
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width, in pixels."""
+    def shape(self) -> tuple[int, int]:
+        """Height and width, in pixels, as arrays have it."""
         return self.rgb.shape[-2], self.rgb.shape[-1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels, as PIL images have it."""
+        return self.width, self.height
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.rgb.shape[-1]
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.rgb.shape[-2]
 
     @cached_property
     def digest(self) -> str:
@@ -61,6 +77,35 @@ class Picture:
         """The picture as `(h, w, 3 or 4)`, float32 in [0, 1]."""
         bands = self.rgb if self.alpha is None else torch.cat([self.rgb, self.alpha[None]])
         return bands.permute(1, 2, 0).cpu().numpy()
+
+    def save(self, path: StrPath, bits: int = 8) -> None:
+        """Write a file, whole or not at all; see `images.write`.
+
+        Raises:
+            ValueError: an unknown format.
+            PictureError: a file that cannot be written.
+        """
+        from impasto.images.encode import write
+
+        write(path, self, bits)
+
+    def show(self) -> None:
+        """Open the picture in the system's viewer."""
+        self.to_pil().show()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """`np.asarray(picture)`: `(h, w, 3 or 4)`, uint8, as of PIL images; `to_numpy` gives floats."""
+        if copy is False:
+            raise ValueError("the pixels of a Picture are converted to 8 bits, which copies them")
+        return to_integers(self, 8).astype(np.uint8 if dtype is None else dtype, copy=False)
+
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        self.to_pil().save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
+    def __repr__(self) -> str:
+        return f"<Picture {self.width}×{self.height}{'' if self.alpha is None else ' with alpha'}>"
 
 
 class BinaryFile(Protocol):
@@ -106,7 +151,7 @@ def resize(bands: Tensor, height: int, width: int, wrap: bool = False) -> Tensor
 def to_integers(picture: Picture, bits: int) -> np.ndarray[Any, Any]:
     """`(h, w, 3 or 4)`, integers of this many bits over their full range."""
     bands = [*picture.rgb, *([] if picture.alpha is None else [picture.alpha])]
-    array = np.empty((*picture.size, len(bands)), np.uint8 if bits == 8 else np.uint16)
+    array = np.empty((*picture.shape, len(bands)), np.uint8 if bits == 8 else np.uint16)
     for index, band in enumerate(bands):
         array[:, :, index] = band.cpu().clamp(0, 1).mul_(2**bits - 1).round_().numpy()
     return array

@@ -20,9 +20,9 @@ PAPER, INK = (250, 249, 246), (40, 38, 36)
 def contact_sheet(entries: Sequence[tuple[str, Picture]], columns: int, cell: int = 320) -> Picture:
     """A grid of (label, picture) pairs, row by row, each resized to fit a square of `cell` pixels."""
     gap, line = cell // 20, max(14, cell // 14)
-    small = [(label, picture.resized(*images.fit(picture.size, cell))) for label, picture in entries]
+    small = [(label, picture.resized(*images.fit(picture.shape, cell))) for label, picture in entries]
     rows = [small[start : start + columns] for start in range(0, len(small), columns)]
-    heights = [max(picture.size[0] for _, picture in row) for row in rows]
+    heights = [max(picture.shape[0] for _, picture in row) for row in rows]
     width = cell + gap
     sheet = PIL.Image.new("RGB", (columns * width + gap, sum(heights) + len(rows) * (line + 2 * gap) + gap), PAPER)
     draw = PIL.ImageDraw.Draw(sheet)

@@ -118,7 +118,7 @@ def _content_mask(photo: Picture, given: PictureLike, key: str) -> Tensor:
         if photo.alpha is None:
             raise ValueError("a content mask is 'alpha', but the photo has no transparency")
         return photo.alpha
-    return read_mask(given, f"the content mask of {key}", photo.size)
+    return read_mask(given, f"the content mask of {key}", photo.shape)
 
 
 def _style_mask(picture: Picture, mask: PictureLike | None, name: str) -> Tensor | None:
@@ -130,7 +130,7 @@ def _style_mask(picture: Picture, mask: PictureLike | None, name: str) -> Tensor
         mask = None
     if mask is None:
         return alpha
-    read = read_mask(mask, f"the style mask of {name}", picture.size)
+    read = read_mask(mask, f"the style mask of {name}", picture.shape)
     return read if alpha is None else read * alpha
 
 

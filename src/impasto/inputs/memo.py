@@ -41,9 +41,9 @@ class Memo:
         self._values: OrderedDict[Key, Any] = OrderedDict()
         self._computing: set[Key] = set()
         self._changed = Condition()
-        self._notify: Callable[[str], None] = lambda kind: None
+        self._notify: Callable[[str], object] = lambda kind: None
 
-    def notifying(self, notify: Callable[[str], None]) -> Memo:
+    def notifying(self, notify: Callable[[str], object]) -> Memo:
         """The same memo, which calls `notify` with the kind of every value before computing it.
 
         An exception that `notify` raises ends the run, which can so be cancelled while it prepares.

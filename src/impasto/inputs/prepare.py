@@ -43,7 +43,7 @@ class Inputs:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the result, in pixels."""
-        return self.photo.size
+        return self.photo.shape
 
     def finish(self, image: Tensor) -> Picture:
         """The result, from a painted image `(3, h, w)` of any size: with its colours, kept parts and alpha."""
@@ -75,7 +75,7 @@ def prepare_inputs(
     original = memo.get(
         ("content", identity(content), options.size), lambda: read_content(content, long_side=options.size)
     )
-    size = original.size if options.size is None else images.fit(original.size, options.size)
+    size = original.shape if options.size is None else images.fit(original.shape, options.size)
     memory.check_possible(size, device, options.memory)
     photo = original.resized(*size)
     area = style_area or size[0] * size[1] * max(options.style_scale) ** 2

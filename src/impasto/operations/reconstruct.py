@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
+from typing import Unpack
 
 from torch import Tensor
 
@@ -14,6 +14,7 @@ from impasto.images import Picture, PictureLike
 from impasto.images.regions import Region
 from impasto.inputs import masks
 from impasto.inputs.checks import check_regions
+from impasto.inputs.memo import Memo
 from impasto.inputs.read import read_content
 from impasto.isolation import isolated
 from impasto.losses.targets import nonzero
@@ -23,11 +24,20 @@ from impasto.optim.checkpoints import Checkpoints, hashes
 from impasto.optim.multiscale import noise, optimize_scales
 from impasto.optim.problem import LocalExecution
 from impasto.optim.steps import Step
+from impasto.presets import options_from
+from impasto.progress import ProgressOption, last_step
+from impasto.settings.keywords import ReconstructKeywords
 from impasto.settings.options import ReconstructOptions
 from impasto.vgg import weights
 
 
-def reconstruct(picture: PictureLike, options: ReconstructOptions | None = None) -> Picture:
+def reconstruct(
+    picture: PictureLike,
+    options: ReconstructOptions | None = None,
+    *,
+    progress: ProgressOption = False,
+    **changes: Unpack[ReconstructKeywords],
+) -> Picture:
     """A picture optimised from noise until some layers see in it what they see in `picture`.
 
     Equal activations of a layer, position by position, reconstruct the content, equal statistics of several layers the
@@ -36,12 +46,14 @@ def reconstruct(picture: PictureLike, options: ReconstructOptions | None = None)
     Args:
         picture: as the content of `stylize`.
         options: see `ReconstructOptions`.
+        progress, changes: as in `stylize`.
 
     Raises:
         ValueError, PictureError, WeightsError, BudgetError: see `stylize`.
     """
-    (last,) = deque(iterate_reconstruction(picture, options), maxlen=1)
-    return last.picture
+    return last_step(
+        lambda notify: iterate_reconstruction(picture, options, memo=Memo(0).notifying(notify), **changes), progress
+    ).picture
 
 
 @isolated
@@ -49,20 +61,24 @@ def iterate_reconstruction(
     picture: PictureLike,
     options: ReconstructOptions | None = None,
     checkpoints: Checkpoints | None = None,
+    memo: Memo | None = None,
+    **changes: Unpack[ReconstructKeywords],
 ) -> Iterator[Step]:
     """The steps of `reconstruct`, as they come; errors in the arguments are raised before the first.
 
-    For `checkpoints`, see `iterate`.
+    For `checkpoints` and `memo`, see `iterate`.
     """
     started = time.monotonic()
-    options = options or ReconstructOptions()
+    options = options_from(ReconstructOptions, options, changes)
+    memo = Memo(0) if memo is None else memo
     device = choose_device(options.device)
     original = read_content(picture, "the picture", options.size)
-    size = original.size if options.size is None else images.fit(original.size, options.size)
+    size = original.shape if options.size is None else images.fit(original.shape, options.size)
     memory.check_possible(size, device, options.memory, "the picture")
     content, style = nonzero(options.resolved_content_layers), nonzero(options.resolved_style_layers)
     taps = {**content, **style}
-    encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
+    network = (options.weights, options.pooling, options.padding, options.preprocessing)
+    encoder = memo.get(("encoder", network), lambda: weights.load(*network))
     encoder.check_layers({**options.resolved_content_layers, **options.resolved_style_layers})
     encoder.check_size(*size, taps, "the picture")
     scales = schedule.plan(*size, options.iterations, options.scales)

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from impasto.images import Picture, PictureLike, sheets
 from impasto.inputs.memo import Memo
@@ -14,8 +14,10 @@ from impasto.inputs.read import opened, opened_styles
 from impasto.isolation import isolated
 from impasto.operations.stylize import iterate
 from impasto.optim.steps import Step
-from impasto.presets import preset
+from impasto.presets import options_from, preset
+from impasto.progress import Progress, ProgressOption, shown
 from impasto.settings.fields import fields_of, text_of, typed, unknown
+from impasto.settings.keywords import StylizeKeywords
 from impasto.settings.options import StylizeOptions
 
 #: What may vary, apart from options.
@@ -30,12 +32,26 @@ class Variation:
         label: the values that vary: `strength 0.5 · statistic gram`.
         number, count: which cell this is, from 1, and how many there are.
         step: of the cell's run.
+        earlier: seconds that the cells before took.
     """
 
     label: str
     number: int
     count: int
     step: Step
+    earlier: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning of the sheet."""
+        return self.earlier + self.step.seconds
+
+    @property
+    def progress(self) -> Progress:
+        """How far the sheet is; cells are assumed to take equally long."""
+        eta = self.step.eta + (self.count - self.number) * (self.step.seconds + self.step.eta)
+        fraction = self.seconds / max(self.seconds + eta, 1e-9)
+        return Progress(f"{self.number}/{self.count} {self.label}", fraction, eta, self.step)
 
 
 def parse_axis(text: str) -> tuple[str, list[str]]:
@@ -57,6 +73,7 @@ def iterate_variations(
     styles: PictureLike | Sequence[PictureLike],
     vary: Mapping[str, Sequence[Any]],
     options: StylizeOptions | None = None,
+    **changes: Unpack[StylizeKeywords],
 ) -> Iterator[Variation]:
     """The steps of every cell of a contact sheet, one cell after the other, row by row.
 
@@ -65,14 +82,17 @@ def iterate_variations(
     Args:
         content, styles: as in `stylize`.
         vary: option -> its values, as such or as text; also `style` and `preset`. The last one varies fastest.
-        options: the options that do not vary; by default a size of 256.
+        options, changes: the options that do not vary; by default a size of 256.
 
     Raises:
         ValueError: an unknown option, or a wrong value; and what `stylize` raises. Both before the first step.
     """
     content, styles = opened(content, "the content"), opened_styles(styles)
+    if options is None and "preset" not in changes:
+        changes = {"size": 256, **changes}
+    options = options_from(StylizeOptions, options, changes)
     cells = [
-        (_label(cell), *_settings(cell, styles, options or StylizeOptions(size=256)))
+        (_label(cell), *_settings(cell, styles, options))
         for cell in itertools.product(*([(name, value) for value in values] for name, values in _axes(vary)))
     ]
     memo = Memo()
@@ -80,9 +100,11 @@ def iterate_variations(
         iterate(content, style, settings, memo)
 
     def steps() -> Iterator[Variation]:
+        earlier = 0.0
         for number, (label, style, settings) in enumerate(cells, start=1):
             for step in iterate(content, style, settings, memo):
-                yield Variation(label, number, len(cells), step)
+                yield Variation(label, number, len(cells), step, earlier)
+            earlier += step.seconds
 
     return steps()
 
@@ -93,9 +115,16 @@ def sheet(
     styles: PictureLike | Sequence[PictureLike],
     vary: Mapping[str, Sequence[Any]],
     options: StylizeOptions | None = None,
+    *,
+    progress: ProgressOption = False,
+    **changes: Unpack[StylizeKeywords],
 ) -> Picture:
     """A labelled contact sheet of `content` under every combination of `vary`; see `iterate_variations`."""
-    last = {variation.number: variation for variation in iterate_variations(content, styles, vary, options)}
+    last: dict[int, Variation] = {}
+    with shown(progress) as report:
+        for variation in iterate_variations(content, styles, vary, options, **changes):
+            last[variation.number] = variation
+            report(variation.progress)
     return lay_out([(cell.label, cell.step.picture) for cell in last.values()], vary)
 
 
@@ -103,7 +132,7 @@ def lay_out(cells: Sequence[tuple[str, Picture]], vary: Mapping[str, Sequence[An
     """The contact sheet of (label, picture) pairs: the last option varies along a row."""
     fastest = len(list(vary.values())[-1])
     columns = fastest if len(vary) > 1 or fastest <= 5 else next(n for n in (4, 3, 5) if n == 5 or fastest % n == 0)
-    side = max(max(picture.size) for _, picture in cells)
+    side = max(max(picture.shape) for _, picture in cells)
     return sheets.contact_sheet(cells, columns=min(columns, len(cells)), cell=side)
 
 

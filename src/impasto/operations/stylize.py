@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import get_args
+from typing import Unpack, get_args
 
 import torch
 from torch import Tensor
@@ -28,8 +27,11 @@ from impasto.optim.checkpoints import Checkpoints, hashes
 from impasto.optim.multiscale import noise, optimize_scales
 from impasto.optim.problem import LocalExecution
 from impasto.optim.steps import Step, single_step
+from impasto.presets import options_from
+from impasto.progress import ProgressOption, last_step
 from impasto.settings.choices import Init
 from impasto.settings.fields import unknown
+from impasto.settings.keywords import StylizeKeywords
 from impasto.settings.options import StyleLossOptions, StylizeOptions
 from impasto.vgg import weights
 
@@ -38,6 +40,9 @@ def stylize(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],
     options: StylizeOptions | None = None,
+    *,
+    progress: ProgressOption = False,
+    **changes: Unpack[StylizeKeywords],
 ) -> Picture:
     """`content` repainted in the manner of `styles` (Gatys, Ecker & Bethge, CVPR 2016).
 
@@ -46,18 +51,22 @@ def stylize(
             a photo of `inputs.photos.PHOTOS`.
         styles: the same, or the name of a built-in style; one, or a sequence of them.
         options: see `StylizeOptions`; `preset(name)` makes those of the papers.
+        progress: True shows a bar in a terminal or notebook; or what to call with a `Progress` from the beginning on.
+        changes: single options, such as `size=256`, over the `options` or those of `preset="…"`.
 
     Returns:
         The picture, `options.size` pixels on its long side, with the content's alpha.
 
     Raises:
         ValueError: arguments that do not fit, pictures too small for the layers, masks that leave nothing.
+        TypeError: `options` of another operation.
         PictureError: a file that is missing or damaged.
         WeightsError: weights that are not here, or damaged.
         BudgetError: a picture for which there is not enough memory.
     """
-    (last,) = deque(iterate(content, styles, options), maxlen=1)
-    return last.picture
+    return last_step(
+        lambda notify: iterate(content, styles, options, Memo(0).notifying(notify), **changes), progress
+    ).picture
 
 
 @isolated
@@ -68,6 +77,7 @@ def iterate(
     memo: Memo | None = None,
     checkpoints: Checkpoints | None = None,
     temporal: TemporalLoss | None = None,
+    **changes: Unpack[StylizeKeywords],
 ) -> Iterator[Step]:
     """The steps of `stylize`, as they come; to cancel, close the iterator.
 
@@ -81,7 +91,8 @@ def iterate(
             size.
     """
     started = time.monotonic()
-    options, memo = options or StylizeOptions(), Memo(0) if memo is None else memo
+    options = options_from(StylizeOptions, options, changes)
+    memo = Memo(0) if memo is None else memo
     device = choose_device(options.device)
     content = opened(content, "the content")
     inputs = prepare_inputs(content, styles, options, device, memo)

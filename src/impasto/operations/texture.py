@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from impasto.devices import CPU_FLOAT, choose_device
 from impasto.images import Picture, PictureLike, color
 from impasto.inputs import masks
 from impasto.inputs.checks import check_regions
+from impasto.inputs.memo import Memo
 from impasto.inputs.read import read_styles
 from impasto.isolation import isolated
 from impasto.losses.targets import nonzero
@@ -24,16 +25,26 @@ from impasto.optim.checkpoints import Checkpoints, hashes
 from impasto.optim.multiscale import noise, optimize_scales
 from impasto.optim.problem import LocalExecution
 from impasto.optim.steps import Step
+from impasto.presets import options_from
+from impasto.progress import ProgressOption, last_step
+from impasto.settings.keywords import TextureKeywords
 from impasto.settings.options import TextureOptions
 from impasto.vgg import weights
 
 
-def texture(styles: PictureLike | Sequence[PictureLike], options: TextureOptions | None = None) -> Picture:
+def texture(
+    styles: PictureLike | Sequence[PictureLike],
+    options: TextureOptions | None = None,
+    *,
+    progress: ProgressOption = False,
+    **changes: Unpack[TextureKeywords],
+) -> Picture:
     """A texture of `styles` (Gatys, Ecker & Bethge, "Texture synthesis using CNNs", NeurIPS 2015).
 
     Args:
         styles: as in `stylize`: one picture, or a sequence whose textures are blended.
         options: see `TextureOptions`.
+        progress, changes: as in `stylize`.
 
     Returns:
         A picture of `options.size`; with `options.seamless`, one that can be tiled.
@@ -41,8 +52,9 @@ def texture(styles: PictureLike | Sequence[PictureLike], options: TextureOptions
     Raises:
         ValueError, PictureError, WeightsError, BudgetError: see `stylize`.
     """
-    (last,) = deque(iterate_texture(styles, options), maxlen=1)
-    return last.picture
+    return last_step(
+        lambda notify: iterate_texture(styles, options, memo=Memo(0).notifying(notify), **changes), progress
+    ).picture
 
 
 @isolated
@@ -50,24 +62,28 @@ def iterate_texture(
     styles: PictureLike | Sequence[PictureLike],
     options: TextureOptions | None = None,
     checkpoints: Checkpoints | None = None,
+    memo: Memo | None = None,
+    **changes: Unpack[TextureKeywords],
 ) -> Iterator[Step]:
     """The steps of `texture`, as they come; errors in the arguments are raised before the first.
 
-    For `checkpoints`, see `iterate`.
+    For `checkpoints` and `memo`, see `iterate`.
     """
     started = time.monotonic()
-    options = options or TextureOptions()
+    options = options_from(TextureOptions, options, changes)
+    memo = Memo(0) if memo is None else memo
     device = choose_device(options.device)
     width, height = options.size
     memory.check_possible((height, width), device, options.memory, "the texture")
     layers = nonzero(options.resolved_style_layers)
-    encoder = weights.load(options.weights, options.pooling, options.padding, options.preprocessing)
+    network = (options.weights, options.pooling, options.padding, options.preprocessing)
+    encoder = memo.get(("encoder", network), lambda: weights.load(*network))
     encoder.check_layers(options.resolved_style_layers)
     encoder.check_size(height, width, layers, "the texture")
     scales = schedule.plan(height, width, options.iterations, options.scales)
     if options.seamless:
         encoder = dataclasses.replace(encoder, padding="circular")
-    paintings = read_styles(styles, height * width * max(options.style_scale) ** 2)
+    paintings = read_styles(styles, height * width * max(options.style_scale) ** 2, memo)
     blank = Picture(torch.zeros(3, height, width, **CPU_FLOAT))
     (region,), _ = masks.assign(blank, paintings, options.style_weights, {}, options.style_mask)
     check_regions((region,), encoder, layers, scales, options)

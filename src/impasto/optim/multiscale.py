@@ -117,7 +117,7 @@ def _steps(
                     losses=found.terms,
                     seconds=clock.seconds,
                     eta=clock.eta(index, done, bool(found.note)),
-                    size=problem.size,
+                    shape=problem.size,
                     note=found.note,
                     finish=problem.finish,
                     earlier=earlier,

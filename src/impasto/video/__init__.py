@@ -5,6 +5,6 @@ from impasto.extras import require_extra
 require_extra("video", "video")
 
 from impasto.video.clips import Clip, open_clip
-from impasto.video.stylizer import StylizedFrame, iterate
+from impasto.video.stylizer import StylizedFrame, iterate, stylize
 
-__all__ = ["Clip", "StylizedFrame", "iterate", "open_clip"]
+__all__ = ["Clip", "StylizedFrame", "iterate", "open_clip", "stylize"]

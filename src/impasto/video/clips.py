@@ -171,7 +171,7 @@ def _metadata(path: Path, container: Any, stream: Any, first: Any) -> Clip:
 def _open_folder(path: Path, rate: Fraction) -> Clip:
     files = pictures_in(path)
     warn_of(sorted_out(path.iterdir(), path)[1], path)
-    return Clip(path, images.read(files[0]).size, len(files), 1 / rate, rate)
+    return Clip(path, images.read(files[0]).shape, len(files), 1 / rate, rate)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -438,7 +438,7 @@ class _AudioCopier:
 
 
 def _with_square_pixels(picture: images.Picture, clip: Clip) -> images.Picture:
-    height, width = picture.size
+    height, width = picture.shape
     return picture.resized(height, max(1, round(width * clip.aspect)))
 
 

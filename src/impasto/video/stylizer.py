@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -27,7 +28,10 @@ from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
 from impasto.isolation import isolated
 from impasto.losses.terms import TemporalLoss
+from impasto.presets import options_from
+from impasto.progress import Progress, ProgressOption, closed_afterwards, shown
 from impasto.settings.fields import result_settings
+from impasto.settings.keywords import VideoKeywords
 from impasto.settings.options import VideoOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
@@ -81,6 +85,29 @@ class PreviousFrame:
     canvas: Tensor
 
 
+def stylize(
+    clip: StrPath | Clip,
+    styles: PictureLike | Sequence[PictureLike],
+    output: StrPath,
+    options: VideoOptions | None = None,
+    *,
+    resume: bool = False,
+    progress: ProgressOption = False,
+    **changes: Unpack[VideoKeywords],
+) -> Path:
+    """Stylise a clip, and write it to `output`; returns the path. Arguments and errors are those of `iterate`.
+
+    Args:
+        progress, changes: as for `impasto.stylize`; the steps are frames.
+    """
+    frames = iterate(clip, styles, output, options, resume, **changes)
+    with shown(progress) as report, closed_afterwards(frames):
+        for frame in frames:
+            done = frame.seconds / max(frame.seconds + frame.eta, 1e-9)
+            report(Progress(f"frame {frame.number}/{frame.frames}", done, frame.eta))
+    return Path(output)
+
+
 @isolated
 def iterate(
     clip: StrPath | Clip,
@@ -88,6 +115,7 @@ def iterate(
     output: StrPath,
     options: VideoOptions | None = None,
     resume: bool = False,
+    **changes: Unpack[VideoKeywords],
 ) -> Iterator[StylizedFrame]:
     """Stylise a clip frame by frame, and write it to `output` at the end.
 
@@ -98,7 +126,7 @@ def iterate(
         ClipError, PictureError, WeightsError: a file that is missing or damaged.
         CheckpointError: the run to resume had other settings, or its folder is damaged.
     """
-    options, output = options or VideoOptions(), Path(output)
+    options, output = options_from(VideoOptions, options, changes), Path(output)
     clip, size, store = prepare(clip, styles, output, options, resume)
     return _iterate(clip, styles, output, options, size, store)
 

@@ -168,5 +168,5 @@ def _copy_small(pictures: Sequence[str], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for number, source in enumerate(pictures):
         ((_, picture),) = read_styles(source, PATCH_SOURCE_SIZE**2)
-        images.write(folder / f"{number:03}.png", picture.resized(*images.fit(picture.size, PATCH_SOURCE_SIZE)))
+        images.write(folder / f"{number:03}.png", picture.resized(*images.fit(picture.shape, PATCH_SOURCE_SIZE)))
     return folder

@@ -79,5 +79,5 @@ def _with_thumbnail(name: str, source: str, picture: images.Picture, public: Pat
     folder = public / "styles"
     folder.mkdir(exist_ok=True)
     path = folder / f"{len(list(folder.iterdir())):04}.jpg"
-    images.write(path, picture.resized(*images.fit(picture.size, THUMBNAIL)))
+    images.write(path, picture.resized(*images.fit(picture.shape, THUMBNAIL)))
     return GalleryStyle(name, source, path, painter)

@@ -158,7 +158,7 @@ class InstantRunner:
             last = step
         briefly = {name: time for name, time in seconds.items() if time < ENOUGH * options.learn_seconds}
         result = write_result(request, options, last.picture, prepared.inputs.photo, folder, list(masks.values()))
-        return Instant(result, last.size, time.monotonic() - started, unknown, briefly)
+        return Instant(result, last.shape, time.monotonic() - started, unknown, briefly)
 
     def _unknown(self, learners: Sequence[Learner]) -> tuple[list[str], dict[str, float]]:
         """The names of paintings that were not learnt, and for how many seconds the others were."""
@@ -226,6 +226,6 @@ def _photo_at_size(request: JobRequest, visitor: Visitor) -> Picture:
     key = (request.photo, size)
     if (found := visitor.photo.get(key)) is None:
         photo = read_content(request.photo, long_side=size)
-        found = photo.resized(*images.fit(photo.size, size))
+        found = photo.resized(*images.fit(photo.shape, size))
         visitor.photo = {key: found}
     return found

@@ -135,7 +135,7 @@ class JobRunner:
             assert step is not None  # every operation yields at least one step
             previews.append(write_preview(step.picture, visitor.folder))
             yield JobProgress(step, previews[-1], list(losses), True, note)
-            before = images.read(request.photo).resized(*step.size)
+            before = images.read(request.photo).resized(*step.shape)
             yield write_result(request, options, step.picture, before, folder, list(masks.values()))
         finally:
             if isinstance(steps, Generator):

@@ -311,7 +311,7 @@ def progress_html(progress: JobProgress) -> str:
     """The status of an optimisation."""
     step, note = progress.step, progress.note
     if progress.done:
-        height, width = step.size
+        height, width = step.shape
         return status_html(f"{width}×{height} px in {_duration(step.seconds)}{', ' + note if note else ''}", 1.0)
     fraction = step.seconds / max(step.seconds + step.eta, 1e-9)
     return status_html(
