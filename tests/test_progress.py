@@ -94,11 +94,12 @@ def test_a_bar_in_a_notebook(photo, monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", module)
     monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=lambda *a, **k: handle))
     monkeypatch.setattr(progress, "PREVIEW_INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "UPDATE_INTERVAL", 0.0)
     assert progress.in_notebook()
     impasto.stylize(photo, "mosaic", progress=True, **QUICK)
     assert "reading the photo" in shown[1]
     assert "iteration 3/3" in shown[-2]
-    assert 'src="data:image/png;base64,' in shown[-2]
+    assert 'src="data:image/jpeg;base64,' in shown[-2]
     assert shown[-1] == ""
 
 

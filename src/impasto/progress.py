@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
@@ -30,8 +31,8 @@ STAGES = {
     "predicted": "predicting the style",
 }
 PREPARING = "preparing"
-#: Seconds between two previews in a notebook, and their long side in pixels.
-PREVIEW_INTERVAL, PREVIEW_SIDE = 2.0, 320
+#: Seconds between two updates of a notebook, between two of its previews, and their long side in pixels.
+UPDATE_INTERVAL, PREVIEW_INTERVAL, PREVIEW_SIDE = 0.3, 2.0, 320
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,11 +181,14 @@ class _NotebookBar:
         from IPython.display import display
 
         self._handle: Any = display({"text/html": "", "text/plain": ""}, raw=True, display_id=True)
-        self._preview, self._drawn = "", 0.0
+        self._preview, self._drawn, self._updated = "", 0.0, 0.0
 
     def show(self, progress: Progress) -> None:
-        """Update the bar."""
+        """Update the bar, unless that was done a moment ago."""
         step = progress.step
+        if step is not None and time.monotonic() - self._updated < UPDATE_INTERVAL:
+            return
+        self._updated = time.monotonic()
         if step is not None and step.losses and step.height > 1 and time.monotonic() - self._drawn > PREVIEW_INTERVAL:
             self._preview, self._drawn = _preview_html(step), time.monotonic()
         left = "" if progress.eta is None else f" · {duration(progress.eta)} left"
@@ -203,5 +207,7 @@ class _NotebookBar:
 def _preview_html(step: Step) -> str:
     picture = step.picture
     factor = min(1.0, PREVIEW_SIDE / max(picture.shape))
-    small = picture.resized(*(max(1, round(side * factor)) for side in picture.shape))
-    return f'<img alt="preview" src="data:image/png;base64,{base64.b64encode(small._repr_png_()).decode()}">'
+    small = picture.on_white().resized(*(max(1, round(side * factor)) for side in picture.shape))
+    file = BytesIO()
+    small.to_pil().save(file, "JPEG", quality=85)
+    return f'<img alt="preview" src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}">'

@@ -345,9 +345,13 @@ class TestConversions:
 
     def test_the_viewer(self, picture, monkeypatch):
         shown = []
-        monkeypatch.setattr(PIL.Image.Image, "show", lambda image: shown.append(image))
+
+        def show(image):
+            shown.append(image.size)
+
+        monkeypatch.setattr(PIL.Image.Image, "show", show)
         picture.show()
-        assert [image.size for image in shown] == [picture.size]
+        assert shown == [picture.size]
 
     def test_text(self, picture):
         assert repr(picture) == ("<Picture 6×4>" if picture.alpha is None else "<Picture 6×4 with alpha>")

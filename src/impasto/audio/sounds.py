@@ -62,7 +62,8 @@ class Sound:
         """Write a file, whole or not at all; see `write`.
 
         Raises:
-            SoundError: an unknown format, or a file that cannot be written.
+            ValueError: an unknown format.
+            SoundError: a file that cannot be written.
         """
         write(path, self, bits)
 
