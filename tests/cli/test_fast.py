@@ -81,7 +81,7 @@ class TestFast:
         ("arguments", "message"),
         [
             (["photo.png", "-o", "out.png"], "Missing argument 'style'"),
-            (["photo.png", "mosaik", "-o", "out.png"], "swirls, mosaic"),
+            (["photo.png", "mosaik", "-o", "out.png"], "did you mean .mosaic"),
             (["mosaic", "photo.png", "-o", "out.png"], "mosaic is a style, not a photo"),
             (["photo.png", "mosaic", "-o", "photo.png"], "another name"),
             (["photo.png", "mosaic", "-o", "out.png", "--model", "none.safetensors"], "no such model"),

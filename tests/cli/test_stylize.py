@@ -63,7 +63,7 @@ def test_demo(run, tmp_path, monkeypatch):
         (["photo.png", "-o", "out.png"], "style"),
         (["none.png", "mosaic", "-o", "out.png"], "no such file: none.png"),
         (["photo.png", "none.png", "-o", "out.png"], "no such file: none.png"),
-        (["photo.png", "mosaik", "-o", "out.png"], "swirls, mosaic"),
+        (["photo.png", "mosaik", "-o", "out.png"], "did you mean .mosaic"),
         (["photo.png", "mosaic", "-o", "out.xyz"], "suffix"),
         (["photo.png", "mosaic", "-o", "no/out.png"], "no folder"),
         (["photo.png", "mosaic", "-o", "photo.png"], "another name"),

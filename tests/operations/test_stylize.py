@@ -270,7 +270,7 @@ def test_mistakes(photo, changes, message):
 
 
 def test_wrong_styles(photo, tmp_path):
-    with pytest.raises(ValueError, match="swirls, mosaic"):
+    with pytest.raises(ValueError, match="did you mean .swirls"):
         impasto.stylize(photo, "swirl")
     with pytest.raises(impasto.PictureError, match="no such file"):
         impasto.stylize(photo, tmp_path / "none.jpg")

@@ -16,6 +16,7 @@ from impasto import files
 from impasto.errors import PictureError
 from impasto.files import StrPath, atomic_write, check_writable, local_path
 from impasto.images.decode import open_file, reason_of
+from impasto.images.forks import check_process
 from impasto.images.picture import Picture, to_integers
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def write(
         PictureError: see `check_output`; or writing fails, because the disk is full for example.
         ValueError: see `check_output`.
     """
+    check_process()
     path = check_output(path, picture.shape, bits)
     suffix = path.suffix.lower()
     options, _, _, holds_alpha = FORMATS[suffix]
