@@ -30,7 +30,7 @@ Size = Annotated[int, typer.Option(help="Long side of the pictures, in pixels.",
 
 def register(parent: typer.Typer) -> None:
     for command in (representations, units, gram, statistics, run):
-        app.command(no_args_is_help=True)(command)
+        app.command()(command)
     parent.add_typer(app, name="explain")
 
 
