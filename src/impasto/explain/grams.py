@@ -56,8 +56,8 @@ def gram_report(
             Section(
                 f"Gram matrices at {layer}",
                 [
-                    "Each cell is the square root of the mean product of two channels over all positions. Shown are the "
-                    "64 channels that are strongest in the first picture.",
+                    "Each cell is the square root of the mean product of two channels over all positions. Shown are "
+                    "the 64 channels that are strongest in the first picture.",
                 ],
                 [
                     ("pictures", figures.grid([("", [("first", pictures[0].rgb), ("second", pictures[1].rgb)])], 3.0)),
