@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ import pytest
 import torch
 from making_models import learn_quickly
 
-from impasto import cli, images
+from impasto import cli, images, presets
 from impasto.optim import schedule
-from impasto.settings.options import AudioOptions
 from impasto.vgg import weights
 from impasto.vgg.encoder import random_encoder
 
@@ -173,12 +171,16 @@ def test_commands(small_runs, page, command, capsys):
     assert code == 0, f"{page.name}: {command}\n{capsys.readouterr().err}"
 
 
+def quick_options(*given):
+    return dataclasses.replace(presets.options_from(*given), iterations=1)
+
+
 @pytest.mark.parametrize(("page", "code"), list(blocks()))
 def test_python(small_runs, page, code, monkeypatch):
     if "gradio_client" in code:
         pytest.skip("needs a server: tests/web/test_api.py")
     if "audio" in code:
-        monkeypatch.setattr("impasto.audio.transfer.AudioOptions", partial(AudioOptions, iterations=1))
+        monkeypatch.setattr("impasto.audio.transfer.options_from", quick_options)
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
 
 
