@@ -20,6 +20,11 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 #: The address of the instant picture that the page shows.
 INSTANT = "[...document.querySelectorAll('#instant-compare img')].find(image => image.src.endsWith('.png'))?.src"
 
+#: Stops all jobs of the visitor.
+STOP_ALL = """async () => {
+    for (const job of await (await fetch('/api/jobs')).json()) await fetch('/api/jobs/' + job.id, {method: 'DELETE'});
+}"""
+
 pytestmark = WARNINGS
 
 
@@ -98,7 +103,7 @@ class Page:
 
 @pytest.fixture
 def visit(browser, server):
-    """Opens the page, and closes it after the test: a job left running would keep the next test waiting."""
+    """Opens the page; stops its jobs after the test: one left running would keep the next test waiting."""
     pages = []
 
     def visit(**context):
@@ -107,6 +112,7 @@ def visit(browser, server):
 
     yield visit
     for page in pages:
+        page.evaluate(STOP_ALL)
         page.context.close()
 
 
@@ -346,14 +352,66 @@ def test_two_visitors_cannot_see_each_others_results(visit, portrait):
     assert (own, other) == (200, 403)
 
 
-def test_a_job_ends_when_its_visitor_leaves(visit, server, portrait):
+def test_a_job_outlives_its_page(visit, server, portrait):
+    """The page is closed; when it is opened again, the job is shown, can be stopped, and its picture is kept."""
     page = visit()
     page.upload(portrait)
     fill_quick_options(page, 2000)
     page.click("#paint")
-    server.wait_until(lambda health: health["running"] == 1)
-    page.context.close()
-    server.wait_until(lambda health: health["running"] == 0, 40)
+    page.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')", timeout=60_000)
+    page.tab.close()
+    page.tab = page.context.new_page()
+    page.goto(server.address)
+    page.wait_for_selector("#live img", state="visible", timeout=60_000)
+    page.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')")
+    assert server.health()["running"] == 1
+    page.click("#stop")
+    page.wait_for_function("document.querySelector('#fine-status').innerText.includes('stopped')", timeout=60_000)
+    page.wait_for_selector("#earlier img", state="visible")
+    page.wait_for_function("!document.querySelector('#paint').disabled")
+    page.reload()  # the picture is there, too, after the job is over
+    page.wait_for_selector("#earlier img", state="visible")
+    page.click("#earlier button.thumbnail-item, #earlier .thumbnail-item")
+    page.wait_for_selector("#compare img", state="visible")
+    page.wait_for_selector("#png", state="visible")
+
+
+def test_a_line_of_jobs(visit, server, portrait):
+    """Who waits is told so, and can give up waiting."""
+    busy, page, other = visit(), visit(), visit()
+    for each in (busy, page, other):
+        each.upload(portrait)
+        each.choose("mosaic")
+        fill_quick_options(each, 2000)
+    busy.click("#paint")
+    busy.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')", timeout=60_000)
+    page.click("#paint")
+    page.wait_for_function("document.querySelector('#fine-status').innerText.includes('Next in line')")
+    other.click("#paint")
+    other.wait_for_function("document.querySelector('#fine-status').innerText.includes('2nd in line')")
+    page.click("#stop")
+    page.wait_for_function("document.querySelector('#fine-status').innerText.includes('Stopped before it began')")
+    page.wait_for_function("!document.querySelector('#paint').disabled")
+    other.wait_for_function("document.querySelector('#fine-status').innerText.includes('Next in line')")
+    assert server.health() == {"status": "ok", "running": 1, "waiting": 1}
+
+
+def test_what_is_downloaded_is_what_is_shown(visit, portrait, tmp_path):
+    page = visit()
+    page.upload(portrait)
+    page.choose("mosaic")
+    fill_quick_options(page, 12)
+    page.click("#paint")
+    page.wait_for_selector("#png", state="visible", timeout=60_000)
+    page.fill(Iterations=2000)
+    page.click("#paint")
+    page.wait_for_selector("#live img", state="visible", timeout=60_000)
+    page.wait_for_selector("#png", state="hidden")
+    assert page.inner_text("#jpeg").strip() == "Save as it is now"
+    page.click("#stop")
+    page.wait_for_selector("#png", state="visible", timeout=60_000)
+    assert page.inner_text("#jpeg").strip() == "Download JPEG"
+    assert images.read_settings(download(page, "#png", tmp_path))["options"]["iterations"] == 2000
 
 
 def test_a_phone_and_a_keyboard(visit, portrait):

@@ -33,10 +33,12 @@ import uvicorn
 with environment(**NO_ANALYTICS):
     import gradio as gr
 
+from impasto.web import http
 from impasto.web.gallery import collect
 from impasto.web.jobs import Limits
 from impasto.web.page import STYLESHEET, build
 from impasto.web.runner import JobRunner
+from impasto.web.tasks import Tasks
 from impasto.web.visitors import VisitorMiddleware, Visitors
 
 __all__ = ["Limits", "create", "serve"]
@@ -72,14 +74,18 @@ def create(
         gallery = collect(visitors.public, styles)
         runner = JobRunner(limits, frozenset(style.source for style in gallery))
         gr.set_static_paths([visitors.public, visitors.results])
-        page = build(gallery, runner, visitors)
-        page.queue(max_size=limits.waiting, default_concurrency_limit=None)
+        tasks = Tasks(limits.running, limits.waiting)
+        page = build(gallery, runner, visitors, tasks)
+        page.queue(default_concurrency_limit=None)
         app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
         @app.get("/health")
         def health() -> dict[str, Any]:
-            return {"status": "ok", "running": runner.running, "waiting": len(page._queue)}
+            return {"status": "ok", "running": runner.running, "waiting": tasks.waiting}
 
+        http.add_routes(app, gallery, runner, visitors, tasks)
+        if auth:
+            http.require_password(app, auth)
         gr.mount_gradio_app(
             app,
             page,

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from impasto.errors import ImpastoError
+from impasto.web.tasks import QueueFullError, Task, Tasks
 from impasto.web.visitors import Visitor, Visitors
 
 #: Component -> its new value or properties, as event handlers yield them.
@@ -60,63 +61,95 @@ def job_buttons(label: str, elem_id: str, stop_id: str | None = None) -> tuple[g
 
 
 def connect_job(
+    page: gr.Blocks,
     job: Job,
     inputs: set[Any],
     outputs: list[Any],
     *,
+    kind: str,
+    tasks: Tasks,
     start: gr.Button,
     stop: gr.Button,
     status: gr.HTML,
     photo: gr.Image,
     failure: str,
     visitors: Visitors,
-    concurrency: int,
 ) -> None:
-    """Run a job when `start` is pressed, one per page at a time, and stop it when `stop` is pressed.
+    """Run a job when `start` is pressed, one at a time, and stop it when `stop` is pressed.
+
+    The job goes on when its page is closed; a page that is opened by the same visitor shows it again.
 
     Args:
         inputs, outputs: components that the job reads, and that it updates besides the buttons and `status`.
+        kind: tells its tasks from those of other jobs.
         photo: must have a value before the job starts.
         failure: title of the error message if the job fails.
-        concurrency: jobs of all tabs that run at the same time.
     """
-    stop_events: dict[str, Event] = {}
+    idle: Update = {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
+    busy: Update = {start: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
 
-    def run(values: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
-        visitor, session = visitors.of(request.headers), str(request.session_hash)
+    def run(values: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[Update]:
+        visitor = visitors.of(request.headers)
         if not values[photo]:
             raise gr.Error("Add a photo first.", title="No photo")
-        stop_event = stop_events[session] = Event()
-        # The job resets the buttons itself: after an error Gradio runs no chained events.
-        idle = {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
+        if running := _unfinished(visitor, kind):
+            yield from follow(running)
+            return
         try:
-            yield {
-                status: status_html("Reading the pictures…"),
-                stop: gr.Button(interactive=True),
-                start: gr.Button(interactive=False),
-            }
-            yield from job(values, visitor, stop_event)
-            yield idle
-        except (ValueError, ImpastoError) as error:
+            task = tasks.submit(visitor, kind, lambda stop_event: job(values, visitor, stop_event))
+        except QueueFullError as error:
             yield {status: status_html(str(error), bad=True)} | idle
-            raise gr.Error(str(error), title=failure, print_exception=False) from error
-        finally:
-            stop_events.pop(session, None)
+            raise gr.Error(str(error), title="Too many jobs", print_exception=False) from error
+        yield from follow(task)
+
+    def follow(task: Task) -> Iterator[Update]:
+        for snapshot in tasks.follow(task):
+            if snapshot.status == "queued":
+                yield {status: status_html(f"{_ordinal(snapshot.position)} in line")} | busy
+            elif snapshot.error is not None:
+                # After an error Gradio runs no chained events: the buttons are reset before.
+                yield {status: status_html(str(snapshot.error), bad=True)} | idle
+                if isinstance(snapshot.error, (ValueError, ImpastoError)):
+                    error = gr.Error(str(snapshot.error), title=failure, print_exception=False)
+                    raise error from snapshot.error
+                raise snapshot.error
+            else:
+                started: Update = {} if snapshot.reports else {status: status_html("Reading the pictures…")}
+                merged = {key: value for update in snapshot.reports for key, value in update.items()}
+                if not snapshot.is_over:
+                    yield started | merged | busy
+                elif task.stop.is_set() and not task.reports:
+                    yield {status: status_html("Stopped before it began.")} | idle
+                else:
+                    yield merged | idle
+
+    def resume(request: gr.Request) -> Iterator[Update]:
+        task = _unfinished(visitors.of(request.headers), kind)
+        if task is None:
+            yield {start: gr.skip()}
+        else:
+            yield from follow(task)
 
     def request_stop(request: gr.Request) -> gr.Button:
-        if event := stop_events.get(str(request.session_hash)):
-            event.set()
+        if task := _unfinished(visitors.of(request.headers), kind):
+            tasks.stop(task)
         return gr.Button(interactive=False)
 
-    start.click(
-        run,
-        inputs,
-        [status, *outputs, start, stop],
-        concurrency_limit=concurrency,
-        concurrency_id="paint",
-        show_progress="minimal",
-        show_progress_on=status,
-        trigger_mode="once",
-        **PRIVATE,
-    )
+    shown = [status, *outputs, start, stop]
+    progress: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": status, "concurrency_limit": None}
+    start.click(run, inputs, shown, trigger_mode="once", **progress, **PRIVATE)
+    page.load(resume, None, shown, **(progress | {"show_progress": "hidden"}), **PRIVATE)
     stop.click(request_stop, None, [stop], queue=False, **PRIVATE)
+
+
+def _unfinished(visitor: Visitor, kind: str) -> Task | None:
+    """The visitor's job of this kind that runs or waits."""
+    found = [task for task in visitor.tasks if task.kind == kind and task.status in ("queued", "running")]
+    return found[-1] if found else None
+
+
+def _ordinal(number: int) -> str:
+    """`Next`, `2nd`, `3rd`, `4th`, `21st`."""
+    if number == 1:
+        return "Next"
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

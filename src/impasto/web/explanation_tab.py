@@ -15,10 +15,13 @@ from impasto.web.components import PRIVATE, Update, connect_job, image_input, jo
 from impasto.web.explanations import LAYERS, QUESTIONS, ExplanationRequest
 from impasto.web.gallery import GalleryStyle
 from impasto.web.runner import JobRunner
+from impasto.web.tasks import Tasks
 from impasto.web.visitors import Visitor, Visitors
 
 
-def build(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors: Visitors) -> None:
+def build(
+    page: gr.Blocks, by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors: Visitors, tasks: Tasks
+) -> None:
     """The components of the tab, and what they do."""
     first_style, first_question = next(iter(by_name)), next(iter(QUESTIONS))
     with gr.Row(equal_height=False):
@@ -42,24 +45,26 @@ def build(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors: Visi
         request = ExplanationRequest(values[question], values[photo], source, sources, values[layer])
         for item in explanations.run(runner, request, visitor, stop):
             if isinstance(item, Path):
-                page = html.escape(item.read_text(encoding="utf-8"), quote=True)
+                document = html.escape(item.read_text(encoding="utf-8"), quote=True)
                 yield {
                     status: status_html("Done."),
-                    report: f'<iframe title="report" sandbox="" srcdoc="{page}"></iframe>',
+                    report: f'<iframe title="report" sandbox="" srcdoc="{document}"></iframe>',
                     download: gr.DownloadButton(value=str(item), visible=True),
                 }
             else:
                 yield {status: status_html(*item)}
 
     connect_job(
+        page,
         explain,
         {photo, style, own_style, question, layer},
         [report, download],
+        kind="explain",
+        tasks=tasks,
         start=start_button,
         stop=stop_button,
         status=status,
         photo=photo,
         failure="This cannot be explained",
         visitors=visitors,
-        concurrency=runner.limits.running,
     )

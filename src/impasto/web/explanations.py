@@ -19,7 +19,7 @@ from impasto.settings.options import StylizeOptions
 from impasto.vgg.encoder import layers
 from impasto.web.jobs import JobRequest
 from impasto.web.runner import JobRunner
-from impasto.web.visitors import Visitor
+from impasto.web.visitors import ABANDONED_AFTER, Visitor
 
 if TYPE_CHECKING:
     from impasto.explain.report import Report
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 SIZE, ITERATIONS = 192, 60
 #: Long side of the pictures in which patches are searched.
 PATCH_SOURCE_SIZE = 384
-#: Seconds without an open request after which an explanation ends.
-MAX_IDLE = 30
 LAYERS = [layer.name for layer in layers("vgg19") if layer.kind == "relu"]
 
 
@@ -133,7 +131,7 @@ def _run(
     reported: queue.Queue[tuple[str, float] | Path | BaseException] = queue.Queue()
 
     def progress(progress: Progress) -> None:
-        if stop.is_set() or visitor.idle_seconds > MAX_IDLE:
+        if stop.is_set() or visitor.idle_seconds > ABANDONED_AFTER:
             raise _StoppedError
         reported.put((f"{progress.stage}…", progress.fraction))
 

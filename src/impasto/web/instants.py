@@ -63,7 +63,7 @@ class Instant:
     @property
     def folder(self) -> Path:
         """The folder of the files."""
-        return self.result.before.parent
+        return self.result.folder
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class InstantRunner:
     def learn(self, request: JobRequest, visitor: Visitor, stop: Event) -> Iterator[Learning]:
         """Learn the request's paintings, each for `options.learn_seconds`, and keep them; reports from time to time.
 
-        When `stop` is set or the time is up, what was learnt so far is kept; when the visitor leaves, it is not.
+        When `stop` is set, the time is up or the visitor is away, what was learnt so far is kept.
 
         Raises:
             ValueError, ImpastoError: as `paint`.
@@ -194,9 +194,7 @@ class InstantRunner:
                 name, steps, shown = Path(learner.painting.name).name, learner.steps(), time.monotonic()
                 try:
                     while not stopped and (progress := executor.submit(next, steps, None).result()) is not None:
-                        if visitor.idle_seconds > ABANDONED_AFTER:
-                            return
-                        if stop.is_set():
+                        if stop.is_set() or visitor.idle_seconds > ABANDONED_AFTER:
                             stopped = "stopped"
                         elif time.monotonic() - started > limit:
                             stopped = f"stopped after {limit:.0f} seconds, the limit here"

@@ -101,14 +101,21 @@ class JobResult:
     Attributes:
         files: the result as PNG and as JPEG, both with the settings inside; then the masks that were drawn.
         before: path of the photo at the size of the result.
+        thumbnail: path of a small copy, a JPEG.
         settings: what made the picture, as stored in the files.
         command: the command line that makes it again.
     """
 
     files: Sequence[Path]
     before: Path
+    thumbnail: Path
     settings: Mapping[str, Any]
     command: str
+
+    @property
+    def folder(self) -> Path:
+        """Holds all files but the previews."""
+        return self.before.parent
 
 
 def check_request(request: JobRequest, limits: Limits, public_styles: frozenset[str]) -> None:

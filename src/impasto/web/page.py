@@ -19,7 +19,7 @@ from impasto.web import api, explanation_tab, form
 from impasto.web.components import PRIVATE, Update, connect_job, status_html
 from impasto.web.gallery import GalleryStyle
 from impasto.web.instants import InstantRunner
-from impasto.web.jobs import JobRequest, JobResult, Limits
+from impasto.web.jobs import JobRequest, JobResult
 from impasto.web.masks import masks_of
 from impasto.web.runner import JobRunner
 from impasto.web.sections import (
@@ -27,6 +27,7 @@ from impasto.web.sections import (
     INSTANT,
     WELCOME,
     DialSection,
+    EarlierSection,
     FineSection,
     InputSection,
     LearnSection,
@@ -35,6 +36,7 @@ from impasto.web.sections import (
     instant_html,
     progress_html,
 )
+from impasto.web.tasks import Tasks
 from impasto.web.visitors import Visitor, Visitors
 
 STYLESHEET = Path(__file__).with_name("style.css")
@@ -45,21 +47,23 @@ PLOT_INTERVAL = 20
 INSTANTS_KEPT = 3
 
 
-def build(styles: Sequence[GalleryStyle], runner: JobRunner, visitors: Visitors) -> gr.Blocks:
+def build(styles: Sequence[GalleryStyle], runner: JobRunner, visitors: Visitors, tasks: Tasks) -> gr.Blocks:
     """The page, with these styles on offer."""
     by_name = {style.name: style for style in styles}
     with gr.Blocks(title="impasto", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(TITLE, elem_id="title")
         with gr.Tabs():
             with gr.Tab("Paint"):
-                _paint_tab(by_name, runner, visitors)
+                _paint_tab(page, by_name, runner, visitors, tasks)
             with gr.Tab("Look inside the network"):
-                explanation_tab.build(by_name, runner, visitors)
-        api.add_endpoint(by_name, runner, visitors)
+                explanation_tab.build(page, by_name, runner, visitors, tasks)
+        api.add_endpoint(by_name, runner, visitors, tasks)
     return page
 
 
-def _paint_tab(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors: Visitors) -> None:
+def _paint_tab(
+    page: gr.Blocks, by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors: Visitors, tasks: Tasks
+) -> None:
     styles, limits = list(by_name.values()), runner.limits
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
@@ -74,17 +78,19 @@ def _paint_tab(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors:
                     instant = ResultSection("instant-", visible=True)
                 with gr.Tab("Fine", id=FINE, render_children=True):
                     fine = FineSection()
+            earlier = EarlierSection()
     options.connect(inputs, dials, limits)
     request = _Form(inputs, dials, options, learn, by_name)
     instants = InstantRunner(runner)
     _paint_instantly(request, instant, status, tabs, instants, visitors)
-    _learn_on_request(request, instants, visitors, limits)
+    _learn_on_request(page, request, instants, visitors, tasks)
+    _show_earlier(page, earlier, fine, dials.status, tabs, visitors)
 
     def paint(values: Mapping[Any, Any], visitor: Visitor, stop: Event) -> Iterator[Update]:
         plotted, shown = 0, False
         for report in runner.run(request.fine(values), visitor, stop):
             if isinstance(report, JobResult):
-                yield fine.result_update(report)
+                yield fine.result_update(report) | earlier.update(visitor)
                 continue
             plot = report.done or report.step.evaluations >= plotted + PLOT_INTERVAL
             if plot:
@@ -95,16 +101,18 @@ def _paint_tab(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitors:
             yield {dials.status: progress_html(report)} | fine.progress_update(report, plot) | turn
 
     connect_job(
+        page,
         paint,
         inputs.components | dials.components | options.components,
-        [*fine.components, tabs],
+        [*fine.components, *earlier.components, tabs],
+        kind="fine",
+        tasks=tasks,
         start=dials.start_button,
         stop=dials.stop_button,
         status=dials.status,
         photo=inputs.photo,
         failure="This cannot be painted",
         visitors=visitors,
-        concurrency=limits.running,
     )
 
 
@@ -216,7 +224,30 @@ def _key(request: JobRequest, learnt: float) -> str:
     return repr((replace(request, masks={}), masks, learnt))
 
 
-def _learn_on_request(request: _Form, runner: InstantRunner, visitors: Visitors, limits: Limits) -> None:
+def _show_earlier(
+    page: gr.Blocks,
+    earlier: EarlierSection,
+    fine: FineSection,
+    status: gr.HTML,
+    tabs: gr.Tabs,
+    visitors: Visitors,
+) -> None:
+    """Show the strip of pictures when the page is opened, and a picture of it when it is chosen."""
+
+    def load(request: gr.Request) -> Update:
+        return earlier.update(visitors.of(request.headers))
+
+    def choose(request: gr.Request, event: gr.SelectData) -> Update:
+        results = visitors.of(request.headers).results[::-1]
+        if not isinstance(event.index, int) or event.index >= len(results):
+            return {status: status_html("This picture is no longer kept.", bad=True)}
+        return fine.result_update(results[event.index]) | {tabs: gr.Tabs(selected=FINE)}
+
+    page.load(load, None, earlier.components, queue=False, **PRIVATE)
+    earlier.strip.select(choose, None, [status, *fine.components, tabs], queue=False, **PRIVATE)
+
+
+def _learn_on_request(page: gr.Blocks, request: _Form, runner: InstantRunner, visitors: Visitors, tasks: Tasks) -> None:
     """Learn the paintings when the button is pressed; then the instant picture is painted again."""
     learn = request.learn
 
@@ -226,14 +257,16 @@ def _learn_on_request(request: _Form, runner: InstantRunner, visitors: Visitors,
         yield {learn.learnt: time.time(), learn.status: "", learn.preview: gr.Image(visible=False)}
 
     connect_job(
+        page,
         run,
         request.instant_components | {learn.seconds},
         [learn.learnt, learn.preview],
+        kind="learn",
+        tasks=tasks,
         start=learn.start_button,
         stop=learn.stop_button,
         status=learn.status,
         photo=request.inputs.photo,
         failure="This painting cannot be learnt",
         visitors=visitors,
-        concurrency=limits.running,
     )

@@ -27,6 +27,8 @@ from impasto.web.visitors import ABANDONED_AFTER, Visitor
 PREVIEW_INTERVAL = 0.8
 #: Previews that are kept, since the page may still be fetching the last few.
 PREVIEWS_KEPT = 3
+#: Long side of the thumbnail of a result, in pixels.
+THUMBNAIL = 240
 #: Bytes of pictures and targets that jobs share, besides networks.
 MEMO_CAPACITY = 256 << 20
 
@@ -57,6 +59,11 @@ class JobRunner:
             reserved = min(bytes_needed(self.limits.size**2), self.limits.memory // 4)
             memory = (self.limits.memory - reserved) // self.limits.running
         return self._on_this_machine(request, memory)
+
+    def check(self, request: JobRequest) -> None:
+        """Raise what `accept` raises; messages name files without their folders."""
+        with _without_folders(request):
+            self.accept(request)
 
     @contextmanager
     def accepted_instant(self, request: JobRequest) -> Iterator[JobRequest]:
@@ -92,8 +99,8 @@ class JobRunner:
     def run(self, request: JobRequest, visitor: Visitor, stop: Event) -> Iterator[JobProgress | JobResult]:
         """Run a job: yields its progress from time to time, then its result.
 
-        When `stop` is set or the time is up, the result is the picture so far. When the visitor leaves, the job ends
-        without a result.
+        When `stop` is set, the time is up, or the visitor has been away for `ABANDONED_AFTER` seconds, the result is
+        the picture so far.
 
         Raises:
             ValueError, ImpastoError: the request is not accepted or cannot be carried out.
@@ -118,10 +125,11 @@ class JobRunner:
                 step = next_step
                 if step.losses:
                     losses.append((step.evaluations, step.scale, step.loss, step.losses))
-                if visitor.idle_seconds > ABANDONED_AFTER:
-                    return
                 if stop.is_set():
                     note = "stopped"
+                    break
+                if visitor.idle_seconds > ABANDONED_AFTER:
+                    note = f"stopped, as nobody was here for {ABANDONED_AFTER / 60:.0f} minutes"
                     break
                 if step.seconds > self.limits.seconds:
                     note = f"stopped after {self.limits.seconds:.0f} seconds, the limit here"
@@ -136,7 +144,9 @@ class JobRunner:
             previews.append(write_preview(step.picture, visitor.folder))
             yield JobProgress(step, previews[-1], list(losses), True, note)
             before = images.read(request.photo).resized(*step.shape)
-            yield write_result(request, options, step.picture, before, folder, list(masks.values()))
+            result = write_result(request, options, step.picture, before, folder, list(masks.values()))
+            visitor.add_result(result)
+            yield result
         finally:
             if isinstance(steps, Generator):
                 executor.submit(steps.close).result()
@@ -212,6 +222,7 @@ def write_result(
     files = [folder / f"{stem}.png", folder / f"{stem}.jpg"]
     for path in files:
         images.write(path, picture, 8, settings)
-    before_path = folder / "before.jpg"
+    before_path, thumbnail = folder / "before.jpg", folder / "thumbnail.jpg"
     images.write(before_path, before)
-    return JobResult([*files, *masks], before_path, settings, record.command(settings, f"{stem}.png"))
+    images.write(thumbnail, picture.on_white().resized(*images.fit(picture.shape, THUMBNAIL)))
+    return JobResult([*files, *masks], before_path, thumbnail, settings, record.command(settings, f"{stem}.png"))

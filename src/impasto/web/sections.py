@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,6 +18,7 @@ from impasto.web.gallery import GalleryStyle
 from impasto.web.instants import Instant, Learning
 from impasto.web.jobs import INIT_CHOICES, JobProgress, JobResult, Limits, available_weights
 from impasto.web.masks import BRUSHES
+from impasto.web.visitors import Visitor
 
 #: Values of the tabs of results.
 INSTANT, FINE = "instant", "fine"
@@ -28,6 +30,8 @@ MASK_HELP = (
     "Paint over the photo: **red** areas stay as they are, **green** ones get the first style, **blue** the second, "
     "**orange** the third, **violet** the fourth. Styles without a colour share the rest."
 )
+
+JPEG_LABEL = "Download JPEG"
 
 
 class InputSection:
@@ -247,7 +251,7 @@ class ResultSection:
         )
         with gr.Row():
             self.png = gr.DownloadButton("Download PNG", size="md", visible=False, elem_id=f"{prefix}png")
-            self.jpeg = gr.DownloadButton("Download JPEG", size="md", visible=False, elem_id=f"{prefix}jpeg")
+            self.jpeg = gr.DownloadButton(JPEG_LABEL, size="md", visible=False, elem_id=f"{prefix}jpeg")
         self.mask_files = gr.File(label="Your masks, which the command below needs", visible=False)
         with gr.Accordion("The same on the command line", visible=False, open=False) as self.command_section:
             self.command = gr.Code(
@@ -265,7 +269,7 @@ class ResultSection:
         return {
             self.comparison: gr.ImageSlider((str(result.before), png), visible=True),
             self.png: gr.DownloadButton(value=png, visible=True),
-            self.jpeg: gr.DownloadButton(value=jpeg, visible=True),
+            self.jpeg: gr.DownloadButton(JPEG_LABEL, value=jpeg, visible=True),
             self.mask_files: gr.File(masks or None, visible=bool(masks)),
             self.command_section: gr.Accordion(visible=True),
             self.command: result.command,
@@ -293,12 +297,43 @@ class FineSection(ResultSection):
         update: Update = {
             self.preview: gr.Image(str(progress.preview), visible=True),
             self.comparison: gr.ImageSlider(visible=False),
+            # What can be downloaded is what is shown.
+            self.png: gr.DownloadButton(visible=False),
+            self.jpeg: gr.DownloadButton("Save as it is now", value=str(progress.preview), visible=True),
+            self.mask_files: gr.File(visible=False),
+            self.command_section: gr.Accordion(visible=False),
         }
         return update | ({self.losses: plots.loss_figure(progress.losses, 7)} if plot else {})
 
     def result_update(self, result: JobResult) -> Update:
         """Shows a finished picture."""
         return {self.preview: gr.Image(visible=False)} | super().result_update(result)
+
+
+class EarlierSection:
+    """The strip of the pictures that the visitor has painted."""
+
+    def __init__(self) -> None:
+        self.strip = gr.Gallery(
+            label="Your pictures of this visit",
+            visible=False,
+            columns=6,
+            height="auto",
+            allow_preview=False,
+            interactive=False,
+            buttons=[],
+            elem_id="earlier",
+        )
+
+    @property
+    def components(self) -> list[Any]:
+        """All components that a job updates."""
+        return [self.strip]
+
+    def update(self, visitor: Visitor) -> Update:
+        """Shows the pictures, the newest first."""
+        pictures = [(str(result.thumbnail), Path(result.files[0]).stem) for result in visitor.results[::-1]]
+        return {self.strip: gr.Gallery(pictures, visible=bool(pictures), selected_index=None)}
 
 
 def instant_html(instant: Instant) -> str:

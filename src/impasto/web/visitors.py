@@ -31,14 +31,17 @@ from impasto.images import Picture
 COOKIE = "impasto_visitor"
 #: The header that tells the page who the visitor is; the middleware sets it, and drops one that a visitor sends.
 HEADER = "x-impasto-visitor"
-#: Seconds without an open request after which a visitor's jobs end, and after which their files are deleted.
-ABANDONED_AFTER, FILES_KEPT = 5.0, 600.0
+#: Seconds without an open request after which a visitor's jobs are stopped, and after which their files are deleted
+#: once no job of theirs runs or waits.
+ABANDONED_AFTER, FILES_KEPT = 300.0, 600.0
+#: Results that are kept for each visitor.
+RESULTS_KEPT = 12
 #: Paths that would make the server fetch pages of other hosts, or that the page does not need.
 _BLOCKED = re.compile(
     r"/(gradio_api/)?(proxy=|stream/|process_recording|vibe|undo-vibe|deep_link|runs|run-history|monitoring)"
 )
 _FILE = re.compile(r"/(?:gradio_api/)?file[=/](.*)", re.DOTALL)
-_JSON = re.compile(r"/(gradio_api/)?(queue/join|call/|run/|api/|component_server)")
+_JSON = re.compile(r"/(gradio_api/)?(queue/join|call/|run/|api/(?!jobs)|component_server)")
 #: The page loads nothing from other hosts. Gradio needs inline scripts and styles.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -65,6 +68,8 @@ class Visitor:
         open_requests: the page holds one open while it is shown.
         last_request: when the last one ended, as `time.monotonic` tells it.
         photo: (path, long side) -> the photo last painted, at that size, so that it need not be decoded again.
+        tasks: their jobs, see `tasks.Tasks`, the newest last; of those that are over, some.
+        results: their finished pictures, as `jobs.JobResult`, the newest last.
     """
 
     folder: Path
@@ -72,6 +77,20 @@ class Visitor:
     open_requests: int = 0
     last_request: float = field(default_factory=time.monotonic)
     photo: dict[tuple[str, int], Picture] = field(default_factory=dict)
+    tasks: list[Any] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job of theirs waits or runs."""
+        return any(task.status in ("queued", "running") for task in self.tasks)
+
+    def add_result(self, result: Any) -> None:
+        """Keep a finished picture; the files of the oldest ones are deleted."""
+        self.results.append(result)
+        for old in self.results[:-RESULTS_KEPT]:
+            shutil.rmtree(old.folder, ignore_errors=True)
+        del self.results[:-RESULTS_KEPT]
 
     @property
     def idle_seconds(self) -> float:
@@ -122,7 +141,9 @@ class Visitors:
     def sweep(self, max_idle: float = FILES_KEPT) -> None:
         """Forget the visitors who have been idle for more than `max_idle` seconds, and delete their files."""
         with self._lock:
-            for name in [name for name, visitor in self._visitors.items() if visitor.idle_seconds > max_idle]:
+            here = self._visitors.items()
+            gone = [name for name, visitor in here if visitor.idle_seconds > max_idle and not visitor.is_busy]
+            for name in gone:
                 visitor = self._visitors.pop(name)
                 shutil.rmtree(visitor.folder, ignore_errors=True)
                 for file in visitor.uploads:
@@ -168,6 +189,10 @@ class VisitorMiddleware:
             return await _refuse(send, 403, "you have no such file")
         if _BLOCKED.match(path):
             return await _refuse(send, 404, "not found")
+        if scope["method"] == "POST" and path.rstrip("/").endswith("/cancel"):
+            for task in self.visitors[name].tasks:
+                if task.kind == "api":  # Gradio itself does not end what it runs
+                    task.stop.set()
         if scope["method"] == "POST" and path.rstrip("/").endswith("/upload"):
             return await self._upload(name, scope, receive, send)
         if scope["method"] == "POST" and _JSON.match(path):
