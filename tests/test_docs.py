@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from making_models import learn_quickly
 
 from impasto import cli, images
 from impasto.optim import schedule
+from impasto.settings.fields import option
 from impasto.settings.options import AudioOptions
 from impasto.vgg import weights
 from impasto.vgg.encoder import random_encoder
@@ -60,6 +60,13 @@ PICTURES = (
 )
 MASKS = ("sky.png", "face.png", "ground.png", "p-sky.png", "p-ground.png", "part.png", "mask.png")
 SOUNDS = ("speech.wav", "rain.wav", "music.wav", "voice.wav", "strings.flac", "drums.wav")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OneEvaluation(AudioOptions):
+    """Sounds are transferred in one evaluation."""
+
+    iterations: int = option(1, "Time", "Evaluations.", least=1)
 
 
 def commands():
@@ -178,8 +185,14 @@ def test_python(small_runs, page, code, monkeypatch):
     if "gradio_client" in code:
         pytest.skip("needs a server: tests/web/test_api.py")
     if "audio" in code:
-        monkeypatch.setattr("impasto.audio.transfer.AudioOptions", partial(AudioOptions, iterations=1))
+        monkeypatch.setattr("impasto.audio.transfer.AudioOptions", OneEvaluation)
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "web"], ids=lambda page: page.stem)
+def test_no_page_installs_impasto_by_its_name(page):
+    """While it is on no index, pip would find nothing, or another package."""
+    assert not re.search(r"pip install [^`\n&]*['\" ]impasto\b(?![\w-]*\.whl)", page.read_text())
 
 
 def test_site(tmp_path):
