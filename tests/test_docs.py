@@ -28,6 +28,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SKIPPED = {
     "python3 -m venv": "creates an environment; done by CI",
     "pip install": "installs packages",
+    "pip uninstall": "removes packages",
+    "pip wheel": "builds a wheel",
+    "python -m ipykernel": "needs ipykernel",
     "./test": "runs this test",
     "./sanitize": "builds tests/sanitize.c; takes minutes",
     "git clone": "the repository has no address yet",
