@@ -216,6 +216,9 @@ def test_site(tmp_path):
         text = page.read_text()
         external = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"(https?://[^\"]+)", text)
         assert not [address for address in external if "canonical" not in address], page
+    index = (tmp_path / "site/search/search_index.json").read_text().lower()
+    for word in ("iphone", "heic", "notebook", "jupyter", "docker", "cuda", "windows", "macos", "forkserver"):
+        assert word in index
     commands_page = (tmp_path / "site/reference/commands/index.html").read_text()
     for name in ("stylize", "batch", "explain units", "preset save"):
         assert f"impasto {name}" in commands_page
