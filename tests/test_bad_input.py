@@ -200,7 +200,7 @@ def test_damage_elsewhere(folder, capsys, name, role):
 ARGUMENTS = {
     "none.png STYLE": "no such file: none.png",
     "PHOTO none.jpg": "no such file: none.jpg",
-    "PHOTO mozaic": "no such style: 'mozaic' is neither a file nor one of",
+    "PHOTO mozaic": "did you mean 'mosaic'",
     ". STYLE": "is a folder",
     "PHOTO .": "is a folder",
     "PHOTO STYLE --content-mask none.png": "no such file: none.png",
@@ -221,9 +221,9 @@ ARGUMENTS = {
     "PHOTO STYLE --strength nan": "finite",
     "PHOTO STYLE --strength inf": "finite",
     "PHOTO STYLE --strength -1": "at least 0",
-    "PHOTO STYLE --strength much": "--strength.*valid number",
+    "PHOTO STYLE --strength much": "strength is .much.; expected a number",
     "PHOTO STYLE --iterations 0": "iterations",
-    "PHOTO STYLE --iterations 1.5": "--iterations.*valid integer",
+    "PHOTO STYLE --iterations 1.5": "iterations is .1.5.; expected a whole number",
     "PHOTO STYLE --scales 0": "scales",
     "PHOTO STYLE --time-budget 0": "above 0",
     "PHOTO STYLE --style-weights 1,2": "2 style weights for 1 styles",
@@ -248,7 +248,7 @@ ARGUMENTS = {
     "PHOTO STYLE --plot plot.xyz": "its suffix must be one of",
     "PHOTO STYLE --nonsense": "--nonsense",
     "PHOTO STYLE --resume": PICTURE,
-    "PHOTO": "Missing argument",
+    "PHOTO": "missing",
 }
 
 

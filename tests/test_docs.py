@@ -14,10 +14,8 @@ import pytest
 import torch
 from making_models import learn_quickly
 
-from impasto import cli, images
+from impasto import cli, images, presets
 from impasto.optim import schedule
-from impasto.settings.fields import option
-from impasto.settings.options import AudioOptions
 from impasto.vgg import weights
 from impasto.vgg.encoder import random_encoder
 
@@ -63,13 +61,6 @@ PICTURES = (
 )
 MASKS = ("sky.png", "face.png", "ground.png", "p-sky.png", "p-ground.png", "part.png", "mask.png")
 SOUNDS = ("speech.wav", "rain.wav", "music.wav", "voice.wav", "strings.flac", "drums.wav")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OneEvaluation(AudioOptions):
-    """Sounds are transferred in one evaluation."""
-
-    iterations: int = option(1, "Time", "Evaluations.", least=1)
 
 
 def commands():
@@ -183,12 +174,16 @@ def test_commands(small_runs, page, command, capsys):
     assert code == 0, f"{page.name}: {command}\n{capsys.readouterr().err}"
 
 
+def quick_options(*given):
+    return dataclasses.replace(presets.options_from(*given), iterations=1)
+
+
 @pytest.mark.parametrize(("page", "code"), list(blocks()))
 def test_python(small_runs, page, code, monkeypatch):
     if "gradio_client" in code:
         pytest.skip("needs a server: tests/web/test_api.py")
     if "audio" in code:
-        monkeypatch.setattr("impasto.audio.transfer.AudioOptions", OneEvaluation)
+        monkeypatch.setattr("impasto.audio.transfer.options_from", quick_options)
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
 
 

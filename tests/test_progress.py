@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 import impasto
-from impasto import progress
+from impasto import explain, progress
 from impasto.progress import Progress, StepBar
 
 QUICK = {"size": 48, "iterations": 3, "scales": 1}
@@ -60,6 +60,32 @@ def test_what_a_callback_raises_ends_the_run(photo, name, at_end):
         operations(photo)[name](stop)
     assert sum(shown.step is not None for shown in seen) <= 1
     assert len(seen) == 1 or at_end
+
+
+def reports(photo, tmp_path):
+    impasto.write(tmp_path / "a.png", impasto.read(photo))
+    return {
+        "gram": lambda shown: explain.gram_report(photo, "mosaic", "relu1_1", progress=shown),
+        "units": lambda shown: explain.unit_report(tmp_path, "relu1_1", 0, progress=shown),
+        "run": lambda shown: explain.run_report(impasto.iterate(photo, "mosaic", **QUICK), progress=shown),
+        "statistics": lambda shown: explain.statistics_report(photo, "mosaic", 32, 1, progress=shown),
+        "representations": lambda shown: explain.representations(photo, "mosaic", 32, 2, progress=shown),
+    }
+
+
+@pytest.mark.parametrize("name", ["gram", "units", "run", "statistics", "representations"])
+def test_reports(photo, tmp_path, name):
+    """They tell what they do, and end when they are told to."""
+    stages = []
+
+    def stop(shown):
+        stages.append(shown.stage)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        reports(photo, tmp_path)[name](stop)
+    assert len(stages) == 1
+    assert stages[0]
 
 
 def test_stages_of_preparation(photo):

@@ -21,7 +21,7 @@ def test_explain(run, picture, tmp_path, monkeypatch):
         (["explain", "units", "nowhere", "-o", "x"], "no such folder"),
         (["explain", "units", str(folder), "--layer", "relu9_1", "-o", "x"], "unknown layer"),
         (["explain", "units", str(folder), "--layer", "relu1_1", "--unit", "64", "-o", "x"], "has 64, from 0 to 63"),
-        (["explain", "gram", "mosaik", "swirls", "-o", "x"], "did you mean .mosaic"),
+        (["explain", "gram", "mosaik", "swirls", "-o", "x"], "did you mean 'mosaic'"),
     ):
         code, _, err = run(*wrong)
         assert code == 2

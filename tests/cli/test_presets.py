@@ -23,7 +23,7 @@ def test_presets_are_files(run, picture):
     assert "strength = 0.5" in run("preset", "show", "next.png")[1]
     assert "gatys2016" in run("preset", "show")[1]
     assert 'pooling = "average"' in run("preset", "show", "gatys2016")[1]
-    assert "names are default" in run("preset", "show", "none")[2]
+    assert "choose from default" in run("preset", "show", "none")[2]
     assert "end in .toml" in run("preset", "save", "soft.txt")[2]
     with open("odd.toml", "w", encoding="utf-8") as file:
         file.write("strenght = 1")

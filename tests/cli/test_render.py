@@ -13,10 +13,10 @@ import processes
 import pytest
 
 from impasto import files, images
-from impasto.cli import display
 from impasto.errors import PictureError
 from impasto.losses.objective import Objective
 from impasto.operations import stylize
+from impasto.progress import StepBar
 
 SMALL = ["--size", "64", "--iterations", "3"]
 
@@ -73,7 +73,7 @@ def test_ctrl_c_between_two_steps_saves_a_checkpoint(run, picture, monkeypatch):
         if next(calls) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(display.StepBar, "show", interrupted)
+    monkeypatch.setattr(StepBar, "show", interrupted)
     code, _, err = run("stylize", picture, "mosaic", "-o", "out.png", *SMALL)
     assert code == 130
     assert "run the same command with --resume to continue" in err

@@ -59,17 +59,15 @@ def test_demo(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["photo.png", "mosaic"], "output"),
-        (["photo.png", "-o", "out.png"], "style"),
         (["none.png", "mosaic", "-o", "out.png"], "no such file: none.png"),
         (["photo.png", "none.png", "-o", "out.png"], "no such file: none.png"),
-        (["photo.png", "mosaik", "-o", "out.png"], "did you mean .mosaic"),
+        (["photo.png", "mosaik", "-o", "out.png"], "did you mean 'mosaic'"),
         (["photo.png", "mosaic", "-o", "out.xyz"], "suffix"),
         (["photo.png", "mosaic", "-o", "no/out.png"], "no folder"),
         (["photo.png", "mosaic", "-o", "photo.png"], "another name"),
         (["photo.png", "mosaic", "-o", "out.jpg", "--bits", "16"], "16"),
         (["photo.png", "mosaic", "-o", "out.png", "--size", "big"], "big"),
-        (["photo.png", "mosaic", "-o", "out.png", "--size", "0"], "size: '0'; expected a whole number"),
+        (["photo.png", "mosaic", "-o", "out.png", "--size", "0"], "size is '0'; expected a whole number"),
         (["photo.png", "mosaic", "-o", "out.png", "--size", "12"], "relu5_1 needs at least 16×16"),
         (["photo.png", "mosaic", "-o", "out.png", "--iterations", "x"], "iterations"),
         (["photo.png", "mosaic", "-o", "out.png", "--statistic", "grams"], "gram"),
@@ -162,3 +160,43 @@ def test_alpha_is_kept(run, tmp_path, photo, monkeypatch):
     out = images.read("out.tif")
     assert out.alpha[:, 0].max() < 0.05
     assert out.alpha[:, -1].min() > 0.95
+
+
+# -- what is missing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["stylize"], "CONTENT, STYLE... and --output FILE"),
+        (["stylize", "a.png"], "STYLE... and --output FILE"),
+        (["stylize", "a.png", "b.png", "--size", "64"], "--output FILE"),
+        (["stylize", "a.png", "--output=out.png"], "STYLE..."),
+        (["sheet", "a.png"], "--vary OPTION=A,B,…"),
+    ],
+)
+def test_two_lines_say_what_is_missing(run, arguments, missing):
+    code, out, err = run(*arguments)
+    first, second = err.strip().splitlines()
+    assert (code, out, first) == (2, "", f"impasto: missing {missing}")
+    assert second.startswith(f"usage: impasto {arguments[0]} CONTENT")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--color", "luminence", "unknown color 'luminence'; choose from .* (did you mean 'luminance'?)"),
+        ("--iterations", "1.5", "iterations is '1.5'; expected a whole number"),
+        ("--strength", "x", "strength is 'x'; expected a number"),
+        ("--memory", "much", "memory is 'much'; expected an amount of memory"),
+        ("--size", "large", "size is 'large'; expected a whole number of pixels"),
+        ("--style-scale", "-1", "style_scale is '-1'; none may be negative"),
+        ("--seed", "-1", "seed is -1; expected a whole number"),
+    ],
+)
+def test_wrong_values_are_reported_in_one_voice(run, option, value, message):
+    code, out, err = run("stylize", "chelsea", "mosaic", "-o", "out.png", option, value)
+    assert (code, out) == (2, "")
+    assert err.startswith("impasto: " + message.partition(" .* ")[0])
+    assert message.rpartition(" .* ")[2] in err
+    assert len(err.strip().splitlines()) == 1

@@ -78,7 +78,7 @@ class TestTrain:
         ("arguments", "message"),
         [
             ([], "style"),
-            (["--style", "mosaik"], "did you mean .mosaic"),
+            (["--style", "mosaik"], "did you mean 'mosaic'"),
             (["--style", "none.png"], "no such file"),
             (["--style", "gallery", "--style", "gallery/dots.png"], "several styles are called dots"),
             (["--style", "gallery", "--paintings", "nowhere"], "no such folder: nowhere"),

@@ -19,11 +19,11 @@ def test_video(run, tmp_path, monkeypatch):
         (["video", "none.mp4", "mosaic", "-o", "out.mp4"], "no such file"),
         (["video", str(moving), "mosaic", "-o", "out.avi"], "suffix"),
         (["video", str(moving), "mosaic", "-o", str(moving)], "another name"),
-        (["video", str(moving), "mosaik", "-o", "o.mp4"], "did you mean .mosaic"),
-        (["video", str(moving), "-o", "o.mp4"], "Missing argument 'style'"),
-        (["video", str(moving), "mosaik", "-o", "o.mp4", "--fast"], "did you mean .mosaic"),
+        (["video", str(moving), "mosaik", "-o", "o.mp4"], "did you mean 'mosaic'"),
+        (["video", str(moving), "-o", "o.mp4"], "missing STYLE"),
+        (["video", str(moving), "mosaik", "-o", "o.mp4", "--fast"], "did you mean 'mosaic'"),
         (["video", str(moving), "mosaic", "-o", "o.mp4", "--fast", "--model", "none"], "no such model: none"),
-        (["live", "0", "-o", "o.mp4", "--no-window"], "Missing argument 'style'"),
+        (["live", "0", "-o", "o.mp4", "--no-window"], "missing STYLE"),
         (["video", str(moving), "mosaic", "-o", "o.mp4", "--smoothing", "2"], "at most 1"),
     ):
         code, _, err = run(*wrong)

@@ -163,6 +163,20 @@ class TestTrainingRun:
         assert progress[-1].eta == 0
         assert losses[0] == pytest.approx(sum(v for name, v in progress[0].losses.items() if name != "total"))
 
+    def test_starts_from_a_model(self, tmp_path, new_run):
+        """A style that the model knows has its vector; a new one begins with its prediction."""
+        first = new_run(styles=1)
+        list(first.advance())
+        models.save(tmp_path / "model.safetensors", first.model({}))
+        model = models.load(tmp_path / "model.safetensors")
+        second = new_run(styles=2, model=str(tmp_path / "model.safetensors"))
+        for name, tensor in model.network.state_dict().items():
+            assert torch.equal(second.painter.network.state_dict()[name], tensor)
+        known, new = second.model({}).styles.values()
+        torch.testing.assert_close(known, model.styles["style 0"], atol=1e-5, rtol=0)
+        assert torch.equal(second.painter.corrections[1], torch.zeros_like(new))
+        assert len(list(second.advance())) == 4
+
     def test_the_last_part_has_the_steady_loss(self, new_run):
         found = ["steady" in progress.losses for progress in new_run(steps=5).advance()]
         assert found == [False, False, False, False, True]

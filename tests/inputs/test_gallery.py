@@ -56,7 +56,7 @@ def test_are_no_photos():
 
 
 def test_are_named_to_those_who_mistype():
-    with pytest.raises(ValueError, match="'great-wav' is neither a file nor one of swirls.*great-wave"):
+    with pytest.raises(ValueError, match="unknown style 'great-wav'; did you mean 'great-wave'"):
         read_styles("great-wav", 64 * 64)
 
 

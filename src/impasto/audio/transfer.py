@@ -298,7 +298,7 @@ def _iterate(
 def _prepared(given: SoundLike, what: str, options: SoundOptions) -> Sound:
     sound = sounds.read(given, what).at(options.sample_rate)
     if sound.samples.shape[1] <= WINDOW:
-        raise SoundError(f"{what} has {sound.samples.shape[1]} samples; needed are more than {WINDOW}")
+        raise SoundError(f"{what} has {sound.samples.shape[1]} samples; expected more than {WINDOW}")
     return sound
 
 

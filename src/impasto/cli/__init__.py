@@ -110,12 +110,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        result = app(list(arguments), standalone_mode=False)
+        result = app(list(arguments), prog_name="impasto", standalone_mode=False)
     except typer.TyperException as error:
-        if type(error).__name__ != "NoArgsIsHelpError":
-            return _fail(error.format_message())
-        err.print(error.format_message())
-        return 2
+        if type(error).__name__ == "NoArgsIsHelpError":
+            err.print(error.format_message())
+            return 2
+        if type(error).__name__ == "MissingParameter":
+            return _fail(*_missing(error, arguments))
+        return _fail(error.format_message())
     except (ImpastoError, ValueError, OSError) as error:
         return _fail(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -127,8 +129,39 @@ def _run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _fail(message: str) -> int:
+def _missing(error: Any, arguments: Sequence[str]) -> tuple[str, str]:
+    """What is missing on the command line, and what must be given."""
+    context, first = error.ctx, error.param
+    required = [parameter for parameter in context.command.params if parameter.required]
+    words = [_word(parameter) for parameter in required]
+    positional = [parameter for parameter in required if parameter.param_type_name == "argument"]
+    missing = positional[positional.index(first) :] if first in positional else []
+    missing += [option for option in required if option not in positional and not _is_given(option, arguments)]
+    usage = " ".join([context.command_path, *words])
+    return (
+        f"missing {_listed([_word(parameter) for parameter in missing or [first]])}",
+        f"usage: {usage}   ('{context.command_path} --help' explains all options)",
+    )
+
+
+def _word(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"{parameter.name.upper()}{'...' if parameter.nargs == -1 else ''}"
+    return f"{parameter.opts[0]} {(parameter.metavar or 'FILE').upper()}"
+
+
+def _is_given(option: Any, arguments: Sequence[str]) -> bool:
+    return any(argument == flag or argument.startswith(f"{flag}=") for argument in arguments for flag in option.opts)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _fail(message: str, *more: str) -> int:
     err.print(f"impasto: {' '.join(message.split())}", style="red", markup=False)
+    for line in more:
+        err.print(line, markup=False)
     return 2
 
 

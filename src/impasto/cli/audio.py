@@ -18,7 +18,7 @@ from impasto.settings.options import AudioOptions, SoundTextureOptions, TextureO
 
 
 def register(app: typer.Typer) -> None:
-    app.command(no_args_is_help=True)(with_options(AudioOptions)(audio))
+    app.command()(with_options(AudioOptions)(audio))
 
 
 def audio(

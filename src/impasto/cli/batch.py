@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(no_args_is_help=True)(with_options(BatchOptions)(batch))
+    app.command()(with_options(BatchOptions)(batch))
 
 
 def batch(

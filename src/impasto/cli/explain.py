@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from impasto.cli import signals
 from impasto.cli.display import err, out, set_up_logging
 from impasto.cli.flags import Quiet, output_flag
+from impasto.progress import Progress, ProgressCallback, StepBar
 
 if TYPE_CHECKING:
     from impasto.explain import Report
@@ -30,7 +30,7 @@ Size = Annotated[int, typer.Option(help="Long side of the pictures, in pixels.",
 
 def register(parent: typer.Typer) -> None:
     for command in (representations, units, gram, statistics, run):
-        app.command(no_args_is_help=True)(command)
+        app.command()(command)
     parent.add_typer(app, name="explain")
 
 
@@ -131,15 +131,13 @@ def _write(report: Report, folder: Path, quiet: bool) -> None:
 
 
 @contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A function that draws progress: (done, total, description)."""
+def _progress_bar(quiet: bool) -> Iterator[ProgressCallback]:
+    """What draws the progress of a report, and raises KeyboardInterrupt after a signal."""
     set_up_logging(quiet)
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()]
-    with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
-        task = bar.add_task("preparing", total=None)
+    with StepBar(err, hidden=quiet).running() as bar:
 
-        def report_progress(done: int, total: int, what: str) -> None:
+        def report_progress(progress: Progress) -> None:
             signals.check()
-            bar.update(task, completed=done, total=total, description=what)
+            bar.report(progress)
 
         yield report_progress

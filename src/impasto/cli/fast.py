@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(no_args_is_help=True)(with_options(FastOptions)(fast))
-    app.command(no_args_is_help=True)(with_options(LearnOptions)(learn))
+    app.command()(with_options(FastOptions)(fast))
+    app.command()(with_options(LearnOptions)(learn))
 
 
 def fast(content: Photo, style: Paintings, options: FastOptions, output: FastOutput) -> int:
@@ -78,10 +78,10 @@ def learn(
             out.print(f"{style.key}  {duration(style.seconds)}  {style.name}", markup=False)
         return 0
     if painting is None:
-        raise ValueError("no painting was given; needed is a file, or --list or --remove")
+        raise ValueError("no painting was given; expected a file, or --list or --remove")
     if output is not None:
         if output.suffix != ".safetensors":
-            raise ValueError(f"cannot write a style to {output.name!r}: the suffix needed is .safetensors")
+            raise ValueError(f"cannot write a style to {output.name!r}; expected a name that ends in .safetensors")
         check_writable(output, WeightsError)
     from impasto.devices import choose_device
     from impasto.fast import models

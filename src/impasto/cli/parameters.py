@@ -11,7 +11,7 @@ import typer
 
 from impasto.cli.flags import Output
 from impasto.presets import PRESETS, options_of
-from impasto.settings.fields import default_of, fields_of, flag_of, text_of, value_type
+from impasto.settings.fields import choices_of, default_of, fields_of, flag_of, text_of, typed, value_type
 from impasto.settings.options import BatchOptions, Options, StylizeOptions
 
 Command = Callable[..., Any]
@@ -33,7 +33,7 @@ def with_options(kind: type[Options], **defaults: Any) -> Callable[[Command], Co
 
         def run(**given: Any) -> Any:
             changes = {name: given.pop(name) for name in fields}
-            changes = {name: value for name, value in changes.items() if value not in (None, [])}
+            changes = {name: typed(fields[name], value) for name, value in changes.items() if value not in (None, [])}
             name = given.pop("preset")
             if name == "default":
                 changes = {**defaults, **changes}
@@ -102,7 +102,8 @@ def _parameter(field: dataclasses.Field[Any], defaults: dict[str, Any]) -> inspe
         help=metadata["help"] + (f" [dim]\\[{shown}][/]" if shown else ""),
         rich_help_panel=metadata["group"],
         show_default=False,
-        metavar=metadata.get("metavar"),
+        metavar=metadata.get("metavar") or _metavar(field),
+        autocompletion=(lambda: [*choices]) if (choices := choices_of(field)) else None,
     )
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, option]
@@ -110,7 +111,13 @@ def _parameter(field: dataclasses.Field[Any], defaults: dict[str, Any]) -> inspe
 
 
 def _annotation(field: dataclasses.Field[Any]) -> Any:
-    """The type that the command line reads: choices, a number, a switch, or text that the field parses."""
-    if "parse" in field.metadata:
-        return list[str] if field.metadata.get("repeatable") else str
-    return value_type(field)
+    """What the command line reads: a switch, or text, which the field converts: so all its errors are worded alike."""
+    if field.metadata.get("repeatable"):
+        return list[str]
+    return bool if value_type(field) is bool else str
+
+
+def _metavar(field: dataclasses.Field[Any]) -> str | None:
+    if choices := choices_of(field):
+        return f"<{'|'.join(choices)}>"
+    return {int: "<int>", float: "<float>"}.get(value_type(field))

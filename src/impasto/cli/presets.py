@@ -16,7 +16,7 @@ app = typer.Typer(help="Save options to a preset file, or show a preset.", no_ar
 
 
 def register(parent: typer.Typer) -> None:
-    app.command(no_args_is_help=True)(with_options(StylizeOptions)(save))
+    app.command()(with_options(StylizeOptions)(save))
     app.command()(show)
     parent.add_typer(app, name="preset")
 

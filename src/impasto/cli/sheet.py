@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(no_args_is_help=True)(with_options(StylizeOptions, size=256)(sheet))
+    app.command()(with_options(StylizeOptions, size=256)(sheet))
 
 
 def sheet(

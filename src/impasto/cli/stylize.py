@@ -26,9 +26,9 @@ Paintings = Annotated[list[str], typer.Argument(help="One painting or several: f
 
 
 def register(app: typer.Typer) -> None:
-    app.command(no_args_is_help=True)(with_options(StylizeOptions)(stylize))
-    app.command(no_args_is_help=True)(with_options(TextureOptions)(texture))
-    app.command(no_args_is_help=True)(with_options(ReconstructOptions)(reconstruct))
+    app.command()(with_options(StylizeOptions)(stylize))
+    app.command()(with_options(TextureOptions)(texture))
+    app.command()(with_options(ReconstructOptions)(reconstruct))
     app.command()(demo)
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(no_args_is_help=True)(with_options(TrainOptions)(train))
-    app.command(no_args_is_help=True)(export)
+    app.command()(with_options(TrainOptions)(train))
+    app.command()(export)
 
 
 def train(

@@ -30,8 +30,8 @@ PREVIEW_INTERVAL = 2.0
 
 
 def register(app: typer.Typer) -> None:
-    app.command(no_args_is_help=True)(with_options(VideoOptions)(video))
-    app.command(no_args_is_help=True)(with_options(FastOptions, size=320)(live))
+    app.command()(with_options(VideoOptions)(video))
+    app.command()(with_options(FastOptions, size=320)(live))
 
 
 def video(
@@ -146,7 +146,9 @@ def live(
     if destination is not None:
         clips.check_output(destination)
         if destination.suffix.lower() in ("", ".gif"):
-            raise ValueError(f"cannot record to {destination.name!r}: the suffix needed is .mp4, .mov, .mkv or .webm")
+            raise ValueError(
+                f"cannot record to {destination.name!r}; expected a name such as clip.mp4, .mov, .mkv or .webm"
+            )
     if destination is None and not window:
         raise ValueError("without a window and a file there is nothing to see; give --window, or -o FILE")
     learn_ahead(style, options, quiet)

@@ -11,13 +11,14 @@ import impasto
 from impasto import images
 from impasto.devices import CPU_FLOAT
 from impasto.explain import figures
-from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
+from impasto.explain.report import Report, Section, Table, counting
 from impasto.images import PictureLike
 from impasto.inputs.memo import Memo
 from impasto.inputs.read import read_styles
 from impasto.isolation import isolated
 from impasto.losses import statistics
 from impasto.losses.statistics import STATISTICS
+from impasto.progress import ProgressOption
 from impasto.settings.choices import StatisticName
 from impasto.settings.options import STYLE_LAYERS, StylizeOptions
 from impasto.vgg import weights
@@ -30,7 +31,7 @@ def statistics_report(
     painting: PictureLike,
     size: int = 256,
     iterations: int = 40,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressOption = False,
 ) -> Report:
     """A photo stylised by matching each of several statistics, and every result's distance by all of them.
 
@@ -43,22 +44,23 @@ def statistics_report(
     Raises:
         ValueError, PictureError: see `impasto.stylize`.
     """
-    names: tuple[StatisticName, ...] = ("gram", "mean", "moments", "gaussian", "wasserstein")
-    base = StylizeOptions(size=size, iterations=iterations)
-    pictures: list[tuple[str, Tensor]] = []
-    memo = Memo()
-    for number, name in enumerate(names):
-        progress(number, len(names), name)
-        *_, last = impasto.iterate(photo, painting, dataclasses.replace(base, statistic=name), memo)
-        pictures.append((name, last.picture.rgb))
-    encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
-    ((_, original),) = read_styles(painting, size * size)
-    pixels = min(pictures[0][1][0].numel(), original.rgb[0].numel())
-    target = original.resized(*images.fit_area(original.shape, pixels)).rgb
-    values = torch.tensor(
-        [[_distance(encoder, name, picture, target) for name in names] for _, picture in pictures], **CPU_FLOAT
-    )
-    rows = [(f"made with {name}", *line) for (name, _), line in zip(pictures, values.tolist(), strict=True)]
+    with counting(progress) as count:
+        names: tuple[StatisticName, ...] = ("gram", "mean", "moments", "gaussian", "wasserstein")
+        base = StylizeOptions(size=size, iterations=iterations)
+        pictures: list[tuple[str, Tensor]] = []
+        memo = Memo()
+        for number, name in enumerate(names):
+            count(number, len(names), name)
+            *_, last = impasto.iterate(photo, painting, dataclasses.replace(base, statistic=name), memo)
+            pictures.append((name, last.picture.rgb))
+        encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
+        ((_, original),) = read_styles(painting, size * size)
+        pixels = min(pictures[0][1][0].numel(), original.rgb[0].numel())
+        target = original.resized(*images.fit_area(original.shape, pixels)).rgb
+        values = torch.tensor(
+            [[_distance(encoder, name, picture, target) for name in names] for _, picture in pictures], **CPU_FLOAT
+        )
+        rows = [(f"made with {name}", *line) for (name, _), line in zip(pictures, values.tolist(), strict=True)]
     return Report(
         "Statistics compared",
         [
@@ -71,7 +73,10 @@ def statistics_report(
                 ],
                 [
                     ("statistics", figures.grid([("", pictures)], 2.4)),
-                    ("values", figures.heat_map(values.clamp_min(1e-8), [row[0] for row in rows], names, "distance")),
+                    (
+                        "values",
+                        figures.heat_map(values.clamp_min(1e-8), [row[0] for row in rows], names, "distance"),
+                    ),
                 ],
                 [Table("statistics", ["", *names], rows)],
             )

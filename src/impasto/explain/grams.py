@@ -11,7 +11,7 @@ from torch import Tensor
 from impasto import images
 from impasto.devices import CPU_FLOAT
 from impasto.explain import figures, units
-from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
+from impasto.explain.report import Report, Section, Table, counting
 from impasto.explain.units import UnitResponse
 from impasto.extras import require_extra
 from impasto.files import StrPath
@@ -19,6 +19,7 @@ from impasto.images import Picture, PictureLike
 from impasto.inputs.read import files_in, read_styles
 from impasto.isolation import isolated
 from impasto.losses import statistics
+from impasto.progress import ProgressOption
 from impasto.settings.options import STYLE_LAYERS
 from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder
@@ -30,7 +31,7 @@ def gram_report(
     two: PictureLike,
     layer: str = "relu3_1",
     folder: StrPath | None = None,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressOption = False,
 ) -> Report:
     """The Gram matrices of two pictures and their difference, the most correlated channels, and a map of styles.
 
@@ -43,32 +44,33 @@ def gram_report(
         PictureError: a picture cannot be read, or the folder has none.
         ExtraError: scikit-learn is not installed.
     """
-    encoder = weights.load("vgg19", padding="replicate").up_to([layer])
-    pictures = [_limited(read_styles(given, 1 << 16)[0][1]) for given in (one, two)]
-    progress(0, 3, "Gram matrices")
-    features = [_features(encoder, layer, picture) for picture in pictures]
-    grams = [statistics.gram(each.flatten(1)).mean for each in features]
-    order = grams[0].diagonal().argsort(descending=True)[:64]
-    first, second = (gram[order][:, order].sqrt() for gram in grams)
-    sections = [
-        Section(
-            f"Gram matrices at {layer}",
-            [
-                "Each cell is the square root of the mean product of two channels over all positions. Shown are the 64 "
-                "channels that are strongest in the first picture.",
-            ],
-            [
-                ("pictures", figures.grid([("", [("first", pictures[0].rgb), ("second", pictures[1].rgb)])], 3.0)),
-                ("gram", figures.matrices([("first", first), ("second", second)])),
-                ("gram-difference", figures.matrices([("first minus second", first - second)], signed=True)),
-            ],
-        )
-    ]
-    progress(1, 3, "correlated channels")
-    sections.append(_pairs(encoder, layer, pictures[0], features[0], grams[0]))
-    if folder is not None:
-        progress(2, 3, "distances between styles")
-        sections.append(_distances(folder))
+    with counting(progress) as count:
+        encoder = weights.load("vgg19", padding="replicate").up_to([layer])
+        pictures = [_limited(read_styles(given, 1 << 16)[0][1]) for given in (one, two)]
+        count(0, 3, "Gram matrices")
+        features = [_features(encoder, layer, picture) for picture in pictures]
+        grams = [statistics.gram(each.flatten(1)).mean for each in features]
+        order = grams[0].diagonal().argsort(descending=True)[:64]
+        first, second = (gram[order][:, order].sqrt() for gram in grams)
+        sections = [
+            Section(
+                f"Gram matrices at {layer}",
+                [
+                    "Each cell is the square root of the mean product of two channels over all positions. Shown are "
+                    "the 64 channels that are strongest in the first picture.",
+                ],
+                [
+                    ("pictures", figures.grid([("", [("first", pictures[0].rgb), ("second", pictures[1].rgb)])], 3.0)),
+                    ("gram", figures.matrices([("first", first), ("second", second)])),
+                    ("gram-difference", figures.matrices([("first minus second", first - second)], signed=True)),
+                ],
+            )
+        ]
+        count(1, 3, "correlated channels")
+        sections.append(_pairs(encoder, layer, pictures[0], features[0], grams[0]))
+        if folder is not None:
+            count(2, 3, "distances between styles")
+            sections.append(_distances(folder))
     return Report("What a Gram matrix measures", sections)
 
 

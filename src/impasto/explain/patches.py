@@ -9,11 +9,12 @@ from torch import Tensor
 
 from impasto.errors import PictureError
 from impasto.explain import figures, units
-from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
+from impasto.explain.report import Report, Section, Table, counting
 from impasto.explain.units import UnitResponse
 from impasto.files import StrPath
 from impasto.inputs.read import files_in
 from impasto.isolation import isolated
+from impasto.progress import ProgressOption
 from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder
 
@@ -25,7 +26,7 @@ def unit_report(
     unit: int | None = None,
     top: int = 16,
     several: bool = False,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressOption = False,
 ) -> Report:
     """For units of a layer, the nine patches that excite each of them most (Zeiler and Fergus 2013).
 
@@ -40,32 +41,33 @@ def unit_report(
         ValueError: there is no such layer or unit.
         PictureError: the folder holds no pictures that can be read.
     """
-    encoder = weights.load("vgg19", padding="replicate").up_to([layer, layer.replace("relu", "conv")])
-    channels = encoder.layers[encoder.depth(layer)].channels
-    if unit is not None and not 0 <= unit < channels:
-        raise ValueError(f"unit is {unit}; {layer} has {channels}, from 0 to {channels - 1}")
-    files = files_in(folder)
+    with counting(progress) as count:
+        encoder = weights.load("vgg19", padding="replicate").up_to([layer, layer.replace("relu", "conv")])
+        channels = encoder.layers[encoder.depth(layer)].channels
+        if unit is not None and not 0 <= unit < channels:
+            raise ValueError(f"unit is {unit}; {layer} has {channels}, from 0 to {channels - 1}")
+        files = files_in(folder)
 
-    def pictures() -> Iterator[Tensor | None]:
-        for number, path in enumerate(files):
-            progress(number, len(files) + top, path.name)
-            yield units.load_picture(path)
+        def pictures() -> Iterator[Tensor | None]:
+            for number, path in enumerate(files):
+                count(number, len(files) + top, path.name)
+                yield units.load_picture(path)
 
-    best = units.strongest_responses(encoder, layer, pictures(), 9, several)
-    if not best:
-        raise PictureError(
-            f"none of the {len(files)} files in {folder} can be used: each is damaged, or too small for {layer}"
-        )
-    chosen = [unit] if unit is not None else sorted(range(channels), key=lambda u: -_mean(best[u]))[:top]
-    rows, table = [], []
-    for number, which in enumerate(chosen):
-        progress(len(files) + number, len(files) + len(chosen), f"unit {which}")
-        rows.append((f"unit {which}", _unit_row(encoder, layer, which, best[which], files)))
-        table += [
-            (float(which), response.value, files[response.picture].name, response.row, response.column)
-            for response in best[which]
-        ]
-    field = encoder.layers[encoder.depth(layer)].field
+        best = units.strongest_responses(encoder, layer, pictures(), 9, several)
+        if not best:
+            raise PictureError(
+                f"none of the {len(files)} files in {folder} can be used: each is damaged, or too small for {layer}"
+            )
+        chosen = [unit] if unit is not None else sorted(range(channels), key=lambda u: -_mean(best[u]))[:top]
+        rows, table = [], []
+        for number, which in enumerate(chosen):
+            count(len(files) + number, len(files) + len(chosen), f"unit {which}")
+            rows.append((f"unit {which}", _unit_row(encoder, layer, which, best[which], files)))
+            table += [
+                (float(which), response.value, files[response.picture].name, response.row, response.column)
+                for response in best[which]
+            ]
+        field = encoder.layers[encoder.depth(layer)].field
     return Report(
         f"What {layer} responds to",
         [

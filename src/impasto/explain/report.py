@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +17,8 @@ from matplotlib.figure import Figure
 from impasto._version import __version__
 from impasto.errors import FileError
 from impasto.files import StrPath, atomic_write
+from impasto.progress import Progress, ProgressOption, shown
 
-#: Called with the steps done, the steps in total, and what is being computed.
-ProgressCallback = Callable[[int, int, str], None]
 #: The most rows of a table that the HTML file shows.
 MAX_ROWS = 48
 
@@ -133,5 +134,14 @@ def png(figure: Figure) -> bytes:
     return memory.getvalue()
 
 
-def no_progress(done: int, total: int, what: str) -> None:
-    """A `ProgressCallback` that does nothing."""
+@contextmanager
+def counting(progress: ProgressOption) -> Iterator[Callable[[int, int, str], object]]:
+    """What to call with the steps done, the steps in total, and what is computed now."""
+    started = time.monotonic()
+
+    def count(done: int, total: int, what: str) -> None:
+        eta = (time.monotonic() - started) / done * (total - done) if done else None
+        report(Progress(what, done / max(total, 1), eta))
+
+    with shown(progress) as report:
+        yield count

@@ -12,16 +12,17 @@ from torch import Tensor
 from impasto import images
 from impasto.devices import CPU_FLOAT
 from impasto.explain import figures
-from impasto.explain.report import ProgressCallback, Report, Section, Table, no_progress
+from impasto.explain.report import Report, Section, Table, counting
 from impasto.files import StrPath
 from impasto.isolation import isolated
 from impasto.optim import checkpoints
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
+from impasto.progress import ProgressOption
 
 
 @isolated
-def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressCallback = no_progress) -> Report:
+def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressOption = False) -> Report:
     """Runs an optimisation and reports its loss terms and their shares by evaluation and scale, with snapshots.
 
     Args:
@@ -31,18 +32,19 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressCall
     Raises:
         ValueError: there are no steps.
     """
-    curve: list[LossRecord] = []
-    kept: list[tuple[str, Tensor]] = []
-    last: Step | None = None
-    for last in steps:
-        curve.append((last.evaluations, last.scale, last.loss, dict(last.losses)))
-        progress(round(last.seconds), max(1, round(last.seconds + last.eta)), f"scale {last.scale}/{last.scales}")
-        kept.append((f"{last.evaluations}", images.resize(last.picture.rgb, *images.fit(last.shape, 224))))
-        if len(kept) > 2 * snapshots:  # dropping every other one keeps them evenly spaced
-            kept = kept[::2]
-    if last is None:
-        raise ValueError("the run has no steps to report on")
-    chosen = torch.linspace(0, len(kept) - 1, min(snapshots, len(kept)), **CPU_FLOAT).round().int().tolist()
+    with counting(progress) as count:
+        curve: list[LossRecord] = []
+        kept: list[tuple[str, Tensor]] = []
+        last: Step | None = None
+        for last in steps:
+            curve.append((last.evaluations, last.scale, last.loss, dict(last.losses)))
+            count(round(last.seconds), max(1, round(last.seconds + last.eta)), f"scale {last.scale}/{last.scales}")
+            kept.append((f"{last.evaluations}", images.resize(last.picture.rgb, *images.fit(last.shape, 224))))
+            if len(kept) > 2 * snapshots:  # dropping every other one keeps them evenly spaced
+                kept = kept[::2]
+        if last is None:
+            raise ValueError("the run has no steps to report on")
+        chosen = torch.linspace(0, len(kept) - 1, min(snapshots, len(kept)), **CPU_FLOAT).round().int().tolist()
     return _report("How a picture was optimised", curve, [kept[index] for index in chosen])
 
 

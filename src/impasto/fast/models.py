@@ -26,7 +26,9 @@ from impasto.settings.choices import Precision
 FORMAT = "2"
 #: The word that stands for the bundled model, with the vectors of paintings predicted instead of learnt.
 ANY = "any"
-#: The bundled model.
+#: The word for the bundled model, where none is the default.
+THE_BUNDLED = "bundled"
+#: Its file.
 BUNDLED = Path(__file__).with_name("gallery.safetensors")
 
 

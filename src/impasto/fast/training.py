@@ -122,14 +122,27 @@ class TrainingRun:
         self.styles, self.paintings = styles, paintings
         self.dtype = models.compute_dtype(options.precision, device)
         self.painter = Painter(len(styles), options.seed).to(device).train()
-        self.average = copy.deepcopy(self.painter)
         self.objective = CropObjective(encoder_for(options, device), options)
         self._gallery = [self.objective.targets(style) for style in styles]
+        if options.model is not None:
+            self._start_from(models.load(None if options.model == models.THE_BUNDLED else options.model, device))
+        self.average = copy.deepcopy(self.painter)
         self._targets: dict[int, StyleTargets] = {}
         corrections = [self.painter.corrections]
         shared = [*self.painter.network.parameters(), *self.painter.reader.parameters()]
         groups = [{"params": shared, "rate": options.rate}, {"params": corrections, "rate": VECTOR_RATE * options.rate}]
         self.optimizer = torch.optim.Adam(groups, lr=options.rate, betas=(0.9, 0.99))
+
+    def _start_from(self, model: Model) -> None:
+        """Take over the parameters of a model, and the vectors of the styles that it has in its gallery."""
+        self.painter.network.load_state_dict(model.network.state_dict())
+        if model.reader is not None:
+            self.painter.reader.load_state_dict(model.reader.state_dict())
+        with torch.no_grad():
+            predicted = self.painter.reader(torch.stack([target.summary for target in self._gallery]))
+            for number, style in enumerate(self.styles):
+                if style.name in model.styles:
+                    self.painter.corrections[number] = model.styles[style.name] - predicted[number]
 
     def _generator(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed((self.options.seed << 32) + step + 1)

@@ -56,7 +56,7 @@ def opened_styles(given: PictureLike | Sequence[PictureLike]) -> list[StrPath | 
     single = single or hasattr(given, "shape") or hasattr(given, "read")
     styles = cast(Sequence[PictureLike], [given] if single else given)
     if not styles:
-        raise ValueError("no style was given; at least one is needed")
+        raise ValueError("no style was given; expected at least one")
     return [opened(style, "the style") for style in styles]
 
 
@@ -77,7 +77,7 @@ def read_content(given: PictureLike, what: str = "the content", long_side: int |
 
         if given in built_in.STYLES or given in PAINTINGS:
             raise PictureError(f"{given} is a style, not a photo: {what} comes first, then the styles")
-        if not may_be_file(given) and (suggestion := suggested(given, photos.PHOTOS)):
+        if not Path(given).suffix and (suggestion := suggested(given, photos.PHOTOS)):
             raise PictureError(f"no such file: {given} ({what}); {suggestion}")
     return images.read(given, what, long_side)
 

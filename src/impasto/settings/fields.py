@@ -80,7 +80,8 @@ def _checked(field: Field, value: Any) -> Any:
         try:
             value = metadata["parse"](value)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+            joint = " is " if str(error).startswith(repr(value)) else ": "
+            raise ValueError(f"{name}{joint}{error}") from error
         except TypeError as error:
             raise ValueError(f"{name} is {value!r}, which has the wrong type") from error
     if value is None and is_optional(field):
@@ -336,7 +337,7 @@ def typed(field: Field, value: Any) -> Any:
     try:
         return _READ[kind](value)
     except (ValueError, KeyError) as error:
-        expected = "on or off" if kind is bool else "a number"
+        expected = {bool: "on or off", int: "a whole number"}.get(kind, "a number")
         raise ValueError(f"{field.name} is {value!r}; expected {expected}") from error
 
 

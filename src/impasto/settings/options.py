@@ -464,6 +464,13 @@ class TrainOptions(FeedForwardObjective):
     operation: ClassVar[str] = "train"
 
     steps: int = option(10_000, "Time", "Training steps.", least=1, result_neutral=True)
+    model: str | None = option(
+        None,
+        "Network",
+        "Start from a model of 'impasto train', or with bundled from the bundled one; by default from random "
+        "parameters. Styles of the same names keep their vectors.",
+        metavar="FILE|bundled",
+    )
     sample_every: int = option(
         250,
         "Time",

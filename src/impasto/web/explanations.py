@@ -14,6 +14,7 @@ import impasto
 from impasto import images
 from impasto.errors import ExtraError
 from impasto.inputs.read import read_styles
+from impasto.progress import Progress, ProgressCallback
 from impasto.settings.options import StylizeOptions
 from impasto.vgg.encoder import layers
 from impasto.web.jobs import JobRequest
@@ -21,7 +22,7 @@ from impasto.web.runner import JobRunner
 from impasto.web.visitors import Visitor
 
 if TYPE_CHECKING:
-    from impasto.explain.report import ProgressCallback, Report
+    from impasto.explain.report import Report
 
 #: Long side of the pictures that are analysed, in pixels, and evaluations of each optimisation.
 SIZE, ITERATIONS = 192, 60
@@ -131,10 +132,10 @@ def _run(
 ) -> Iterator[tuple[str, float] | Path]:
     reported: queue.Queue[tuple[str, float] | Path | BaseException] = queue.Queue()
 
-    def progress(done: int, total: int, what: str) -> None:
+    def progress(progress: Progress) -> None:
         if stop.is_set() or visitor.idle_seconds > MAX_IDLE:
             raise _StoppedError
-        reported.put((f"{what}…", done / max(total, 1)))
+        reported.put((f"{progress.stage}…", progress.fraction))
 
     def work() -> None:
         folder = visitor.folder / f"report-{get_ident()}"
