@@ -1,42 +1,92 @@
-"""Stylise many pairs of a photo and a painting, and draw a contact sheet of the results.
+"""Stylise many pairs of a photo and a painting, and draw a sheet of them: photo and painting beside each result.
 
     python -m benchmarks.pairs PAIRS.txt -o FOLDER [-- OPTIONS of impasto stylize]
 
-Each line of PAIRS.txt holds the paths of a photo and a painting. Results that FOLDER already contains are kept, so an
-interrupted run can be resumed.
+Each line of PAIRS.txt holds the paths of a photo and a painting, and a caption, all of them quoted where they contain
+spaces. Results that FOLDER already contains are kept, so an interrupted run can be resumed.
 """
 
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
 from impasto import cli, images
-from impasto.images import sheets
+from impasto.images.sheets import INK, PAPER
+
+#: A photo, a painting, the result, and the caption.
+Entry = tuple[PIL.Image.Image, PIL.Image.Image, PIL.Image.Image, str]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--columns", type=int, default=5, help="pictures in a row of the sheet")
-    parser.add_argument("--cell", type=int, default=256, help="side of a picture on the sheet, in pixels")
+    parser.add_argument("--columns", type=int, default=3, help="pairs in a row of the sheet")
+    parser.add_argument("--cell", type=int, default=256, help="side of a result on the sheet, in pixels")
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     args, options = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     args.output.mkdir(parents=True, exist_ok=True)
-    entries = []
+    entries: list[Entry] = []
     for line in args.pairs.read_text().splitlines():
-        photo, painting = shlex.split(line)
+        photo, painting, caption = shlex.split(line)
         result = args.output / f"{Path(photo).stem}-{Path(painting).stem}.png"
         if not result.exists():
             code = cli.run(["stylize", photo, painting, "-o", str(result), *options])
             if code:
                 raise SystemExit(code)
-        entries.append((f"{Path(photo).stem} × {Path(painting).stem}".replace("_", " "), images.read(result)))
+        first, second, third = (images.read(name).to_pil().convert("RGB") for name in (photo, painting, str(result)))
+        entries.append((first, second, third, caption))
     sheet = args.output / "sheet.jpg"
-    images.write(sheet, sheets.contact_sheet(entries, columns=args.columns, cell=args.cell))
+    images.write(sheet, images.read(drawn(entries, args.columns, args.cell)))
     print(sheet)
+
+
+def drawn(entries: Sequence[Entry], columns: int, cell: int) -> PIL.Image.Image:
+    """The entries row by row, each a result as large as fits a square of `cell` pixels, and the others left of it."""
+    gap, line = cell // 32, cell // 5
+    width = cell * 3 // 2 + 3 * gap
+    groups = [(group(*pictures, cell, gap), caption) for *pictures, caption in entries]
+    rows = [groups[start : start + columns] for start in range(0, len(groups), columns)]
+    heights = [max(picture.height for picture, _ in row) for row in rows]
+    sheet = PIL.Image.new("RGB", (columns * width, sum(heights) + len(rows) * (line + 2 * gap)), PAPER)
+    draw = PIL.ImageDraw.Draw(sheet)
+    font = PIL.ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), line * 0.65)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for column, (picture, caption) in enumerate(row):
+            left = column * width
+            sheet.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
+            draw.text((left + width // 2, top + height + gap // 2), caption, INK, font, "ma")
+        top += height + line + 2 * gap
+    return sheet
+
+
+def group(
+    photo: PIL.Image.Image, painting: PIL.Image.Image, result: PIL.Image.Image, cell: int, gap: int
+) -> PIL.Image.Image:
+    """The photo above the painting, left of the result."""
+    result = fitted(result, cell, cell)
+    above, below = (fitted(one, cell // 2 - gap, (result.height - gap) // 2) for one in (photo, painting))
+    width = max(above.width, below.width)
+    picture = PIL.Image.new("RGB", (width + gap + result.width, result.height), PAPER)
+    picture.paste(above, (width - above.width, 0))
+    picture.paste(below, (width - below.width, result.height - below.height))
+    picture.paste(result, (width + gap, 0))
+    return picture
+
+
+def fitted(picture: PIL.Image.Image, width: int, height: int) -> PIL.Image.Image:
+    """The picture resampled to fit this size."""
+    factor = min(width / picture.width, height / picture.height)
+    return picture.resize((round(picture.width * factor), round(picture.height * factor)), PIL.Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

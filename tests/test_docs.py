@@ -26,6 +26,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SKIPPED = {
     "python3 -m venv": "creates an environment; done by CI",
     "pip install": "installs packages",
+    "pip uninstall": "removes packages",
+    "pip wheel": "builds a wheel",
+    "python -m ipykernel": "needs ipykernel",
     "./test": "runs this test",
     "./sanitize": "builds tests/sanitize.c; takes minutes",
     "git clone": "the repository has no address yet",
@@ -184,6 +187,12 @@ def test_python(small_runs, page, code, monkeypatch):
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "web"], ids=lambda page: page.stem)
+def test_no_page_installs_impasto_by_its_name(page):
+    """While it is on no index, pip would find nothing, or another package."""
+    assert not re.search(r"pip install [^`\n&]*['\" ]impasto\b(?![\w-]*\.whl)", page.read_text())
+
+
 def test_site(tmp_path):
     """The site builds without warnings, and no page loads anything from other servers."""
     pytest.importorskip("mkdocs")
@@ -202,6 +211,9 @@ def test_site(tmp_path):
         text = page.read_text()
         external = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"(https?://[^\"]+)", text)
         assert not [address for address in external if "canonical" not in address], page
+    index = (tmp_path / "site/search/search_index.json").read_text().lower()
+    for word in ("iphone", "heic", "notebook", "jupyter", "docker", "cuda", "windows", "macos", "forkserver"):
+        assert word in index
     commands_page = (tmp_path / "site/reference/commands/index.html").read_text()
     for name in ("stylize", "batch", "explain units", "preset save"):
         assert f"impasto {name}" in commands_page

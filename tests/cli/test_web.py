@@ -69,4 +69,4 @@ def test_without_the_extra(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert cli.run(["web"]) == 2
-    assert "pip install 'impasto[web]'" in capsys.readouterr().err
+    assert 'needs gradio, which is not installed: pip install "gradio>=6,<7"' in capsys.readouterr().err

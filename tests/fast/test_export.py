@@ -77,7 +77,7 @@ class TestMistakes:
 
     def test_without_the_extra(self, model, tmp_path, monkeypatch):
         monkeypatch.setattr(extras, "find_spec", lambda module: None)
-        with pytest.raises(ExtraError, match=r"pip install 'impasto\[export\]'"):
+        with pytest.raises(ExtraError, match='pip install "onnx>=1.17" "onnxscript'):
             export(model, tmp_path / "model.onnx")
 
     def test_without_a_gallery(self, model, tmp_path):

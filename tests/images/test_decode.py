@@ -303,7 +303,7 @@ def test_heic(photo, monkeypatch):
     # Other packages may have registered pillow-heif.
     monkeypatch.setattr(PIL.Image, "ID", [name for name in PIL.Image.ID if name != "HEIF"])
     monkeypatch.setattr(extras, "is_installed", lambda extra: False)
-    with pytest.raises(PictureError, match=re.escape("pip install 'impasto[heif]'")):
+    with pytest.raises(PictureError, match=re.escape('pip install "pillow-heif>=0.16"; or save it as JPEG')):
         images.read(content)
 
 

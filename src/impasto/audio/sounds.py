@@ -21,6 +21,7 @@ from torch import Tensor
 
 from impasto.devices import CPU_FLOAT
 from impasto.errors import SoundError
+from impasto.extras import install_command
 from impasto.files import StrPath, atomic_write, check_writable
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def _from_file(path: Path) -> Sound:
             reason = str(error).rpartition(": ")[2]
             raise SoundError(
                 f"cannot read {path}: not a sound that is known here, or damaged ({reason}); for .m4a and other "
-                "formats, and the sound of clips: pip install 'impasto[video]'"
+                f"formats, and the sound of clips: {install_command('video')}"
             ) from error
     return _from_ffmpeg(path)
 

@@ -320,7 +320,9 @@ def _failure(given: Path | bytes, what: str, reason: str) -> PictureError:
         elif not head:
             text = "the file is empty"
         elif formats.is_hevc(head) and not extras.is_installed("heif"):
-            text = "it is a HEIC picture, which needs pillow-heif: pip install 'impasto[heif]'; or save it as JPEG"
+            text = (
+                f"it is a HEIC picture, which needs pillow-heif: {extras.install_command('heif')}; or save it as JPEG"
+            )
         elif formats.is_heif(head):
             text = f"the HEIC or AVIF picture is damaged ({reason})"
         elif formats.is_tiff(head):

@@ -1,0 +1,19 @@
+# docker build -t impasto .
+# With CUDA: docker build -t impasto --build-arg TORCH_INDEX=https://pypi.org/simple .
+
+FROM python:3.11-bookworm AS build
+COPY . /src
+RUN pip wheel --no-deps --wheel-dir /wheels /src
+
+FROM python:3.11-slim-bookworm
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG EXTRAS=web,heif,video,audio,explain
+RUN pip install --no-cache-dir "torch>=2.6,<2.14" --index-url "$TORCH_INDEX"
+COPY --from=build /wheels /wheels
+RUN pip install --no-cache-dir "$(echo /wheels/impasto-*.whl)[$EXTRAS]"
+# Any user may run it, and keep learnt styles and downloaded weights in a volume.
+RUN mkdir -m 1777 /cache
+ENV IMPASTO_CACHE=/cache MPLCONFIGDIR=/tmp/matplotlib
+VOLUME /cache
+WORKDIR /pictures
+ENTRYPOINT ["impasto"]
