@@ -187,7 +187,7 @@ def test_python(small_runs, page, code, monkeypatch):
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "web"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_no_page_installs_impasto_by_its_name(page):
     """While it is on no index, pip would find nothing, or another package."""
     assert not re.search(r"pip install [^`\n&]*['\" ]impasto\b(?![\w-]*\.whl)", page.read_text())

@@ -68,14 +68,14 @@ def test_a_painting_is_predicted_until_it_is_learnt(runner, visitor, portrait, p
     assert list(runner.paint(longer, visitor).learnt_briefly) == ["mine.png"]
 
 
-def test_learning_that_is_stopped_is_kept_and_learning_that_is_abandoned_is_not(runner, visitor, portrait, painting):
+@pytest.mark.parametrize("away", [False, True])
+def test_learning_that_is_stopped_or_abandoned_is_kept(runner, visitor, portrait, painting, away):
     request = JobRequest(str(portrait), [painting], FastOptions(size=96))
-    visitor.open_requests, visitor.last_request = 0, time.monotonic() - 60
-    assert not list(runner.learn(request, visitor, threading.Event()))
-    assert not learnt_styles()
-    visitor.open_requests = 1
     stop = threading.Event()
-    stop.set()
+    if away:
+        visitor.open_requests, visitor.last_request = 0, time.monotonic() - visitors.ABANDONED_AFTER - 1
+    else:
+        stop.set()
     (report,) = runner.learn(request, visitor, stop)
     assert report.stopped == "stopped"
     assert len(learnt_styles()) == 1

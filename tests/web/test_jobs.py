@@ -106,8 +106,20 @@ def test_a_job_ends_when_its_time_is_up_or_its_visitor_leaves(tmp_path, portrait
     *_, last, result = JobRunner(Limits(seconds=0.5), frozenset(["mosaic"])).run(request, visitor, threading.Event())
     assert "stopped after" in last.note
     assert result.files[0].exists()
-    visitor.open_requests, visitor.last_request = 0, time.monotonic() - 60
+    visitor.open_requests, visitor.last_request = 0, time.monotonic() - visitors.ABANDONED_AFTER - 1
     runner = JobRunner(Limits())
-    reports = list(runner.run(request, visitor, threading.Event()))
-    assert not any(isinstance(report, JobResult) for report in reports)
+    *_, last, result = runner.run(request, visitor, threading.Event())
+    assert last.note == "stopped, as nobody was here for 5 minutes"
+    assert result.files[0].exists()
+    assert visitor.results[-1] is result
     assert runner.running == 0
+
+
+def test_the_last_results_are_kept(tmp_path, portrait, monkeypatch):
+    monkeypatch.setattr(visitors, "RESULTS_KEPT", 2)
+    request = JobRequest(str(portrait), ["mosaic"], StylizeOptions(**QUICK | {"iterations": 1}))
+    visitor, runner = visitors.Visitor(tmp_path, open_requests=1), JobRunner(Limits())
+    made = [list(runner.run(request, visitor, threading.Event()))[-1] for _ in range(3)]
+    assert visitor.results == made[1:]
+    assert [result.files[0].exists() for result in made] == [False, True, True]
+    assert made[-1].thumbnail.exists()

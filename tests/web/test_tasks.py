@@ -59,7 +59,8 @@ def test_a_job_from_beginning_to_end(visitor):
     assert not visitor.is_busy
     # Whoever follows later gets the last report of each kind.
     (snapshot,) = tasks.follow(task)
-    assert {'status': 2} in snapshot.reports and 3 in snapshot.reports
+    assert {"status": 2} in snapshot.reports
+    assert 3 in snapshot.reports
 
 
 def test_a_follower_that_leaves_does_not_end_the_job(visitor):

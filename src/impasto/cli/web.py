@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ from impasto.settings.fields import parse_bytes
 #: Environment variable for `--auth`: other users of a machine can read the arguments of its processes.
 AUTH = "IMPASTO_WEB_AUTH"
 
+#: The port that is tried first.
+PORT = 7860
+
 
 def register(app: typer.Typer) -> None:
     app.command()(web)
@@ -25,7 +29,15 @@ def web(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 accepts connections from other machines.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 7860,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Port to listen on; by default {PORT}, or the next one that is free.",
+            min=1,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
     styles: Annotated[
         Path | None, typer.Option(help="Folder of pictures to offer as further styles.", show_default=False)
     ] = None,
@@ -68,18 +80,27 @@ def web(
         memory=_amount("--memory", memory),
     )
     if host not in ("127.0.0.1", "localhost", "::1") and not auth:
-        err.print(f"anyone who can reach {host}:{port} can use this server; --auth sets a password", style="yellow")
+        err.print(
+            f"anyone who can reach {host}:{port or PORT} can use this server; --auth sets a password", style="yellow"
+        )
 
     def ready(address: str) -> None:
         out.print(f"impasto is running at [bold]{address}[/]; press Ctrl-C to stop it")
-        if browser and os.environ.get("DISPLAY", os.name != "posix"):
+        if browser and has_display():
             import webbrowser
 
             webbrowser.open(address)
 
     with contextlib.suppress(KeyboardInterrupt):
-        serve(limits, host, port, styles, (name, password) if auth else None, ready)
+        serve(limits, host, port or range(PORT, PORT + 20), styles, (name, password) if auth else None, ready)
     return signals.exit_code(usual=True)
+
+
+def has_display() -> bool:
+    """Whether a browser that is opened here would be seen."""
+    if sys.platform in ("darwin", "win32"):
+        return "SSH_CONNECTION" not in os.environ
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _amount(option: str, text: str | None) -> int | None:

@@ -10,12 +10,13 @@ Needs the extra `[web]`, which installs Gradio. The page makes no request to any
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def _theme() -> gr.themes.Base:
 def serve(
     limits: Limits,
     host: str = "127.0.0.1",
-    port: int = 7860,
+    port: int | range = 7860,
     styles: Path | None = None,
     auth: tuple[str, str] | None = None,
     ready: Callable[[str], None] = lambda address: None,
@@ -144,23 +145,34 @@ def serve(
     """Serve the page until Ctrl-C or SIGTERM.
 
     Args:
+        port: to listen on; of several, the first that is free.
         styles, auth: see `create`.
         ready: called with the address once the server accepts connections.
 
     Raises:
         ValueError: a port that is in use or not allowed, or a folder of styles without pictures.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ValueError(f"cannot listen on port {port} of {host}: {error.strerror}; choose another port") from error
+    listener = _listener(host, [port] if isinstance(port, int) else port)
+    number = listener.getsockname()[1]
     PIL.Image.MAX_IMAGE_PIXELS = limits.pixels  # Gradio itself decodes the masks that are drawn
     with listener, create(limits, styles, auth) as app:
-        server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3))
-        server.ready = lambda: ready(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
+        server = _Server(uvicorn.Config(app, host=host, port=number, log_level="warning", timeout_graceful_shutdown=3))
+        server.ready = lambda: ready(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{number}")
         server.closing = app.state.gradio.stop_event.set
         server.run(sockets=[listener])
+
+
+def _listener(host: str, ports: Sequence[int]) -> socket.socket:
+    """A socket that listens on the first of the ports that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in ports:
+        try:
+            return socket.create_server((host, port), family=family)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or port == ports[-1]:
+                reason = f"cannot listen on port {port} of {host}: {error.strerror}; choose another port"
+                raise ValueError(reason) from error
+    raise ValueError("no port was given")
 
 
 class _Server(uvicorn.Server):
