@@ -12,6 +12,8 @@ pytest.importorskip("gradio")
 from gradio_client import Client
 
 from impasto import cli
+from impasto.cli.web import has_display
+from impasto.web import _listener
 
 pytestmark = WARNINGS
 
@@ -26,6 +28,45 @@ def test_a_password(tmp_path):
         Client(server.address, verbose=False, auth=("ada", "secret"))
     finally:
         server.close()
+
+
+def test_the_http_interface_needs_the_password_too(tmp_path):
+    server = Server(tmp_path, "--auth", "ada:secret")
+    try:
+        assert requests.get(f"{server.address}/api/styles", timeout=20).status_code == 401
+        assert requests.get(f"{server.address}/api/styles", timeout=20, auth=("ada", "wrong")).status_code == 401
+        assert requests.get(f"{server.address}/api/styles", timeout=20, auth=("ada", "secret")).status_code == 200
+    finally:
+        server.close()
+
+
+def test_the_next_free_port_is_taken_if_none_was_asked_for():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with _listener("127.0.0.1", range(port, min(port + 20, 65536))) as listener:
+            assert port < listener.getsockname()[1] < port + 20
+        with pytest.raises(ValueError, match=f"cannot listen on port {port} "):
+            _listener("127.0.0.1", [port])
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "opens"),
+    [
+        ("darwin", {}, True),
+        ("win32", {}, True),
+        ("darwin", {"SSH_CONNECTION": "a"}, False),
+        ("linux", {}, False),
+        ("linux", {"DISPLAY": ":0"}, True),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+    ],
+)
+def test_a_browser_is_opened_where_it_is_seen(monkeypatch, platform, variables, opens):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("impasto.cli.web.sys.platform", platform)
+    assert has_display() == opens
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals to send")

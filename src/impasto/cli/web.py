@@ -80,9 +80,8 @@ def web(
         memory=_amount("--memory", memory),
     )
     if host not in ("127.0.0.1", "localhost", "::1") and not auth:
-        err.print(
-            f"anyone who can reach {host}:{port or PORT} can use this server; --auth sets a password", style="yellow"
-        )
+        where = host if port is None else f"{host}:{port}"
+        err.print(f"anyone who can reach {where} can use this server; --auth sets a password", style="yellow")
 
     def ready(address: str) -> None:
         out.print(f"impasto is running at [bold]{address}[/]; press Ctrl-C to stop it")
