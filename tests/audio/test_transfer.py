@@ -93,7 +93,7 @@ class TestStylize:
 class TestErrors:
     def test_too_short(self, melody, rhythm):
         short = Sound(melody.samples[:, :1], 8000)
-        with pytest.raises(SoundError, match="the content has 1 samples; needed are more than 2048"):
+        with pytest.raises(SoundError, match="the content has 1 samples; expected more than 2048"):
             audio.stylize(short, rhythm, AudioOptions(**SMALL))
         short = Sound(rhythm.samples[:, :2500], 8000)
         with pytest.raises(SoundError, match="the style lasts 0.31 s; the encoder 'wide' needs"):

@@ -175,7 +175,7 @@ class TestNames:
         assert inputs.regions[0].sources[1].size == (724, 1448)
 
     def test_an_unknown_name(self, shipped, photo):
-        with pytest.raises(ValueError, match="no such style: 'three'"):
+        with pytest.raises(ValueError, match="unknown style 'three'"):
             painted(photo, "three")
 
 

@@ -97,7 +97,7 @@ def test_mistakes(photo):
         ({"strength": ["much"]}, "expected a number"),
         ({"match_colors": ["perhaps"]}, "expected on or off"),
         ({"statistic": ["gram", "grams"]}, "choose from gram"),
-        ({"style": ["swirls", "nothing"]}, "no such style"),
+        ({"style": ["swirls", "nothing"]}, "unknown style"),
         ({"preset": ["none"]}, "unknown preset"),
     ):
         with pytest.raises(ValueError, match=message):

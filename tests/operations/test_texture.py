@@ -101,5 +101,5 @@ def test_mistakes():
     for size, message in (("12x300", r"the texture is 12×300 px; relu5_1 needs at least 16×16"), ("0", "size")):
         with pytest.raises(ValueError, match=message):
             impasto.texture("swirls", TextureOptions(size=size, iterations=1))
-    with pytest.raises(ValueError, match="no such style"):
+    with pytest.raises(ValueError, match="unknown style"):
         impasto.texture("nothing", TextureOptions(size=64))

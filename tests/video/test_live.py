@@ -85,7 +85,7 @@ def test_recorded(moving, tmp_path, capsys, monkeypatch):
     assert images.read(found[0].image).shape == (32, 48)
     for wrong, said in (
         (["live", "0", "mosaic", "--no-window"], "nothing to see"),
-        (["live", "0", "mosaic", "--no-window", "-o", "out.gif"], "needed is .mp4"),
+        (["live", "0", "mosaic", "--no-window", "-o", "out.gif"], "expected a name such as clip.mp4"),
         (["live", "none.mp4", "mosaic", "--no-window", "-o", "out.mp4"], "no such file"),
     ):
         assert cli.run(wrong) == 2

@@ -144,3 +144,9 @@ def test_files_are_deleted_after_their_visitor_has_left(tmp_path):
     everyone["b" * 32].tasks[0].status = "done"
     everyone.sweep(max_idle=0)
     assert not shared.exists()
+
+
+def test_the_page_has_an_icon_of_its_own(server):
+    response = requests.get(f"{server.address}/favicon.ico", timeout=20)
+    assert response.headers["content-type"].startswith("image/svg")
+    assert b"<svg" in response.content

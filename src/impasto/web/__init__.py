@@ -44,6 +44,7 @@ from impasto.web.visitors import VisitorMiddleware, Visitors
 
 __all__ = ["Limits", "create", "serve"]
 
+ICON = Path(__file__).with_name("icon.svg")
 #: Files of the largest size that one visitor may upload.
 UPLOADS_PER_VISITOR = 12
 #: Signals that end the server.
@@ -100,6 +101,7 @@ def create(
             enable_monitoring=False,
             theme=_theme(),
             css_paths=[STYLESHEET],
+            favicon_path=str(ICON),
         )
         mounted = [getattr(route, "app", None) for route in app.routes]
         app.state.gradio = next(mount for mount in mounted if isinstance(mount, gr.routes.App))
