@@ -417,6 +417,7 @@ def test_what_is_downloaded_is_what_is_shown(visit, portrait, tmp_path):
 def test_a_phone_and_a_keyboard(visit, portrait):
     page = visit(viewport={"width": 375, "height": 800}, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    assert page.get_by_role("button", name="Run").count() == 0  # Gradio's label of a button that has none
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('button, input, select, textarea')]
             .filter(e => e.offsetParent && e.type !== 'file')

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from impasto.optim.schedule import Scale
 
 #: What an evaluation costs besides its pixels, in pixels: small arrays do not keep the processor busy.
-OVERHEAD = 8000
+OVERHEAD = 17_000
 #: What the preparation of a scale costs (its targets, its first point), in evaluations; and that of the run itself.
 PREPARATION, BEGINNING = 2.5, 8.0
 #: Evaluations by whose pace the next ones are estimated.

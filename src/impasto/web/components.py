@@ -85,8 +85,10 @@ def connect_job(
         photo: must have a value before the job starts.
         failure: title of the error message if the job fails.
     """
-    idle: Update = {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
-    busy: Update = {start: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
+
+    # Made by a function: a component that is made here would be shown on the page.
+    def buttons(busy: bool) -> Update:
+        return {start: gr.Button(interactive=not busy), stop: gr.Button(interactive=busy)}
 
     def run(values: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[Update]:
         visitor = visitors.of(request.headers)
@@ -98,17 +100,17 @@ def connect_job(
         try:
             task = tasks.submit(visitor, kind, lambda stop_event: job(values, visitor, stop_event))
         except QueueFullError as error:
-            yield {status: status_html(str(error), bad=True)} | idle
+            yield {status: status_html(str(error), bad=True)} | buttons(busy=False)
             raise gr.Error(str(error), title="Too many jobs", print_exception=False) from error
         yield from follow(task)
 
     def follow(task: Task) -> Iterator[Update]:
         for snapshot in tasks.follow(task):
             if snapshot.status == "queued":
-                yield {status: status_html(f"{_ordinal(snapshot.position)} in line")} | busy
+                yield {status: status_html(f"{_ordinal(snapshot.position)} in line")} | buttons(busy=True)
             elif snapshot.error is not None:
                 # After an error Gradio runs no chained events: the buttons are reset before.
-                yield {status: status_html(str(snapshot.error), bad=True)} | idle
+                yield {status: status_html(str(snapshot.error), bad=True)} | buttons(busy=False)
                 if isinstance(snapshot.error, (ValueError, ImpastoError)):
                     error = gr.Error(str(snapshot.error), title=failure, print_exception=False)
                     raise error from snapshot.error
@@ -117,11 +119,11 @@ def connect_job(
                 started: Update = {} if snapshot.reports else {status: status_html("Reading the pictures…")}
                 merged = {key: value for update in snapshot.reports for key, value in update.items()}
                 if not snapshot.is_over:
-                    yield started | merged | busy
+                    yield started | merged | buttons(busy=True)
                 elif task.stop.is_set() and not task.reports:
-                    yield {status: status_html("Stopped before it began.")} | idle
+                    yield {status: status_html("Stopped before it began.")} | buttons(busy=False)
                 else:
-                    yield merged | idle
+                    yield merged | buttons(busy=False)
 
     def resume(request: gr.Request) -> Iterator[Update]:
         task = _unfinished(visitors.of(request.headers), kind)
