@@ -258,7 +258,7 @@ def explained(photo):
 
 
 def resumed(photo):
-    """A run that is interrupted elsewhere goes on there."""
+    """A run that was interrupted elsewhere is resumed there."""
     kept = Checkpoints(Path("run.checkpoint"), every=1e-9, resume=True)
     options = StylizeOptions(size=72, iterations=3, scales=1)
     first = impasto.iterate(photo, "mosaic", options, None, kept)

@@ -4,25 +4,15 @@ from importlib.util import find_spec
 
 from impasto.errors import ExtraError
 
-#: Extra -> the modules that it installs.
+#: Extra -> the modules that are imported -> the packages that they are in, as in pyproject.toml.
 EXTRAS = {
-    "web": ("gradio", "fastapi", "uvicorn"),
-    "heif": ("pillow_heif",),
-    "video": ("av", "cv2"),
-    "audio": ("soundfile",),
-    "explain": ("sklearn", "jinja2"),
-    "cluster": ("ray",),
-    "export": ("onnx", "onnxscript", "onnxruntime"),
-}
-#: Extra -> the packages that it installs, as in pyproject.toml.
-PACKAGES = {
-    "web": ("gradio>=6,<7",),
-    "heif": ("pillow-heif>=0.16",),
-    "video": ("av>=17", "opencv-python-headless>=4.9"),
-    "audio": ("soundfile>=0.12.1",),
-    "explain": ("scikit-learn>=1.4", "jinja2>=3"),
-    "cluster": ("ray>=2.59",),
-    "export": ("onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"),
+    "web": {"gradio": "gradio>=6,<7", "pillow_heif": "pillow-heif>=0.16"},
+    "heif": {"pillow_heif": "pillow-heif>=0.16"},
+    "video": {"av": "av>=17", "cv2": "opencv-python-headless>=4.9"},
+    "audio": {"soundfile": "soundfile>=0.12.1"},
+    "explain": {"sklearn": "scikit-learn>=1.4", "jinja2": "jinja2>=3"},
+    "cluster": {"ray": "ray>=2.59"},
+    "export": {"onnx": "onnx>=1.17", "onnxscript": "onnxscript>=0.3", "onnxruntime": "onnxruntime>=1.20"},
 }
 
 
@@ -37,7 +27,7 @@ def install_command(extra: str) -> str:
     It names the packages: `pip install impasto[web]` would look for impasto itself on an index. Double quotes are
     quotes in every shell, those of Windows included.
     """
-    return " ".join(["pip install", *(f'"{package}"' for package in PACKAGES[extra])])
+    return " ".join(["pip install", *(f'"{package}"' for package in EXTRAS[extra].values())])
 
 
 def require_extra(extra: str, what: str) -> None:

@@ -69,7 +69,7 @@ def last_step(start: Callable[[Callable[[str], object]], Iterator[Step]], progre
         report(Progress(PREPARING))
         with closed_afterwards(start(lambda kind: report(Progress(STAGES.get(kind, PREPARING))))) as steps:
             for step in steps:
-                report(Progress(description(step), step.fraction, step.eta, step))
+                report(progress_of(step))
     return step
 
 
@@ -105,6 +105,11 @@ def in_notebook() -> bool:
     """Whether this runs in a notebook, or another front end of Jupyter's kernel."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
+
+
+def progress_of(step: Step) -> Progress:
+    """How far an operation is after a step."""
+    return Progress(description(step), step.fraction, step.eta, step)
 
 
 def description(step: Step) -> str:
@@ -171,7 +176,7 @@ class StepBar:
 
     def show(self, step: Step) -> None:
         """Update the bar with a step."""
-        self.report(Progress(description(step), step.fraction, step.eta, step))
+        self.report(progress_of(step))
 
 
 class _NotebookBar:

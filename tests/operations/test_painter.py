@@ -58,6 +58,6 @@ def test_a_small_one_paints_the_same(photo):
 def test_closed(photo):
     with impasto.Painter() as painter:
         steps = painter.iterate(photo, "mosaic", **QUICK)
-    assert len(list(steps)) == 3  # a run that has begun goes on
+    assert len(list(steps)) == 3  # a run that has begun continues
     with pytest.raises(ValueError, match="closed"):
         painter.fast(photo, "udnie")

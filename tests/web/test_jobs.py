@@ -75,7 +75,7 @@ def test_a_job_that_is_stopped_before_its_first_step_has_a_picture(tmp_path, por
     stop.set()
     last, result = JobRunner(Limits(), frozenset(["mosaic"])).run(request, visitor, stop)
     assert last.note == "stopped"
-    assert last.step.losses
+    assert last.losses
     assert result.settings["operation"] == "stylize"
 
 

@@ -79,8 +79,9 @@ class Page:
         self.tab.locator("#styles button", has_text=style).click()
 
     def upload_painting(self, path):
-        self.tab.get_by_role("button", name="…or a painting of your own").click()
-        self.tab.set_input_files("#own input[type=file]", path)
+        with self.tab.expect_file_chooser() as chooser:
+            self.tab.click("#own")
+        chooser.value.set_files(path)
 
     def press(self, dial, key):
         self.tab.locator(f"{dial} input[type=range]").focus()
@@ -262,6 +263,51 @@ def test_a_picture_is_painted_at_once(visit, portrait):
     page.wait_for_function("document.querySelector('#status').innerText.includes('240×160 px')")
     page.get_by_role("button", name="Remove Image").first.click()
     page.wait_for_function("document.querySelector('#status').innerText.includes('Add a photo')")
+    assert not page.errors
+
+
+def test_uploads_that_cannot_be_read_are_refused_kindly(visit, portrait, tmp_path):
+    damaged = tmp_path / "damaged.jpg"
+    damaged.write_bytes(portrait.read_bytes()[:300])
+    page = visit()
+    page.tab.set_input_files("#photo input[type=file]", damaged)
+    page.wait_for_selector(".toast-body")
+    assert "This picture cannot be used: cannot read damaged.jpg" in page.inner_text(".toast-body")
+    assert "Vips" not in page.inner_text(".toast-body")
+    page.wait_for_selector("#photo input[type=file]", state="attached")  # the input is empty again
+    assert page.locator("#photo img").count() == 0
+    with page.expect_file_chooser() as chooser:
+        page.click("#own")
+    chooser.value.set_files(damaged.rename(tmp_path / "another.jpg"))
+    page.get_by_text("cannot read another.jpg").wait_for()
+    assert not page.errors
+
+
+def test_a_photo_of_an_iphone_is_shown_and_painted(visit, portrait, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    heic = tmp_path / "IMG_0001.heic"
+    pillow_heif.from_pillow(PIL.Image.open(portrait)).save(heic)
+    page = visit()
+    page.tab.set_input_files("#photo input[type=file]", heic)
+    page.wait_for_function("document.querySelector('#photo img')?.naturalWidth == 96")
+    page.instant()
+    assert not page.errors
+
+
+def test_paintings_of_ones_own_become_tiles_that_stay(visit, portrait, tmp_path):
+    painting = tmp_path / "my_noise.png"  # as one of the server's is called
+    PIL.Image.effect_noise((80, 80), 60).convert("RGB").save(painting)
+    page = visit()
+    count = page.locator("#styles button.thumbnail-item").count()
+    page.upload_painting(painting)
+    page.wait_for_function("document.querySelector('#chosen').innerText.includes('my noise (2)')")
+    assert page.locator("#styles button.thumbnail-item").count() == count + 1
+    page.reload()
+    page.locator("#styles button", has_text="my noise (2)").wait_for()
+    page.upload(portrait)
+    shown = page.instant()  # in the first style, which is still chosen
+    page.choose("my noise (2)")
+    page.instant(shown)
     assert not page.errors
 
 

@@ -122,7 +122,7 @@ def test_as_many_run_at_once_as_may(tmp_path):
     tasks, barrier = Tasks(2, 2), threading.Barrier(2)
 
     def run(stop):
-        barrier.wait(30)  # neither goes on without the other
+        barrier.wait(30)  # neither continues without the other
         yield 1
 
     both = [tasks.submit(Visitor(tmp_path), "fine", run) for _ in range(2)]

@@ -138,10 +138,10 @@ def test_files_are_deleted_after_their_visitor_has_left(tmp_path):
     assert (everyone.results / ("b" * 32) / "result.png").exists()
     assert shared.exists()  # b uploaded it too
     everyone["b" * 32].open_requests = 0
-    everyone["b" * 32].tasks = [types.SimpleNamespace(status="running")]
+    everyone["b" * 32].tasks = [types.SimpleNamespace(is_over=False)]
     everyone.sweep(max_idle=0)
     assert everyone["b" * 32].tasks  # not while a job of theirs runs
-    everyone["b" * 32].tasks[0].status = "done"
+    everyone["b" * 32].tasks[0].is_over = True
     everyone.sweep(max_idle=0)
     assert not shared.exists()
 

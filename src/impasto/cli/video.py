@@ -85,7 +85,7 @@ def video(
                     task,
                     description=(f"pass {frame.pass_number}/{frame.passes}, " if frame.passes > 1 else "")
                     + f"frame {frame.number}/{frame.frames}, scene {frame.scene}",
-                    completed=frame.seconds / max(frame.seconds + frame.eta, 1e-9),
+                    completed=frame.fraction,
                     left=f"{duration(frame.eta)} left",
                 )
                 if preview is not None and time.monotonic() - previewed > PREVIEW_INTERVAL:

@@ -43,6 +43,7 @@ from impasto.inputs import masks, photos
 from impasto.inputs.memo import Memo
 from impasto.inputs.read import is_named
 from impasto.isolation import isolated
+from impasto.optim.clock import fraction_done
 from impasto.settings.options import FastOptions, LearnOptions
 from impasto.vgg.weights import cache_folder as weights_folder
 
@@ -81,7 +82,7 @@ class LearningProgress:
     @property
     def fraction(self) -> float:
         """The part of the time that is done, in [0, 1]."""
-        return self.seconds / max(self.seconds + self.eta, 1e-9)
+        return fraction_done(self.seconds, self.eta)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Memo:
 
     The first part of a key names the kind of the value: `encoder` and `model` (networks), `content` and `style`
     (pictures that were read), `photo` and `styles` (what losses compare with, at one scale), `learnt` and `predicted`
-    (vectors of feed-forward networks).
+    (vectors of feed-forward networks), `key` (names of paintings in the cache of learnt styles).
 
     Args:
         capacity: bytes of tensors that are kept besides `ALWAYS_KEPT`; what was not used for longest is dropped first.

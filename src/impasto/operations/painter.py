@@ -96,7 +96,7 @@ class Painter:
         return self._kept
 
     def close(self) -> None:
-        """Release what is kept. Runs that have begun go on."""
+        """Release what is kept. Runs that have begun continue."""
         self._kept = None
 
     def __enter__(self) -> Painter:

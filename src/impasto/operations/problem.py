@@ -21,8 +21,19 @@ from impasto.optim.memory import FLOAT, IMAGE, Plan
 from impasto.optim.schedule import Scale
 from impasto.settings.choices import ContentNorm
 from impasto.settings.options import StyleLossOptions
+from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder
 from impasto.vgg.tiling import divide
+
+
+def load_encoder(options: StyleLossOptions, memo: Memo) -> Encoder:
+    """The network that the options name, on the CPU.
+
+    Raises:
+        WeightsError: there are no such weights, or they are damaged.
+    """
+    network = (options.weights, options.pooling, options.padding, options.preprocessing)
+    return memo.get(("encoder", network), lambda: weights.load(*network))
 
 
 @dataclass(frozen=True, eq=False)

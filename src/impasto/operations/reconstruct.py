@@ -18,7 +18,7 @@ from impasto.inputs.memo import Memo
 from impasto.inputs.read import read_content
 from impasto.isolation import isolated
 from impasto.losses.targets import nonzero
-from impasto.operations.problem import ContentTarget, PictureProblem
+from impasto.operations.problem import ContentTarget, PictureProblem, load_encoder
 from impasto.optim import memory, schedule
 from impasto.optim.checkpoints import Checkpoints, hashes
 from impasto.optim.multiscale import noise, optimize_scales
@@ -28,7 +28,6 @@ from impasto.presets import options_from
 from impasto.progress import ProgressOption, last_step
 from impasto.settings.keywords import ReconstructKeywords
 from impasto.settings.options import ReconstructOptions
-from impasto.vgg import weights
 
 
 def reconstruct(
@@ -77,8 +76,7 @@ def iterate_reconstruction(
     memory.check_possible(size, device, options.memory, "the picture")
     content, style = nonzero(options.resolved_content_layers), nonzero(options.resolved_style_layers)
     taps = {**content, **style}
-    network = (options.weights, options.pooling, options.padding, options.preprocessing)
-    encoder = memo.get(("encoder", network), lambda: weights.load(*network))
+    encoder = load_encoder(options, memo)
     encoder.check_layers({**options.resolved_content_layers, **options.resolved_style_layers})
     encoder.check_size(*size, taps, "the picture")
     scales = schedule.plan(*size, options.iterations, options.scales)

@@ -13,6 +13,7 @@ from impasto.inputs.memo import Memo
 from impasto.inputs.read import opened, opened_styles
 from impasto.isolation import isolated
 from impasto.operations.stylize import iterate
+from impasto.optim.clock import fraction_done
 from impasto.optim.steps import Step
 from impasto.presets import options_from, preset
 from impasto.progress import Progress, ProgressOption, shown
@@ -50,8 +51,7 @@ class Variation:
     def progress(self) -> Progress:
         """How far the sheet is; cells are assumed to take equally long."""
         eta = self.step.eta + (self.count - self.number) * (self.step.seconds + self.step.eta)
-        fraction = self.seconds / max(self.seconds + eta, 1e-9)
-        return Progress(f"{self.number}/{self.count} {self.label}", fraction, eta, self.step)
+        return Progress(f"{self.number}/{self.count} {self.label}", fraction_done(self.seconds, eta), eta, self.step)
 
 
 def parse_axis(text: str) -> tuple[str, list[str]]:

@@ -21,7 +21,7 @@ from impasto.inputs.read import BLANK, may_be_file, opened
 from impasto.isolation import isolated
 from impasto.losses.targets import nonzero
 from impasto.losses.terms import TemporalLoss
-from impasto.operations.problem import ContentTarget, PictureProblem
+from impasto.operations.problem import ContentTarget, PictureProblem, load_encoder
 from impasto.optim import schedule
 from impasto.optim.checkpoints import Checkpoints, hashes
 from impasto.optim.multiscale import noise, optimize_scales
@@ -33,7 +33,6 @@ from impasto.settings.choices import Init
 from impasto.settings.fields import unknown
 from impasto.settings.keywords import StylizeKeywords
 from impasto.settings.options import StyleLossOptions, StylizeOptions
-from impasto.vgg import weights
 
 
 def stylize(
@@ -123,8 +122,7 @@ def problem_of(
     """
     memo = Memo(0) if memo is None else memo
     scales = schedule.plan(*inputs.size, options.iterations, _scale_count(options))
-    network = (options.weights, options.pooling, options.padding, options.preprocessing)
-    encoder = memo.get(("encoder", network), lambda: weights.load(*network))
+    encoder = load_encoder(options, memo)
     content_layers = nonzero(options.content_layers, options.content_weight)
     style_layers = nonzero(options.resolved_style_layers, options.effective_style_weight)
     taps = {**content_layers, **style_layers}

@@ -19,7 +19,7 @@ from impasto.inputs.memo import Memo
 from impasto.inputs.read import read_styles
 from impasto.isolation import isolated
 from impasto.losses.targets import nonzero
-from impasto.operations.problem import PictureProblem
+from impasto.operations.problem import PictureProblem, load_encoder
 from impasto.optim import memory, schedule
 from impasto.optim.checkpoints import Checkpoints, hashes
 from impasto.optim.multiscale import noise, optimize_scales
@@ -29,7 +29,6 @@ from impasto.presets import options_from
 from impasto.progress import ProgressOption, last_step
 from impasto.settings.keywords import TextureKeywords
 from impasto.settings.options import TextureOptions
-from impasto.vgg import weights
 
 
 def texture(
@@ -76,8 +75,7 @@ def iterate_texture(
     width, height = options.size
     memory.check_possible((height, width), device, options.memory, "the texture")
     layers = nonzero(options.resolved_style_layers)
-    network = (options.weights, options.pooling, options.padding, options.preprocessing)
-    encoder = memo.get(("encoder", network), lambda: weights.load(*network))
+    encoder = load_encoder(options, memo)
     encoder.check_layers(options.resolved_style_layers)
     encoder.check_size(height, width, layers, "the texture")
     scales = schedule.plan(height, width, options.iterations, options.scales)

@@ -19,6 +19,11 @@ RECENT = 12
 MAX_POWER = 2.2
 
 
+def fraction_done(seconds: float, eta: float) -> float:
+    """The part of the time that is over, in [0, 1], of a run with `seconds` behind it and `eta` to come."""
+    return seconds / max(seconds + eta, 1e-9)
+
+
 class Clock:
     """The time of one run, and estimates of what is left.
 
@@ -57,7 +62,7 @@ class Clock:
         return self._budget is None or self.entered + (PREPARATION + 1) * self._pace(index) <= self._budget
 
     def resume(self, index: int, seconds: float, entered: float) -> None:
-        """Go on where a run was `seconds` after its beginning, in a scale that it had entered then."""
+        """Continue where a run was `seconds` after its beginning, in a scale that it had entered then."""
         self._started = time.monotonic() - seconds
         self.seconds, self.entered = seconds, entered
         self._recent.clear()

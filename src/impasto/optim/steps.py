@@ -15,6 +15,7 @@ from impasto.images import Picture
 from impasto.isolation import neutral_state
 from impasto.optim.canvas import Canvas, LocalCanvas
 from impasto.optim.checkpoints import LossRecord
+from impasto.optim.clock import fraction_done
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,7 +68,7 @@ class Step:
     @property
     def fraction(self) -> float:
         """The part of the time that is over, estimated, in [0, 1]."""
-        return self.seconds / max(self.seconds + self.eta, 1e-9)
+        return fraction_done(self.seconds, self.eta)
 
     @property
     def image_shape(self) -> tuple[int, int]:

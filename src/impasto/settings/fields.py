@@ -300,10 +300,9 @@ def unknown(what: str, given: object, known: Collection[str], more: str = "") ->
     suggestion = suggested(str(given), known)
     if not suggestion:
         return ValueError(f"unknown {what} {given!r}; choose from {', '.join(known)}{more}")
-    choices = f"choose from {', '.join(known)}{more} " if len(known) <= FEW else ""
-    return ValueError(
-        f"unknown {what} {given!r}; {choices}({suggestion})" if choices else f"unknown {what} {given!r}; {suggestion}"
-    )
+    if len(known) > FEW:
+        return ValueError(f"unknown {what} {given!r}; {suggestion}")
+    return ValueError(f"unknown {what} {given!r}; choose from {', '.join(known)}{more} ({suggestion})")
 
 
 def suggested(given: str, known: Collection[str]) -> str:

@@ -28,6 +28,7 @@ from impasto.files import StrPath
 from impasto.images import Picture, PictureLike
 from impasto.isolation import isolated
 from impasto.losses.terms import TemporalLoss
+from impasto.optim.clock import fraction_done
 from impasto.presets import options_from
 from impasto.progress import Progress, ProgressOption, closed_afterwards, shown
 from impasto.settings.fields import result_settings
@@ -69,6 +70,11 @@ class StylizedFrame:
     seconds: float
     eta: float
 
+    @property
+    def fraction(self) -> float:
+        """The part of the time that is over, in [0, 1]."""
+        return fraction_done(self.seconds, self.eta)
+
 
 @dataclass(frozen=True, eq=False)
 class PreviousFrame:
@@ -103,8 +109,7 @@ def stylize(
     frames = iterate(clip, styles, output, options, resume, **changes)
     with shown(progress) as report, closed_afterwards(frames):
         for frame in frames:
-            done = frame.seconds / max(frame.seconds + frame.eta, 1e-9)
-            report(Progress(f"frame {frame.number}/{frame.frames}", done, frame.eta))
+            report(Progress(f"frame {frame.number}/{frame.frames}", frame.fraction, frame.eta))
     return Path(output)
 
 

@@ -77,7 +77,7 @@ def connect_job(
 ) -> None:
     """Run a job when `start` is pressed, one at a time, and stop it when `stop` is pressed.
 
-    The job goes on when its page is closed; a page that is opened by the same visitor shows it again.
+    The job continues when its page is closed; a page that is opened by the same visitor shows it again.
 
     Args:
         inputs, outputs: components that the job reads, and that it updates besides the buttons and `status`.
@@ -146,7 +146,7 @@ def connect_job(
 
 def _unfinished(visitor: Visitor, kind: str) -> Task | None:
     """The visitor's job of this kind that runs or waits."""
-    found = [task for task in visitor.tasks if task.kind == kind and task.status in ("queued", "running")]
+    found = [task for task in visitor.tasks if task.kind == kind and not task.is_over]
     return found[-1] if found else None
 
 

@@ -15,6 +15,7 @@ Errors are JSON: `{"error": "a sentence"}`.
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -29,15 +30,17 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from starlette.datastructures import UploadFile
 
 from impasto.errors import ImpastoError
+from impasto.settings.fields import unknown
 from impasto.web.api import job_request, sources_of
 from impasto.web.gallery import GalleryStyle
 from impasto.web.jobs import JobProgress, JobResult
 from impasto.web.runner import JobRunner
 from impasto.web.tasks import QueueFullError, Snapshot, Task, Tasks
-from impasto.web.visitors import Visitor, Visitors
+from impasto.web.visitors import QuotaError, Visitor, Visitors
 
 #: The kind of tasks that are begun here, and the others that make pictures, which can be listed and stopped here, too.
 KIND, KINDS = "http", ("http", "fine", "api")
+OPERATIONS = ("stylize", "fast")
 #: Name in the address -> index of the file of a result.
 PICTURES = {"picture.png": 0, "picture.jpg": 1}
 
@@ -76,15 +79,14 @@ def add_routes(
         size = int(request.headers.get("content-length", "0") or 0)
         if size > (1 + limits.styles) * limits.upload:
             return _error(413, f"the request has {size / 1e6:.0f} MB; files may have {limits.upload / 1e6:.0f} MB each")
-        if sum(visitor.uploads.values()) + size > visitors.quota:
-            return _error(413, f"your uploads would exceed {visitors.quota / 1e6:.0f} MB; try again later")
         try:
+            visitors.check_quota(visitor, size)
             async with request.form() as form:
                 photos = await _kept(form.getlist("photo"), visitor, limits.upload)
                 paintings = await _kept(form.getlist("paintings"), visitor, limits.upload)
                 found = {name: form.get(name) for name in ("styles", "options", "operation")}
-            if found["operation"] not in (None, "stylize", "fast"):
-                raise ValueError(f"unknown operation {found['operation']!r}; choose from stylize, fast")
+            if found["operation"] not in (None, *OPERATIONS):
+                raise ValueError(unknown("operation", found["operation"], OPERATIONS))
             job = job_request(
                 next(iter(photos), None),
                 _json("styles", found["styles"], []),
@@ -98,6 +100,8 @@ def add_routes(
             task = tasks.submit(visitor, KIND, lambda stop: runner.run(job, visitor, stop))
         except QueueFullError as error:
             return _error(429, str(error))
+        except QuotaError as error:
+            return _error(413, str(error))
         except (ValueError, TypeError, ImpastoError) as error:
             return _error(400, str(error))
         return JSONResponse(_state(task, tasks.snapshot(task), prefix), 202)
@@ -162,15 +166,15 @@ def _state(task: Task, snapshot: Snapshot, prefix: str) -> dict[str, Any]:
         state["position"] = snapshot.position
     for report in snapshot.reports:
         if isinstance(report, JobProgress):
-            step = report.step
+            width, height = report.size
             state |= {
-                "fraction": round(step.fraction, 4),
-                "eta": round(step.eta, 1),
-                "seconds": round(step.seconds, 1),
-                "scale": [step.scale, step.scales],
-                "iteration": [step.iteration, step.iterations],
-                "width": step.width,
-                "height": step.height,
+                "fraction": round(report.fraction, 4),
+                "eta": round(report.eta, 1),
+                "seconds": round(report.seconds, 1),
+                "scale": report.scale,
+                "iteration": report.iteration,
+                "width": width,
+                "height": height,
                 "preview": f"{address}/preview?{report.preview.stem[:8]}",
             } | ({"note": report.note} if report.note else {})
         elif isinstance(report, JobResult):
@@ -217,8 +221,7 @@ async def _kept(files: Sequence[Any], visitor: Visitor, limit: int) -> list[str]
         name = "".join(letter for letter in letters if letter.isprintable()).lstrip(".").strip() or "picture"
         if len(content) > limit:
             raise ValueError(f"{name} is larger than {limit / 1e6:.0f} MB, the limit here")
-        folder = visitor.folder / secrets.token_hex(16)
-        folder.mkdir()
+        folder = visitor.new_folder()
         path = folder / name.encode()[-120:].decode(errors="ignore")
         await anyio.to_thread.run_sync(path.write_bytes, content)
         visitor.uploads[path] = len(content)
@@ -259,8 +262,6 @@ def _error(status: int, text: str) -> Response:
 
 def require_password(app: fastapi.FastAPI, auth: tuple[str, str], prefix: str = "/api") -> None:
     """Refuse requests to the routes that do not carry this name and password, by HTTP's basic authentication."""
-    import base64
-
     expected = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
 
     @app.middleware("http")

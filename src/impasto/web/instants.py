@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -140,8 +139,7 @@ class InstantRunner:
         return _Prepared(options, device, model, photo, inputs)
 
     def _paint(self, request: JobRequest, visitor: Visitor) -> Instant:
-        folder = visitor.folder / secrets.token_hex(16)
-        folder.mkdir()
+        folder = visitor.new_folder()
         try:
             return self._paint_into(folder, request, visitor)
         except BaseException:
@@ -176,8 +174,7 @@ class InstantRunner:
     def _learn(
         self, request: JobRequest, visitor: Visitor, stop: Event, executor: ThreadPoolExecutor
     ) -> Iterator[Learning]:
-        folder = visitor.folder / secrets.token_hex(16)
-        folder.mkdir()
+        folder = visitor.new_folder()
         masks = write_masks(request, folder)
         prepared = executor.submit(self._prepare, request, masks, visitor).result()
         started, limit = time.monotonic(), self._runner.limits.seconds

@@ -12,7 +12,7 @@ import numpy as np
 from impasto import images
 from impasto.fast.models import ANY
 from impasto.optim.checkpoints import LossRecord
-from impasto.optim.steps import Step
+from impasto.optim.clock import fraction_done
 from impasto.settings.choices import Init
 from impasto.settings.fields import unknown
 from impasto.settings.options import FastOptions, StylizeOptions
@@ -80,18 +80,31 @@ class JobProgress:
     """The state of a running job.
 
     Attributes:
-        step: the last step.
+        seconds, eta: since the beginning, and left.
+        scale, iteration: which of how many.
+        evaluations: in all.
+        size: width and height of the final picture.
         preview: path of a JPEG of the picture so far.
         losses: of all steps, as `plots.loss_figure` takes them.
         done: whether this is the last report.
         note: why the job ended early; empty if it did not.
     """
 
-    step: Step
+    seconds: float
+    eta: float
+    scale: tuple[int, int]
+    iteration: tuple[int, int]
+    evaluations: int
+    size: tuple[int, int]
     preview: Path
     losses: Sequence[LossRecord]
     done: bool = False
     note: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """The part of the time that is over, estimated, in [0, 1]."""
+        return fraction_done(self.seconds, self.eta)
 
 
 @dataclass(frozen=True)
@@ -147,12 +160,17 @@ def check_request(request: JobRequest, limits: Limits, public_styles: frozenset[
         raise ValueError(f"style_scale is {max(options.style_scale):g}; at most 4 is allowed here")
     for path in request.pictures:
         if path not in public_styles and Path(path).exists():
-            height, width = images.size_of(path)
-            if height * width > limits.pixels:
-                raise ValueError(
-                    f"{Path(path).name} has {width}×{height} pixels, {height * width / 1e6:.0f} million; "
-                    f"at most {limits.pixels / 1e6:.0f} million are allowed here"
-                )
+            check_pixels(path, limits)
+
+
+def check_pixels(path: str, limits: Limits) -> None:
+    """Raise a ValueError if a picture has more pixels than the server allows; a PictureError if it is none."""
+    height, width = images.size_of(path)
+    if height * width > limits.pixels:
+        raise ValueError(
+            f"{Path(path).name} has {width}×{height} pixels, {height * width / 1e6:.0f} million; "
+            f"at most {limits.pixels / 1e6:.0f} million are allowed here"
+        )
 
 
 def check_maxima(options: StylizeOptions | FastOptions) -> None:

@@ -67,7 +67,7 @@ def _paint_tab(
     styles, limits = list(by_name.values()), runner.limits
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            inputs = InputSection(by_name)
+            inputs = InputSection(page, by_name, visitors, limits)
             options = OptionSection(styles, limits)
         with gr.Column(scale=6, min_width=320):
             status = gr.HTML(status_html(WELCOME), elem_id="status")
@@ -92,9 +92,9 @@ def _paint_tab(
             if isinstance(report, JobResult):
                 yield fine.result_update(report) | earlier.update(visitor)
                 continue
-            plot = report.done or report.step.evaluations >= plotted + PLOT_INTERVAL
+            plot = report.done or report.evaluations >= plotted + PLOT_INTERVAL
             if plot:
-                plotted = report.step.evaluations
+                plotted = report.evaluations
             # Until the first strokes, the instant picture stays.
             turn = {} if shown else {tabs: gr.Tabs(selected=FINE)}
             shown = True

@@ -112,8 +112,7 @@ class JobRunner:
     def _run(
         self, request: JobRequest, visitor: Visitor, stop: Event, executor: ThreadPoolExecutor
     ) -> Iterator[JobProgress | JobResult]:
-        folder = visitor.folder / secrets.token_hex(16)
-        folder.mkdir()
+        folder = visitor.new_folder()
         masks = write_masks(request, folder)
         options = with_files(request, masks)
         steps = executor.submit(self._start, request, options).result()
@@ -137,12 +136,12 @@ class JobRunner:
                 if time.monotonic() - last_preview >= PREVIEW_INTERVAL:
                     last_preview = time.monotonic()
                     previews.append(write_preview(step.picture, visitor.folder))
-                    yield JobProgress(step, previews[-1], list(losses))
+                    yield progress_of(step, previews[-1], list(losses))
                     delete_files(previews[:-PREVIEWS_KEPT])
                     del previews[:-PREVIEWS_KEPT]
             assert step is not None  # every operation yields at least one step
             previews.append(write_preview(step.picture, visitor.folder))
-            yield JobProgress(step, previews[-1], list(losses), True, note)
+            yield progress_of(step, previews[-1], list(losses), True, note)
             before = images.read(request.photo).resized(*step.shape)
             result = write_result(request, options, step.picture, before, folder, list(masks.values()))
             visitor.add_result(result)
@@ -158,6 +157,13 @@ class JobRunner:
         if isinstance(options, FastOptions):
             return fast.iterate(*pictures, options, self.memo)
         return impasto.iterate(*pictures, options, self.memo)
+
+
+def progress_of(step: Step, preview: Path, losses: list[LossRecord], done: bool = False, note: str = "") -> JobProgress:
+    """A report on a step; it does not keep the step's tensors."""
+    scale, iteration = (step.scale, step.scales), (step.iteration, step.iterations)
+    counts = (scale, iteration, step.evaluations)
+    return JobProgress(step.seconds, step.eta, *counts, step.size, preview, losses, done, note)
 
 
 @contextmanager

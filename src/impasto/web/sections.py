@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from impasto import plots
+from impasto.errors import ImpastoError
 from impasto.presets import PRESETS, options_of
 from impasto.settings.fields import default_of, fields_of
 from impasto.settings.options import FastOptions, StylizeOptions
@@ -18,7 +20,8 @@ from impasto.web.gallery import GalleryStyle
 from impasto.web.instants import Instant, Learning
 from impasto.web.jobs import INIT_CHOICES, JobProgress, JobResult, Limits, available_weights
 from impasto.web.masks import BRUSHES
-from impasto.web.visitors import Visitor
+from impasto.web.uploads import accept_painting, accept_photo
+from impasto.web.visitors import Visitor, Visitors
 
 #: Values of the tabs of results.
 INSTANT, FINE = "instant", "fine"
@@ -37,12 +40,14 @@ JPEG_LABEL = "Download JPEG"
 class InputSection:
     """The photo and the style. The value of `style` is its source: a name, or the path of the visitor's painting."""
 
-    def __init__(self, by_name: Mapping[str, GalleryStyle]) -> None:
+    def __init__(
+        self, page: gr.Blocks, by_name: Mapping[str, GalleryStyle], visitors: Visitors, limits: Limits
+    ) -> None:
         first_style = next(iter(by_name.values()))
         self.style = gr.State(first_style.source)
         self.photo = image_input("Photo", sources=["upload", "webcam", "clipboard"], height=280, elem_id="photo")
         gallery = gr.Gallery(
-            [(str(style.thumbnail), style.name) for style in by_name.values()],
+            _tiles(by_name.values()),
             label="Style",
             columns=4,
             allow_preview=False,
@@ -52,30 +57,61 @@ class InputSection:
             interactive=False,
             elem_id="styles",
         )
-        with gr.Accordion("…or a painting of your own", open=False):
-            own_style = image_input("Painting", sources=["upload", "clipboard"], height=200, elem_id="own")
+        own_style = gr.UploadButton("Add a painting of your own", file_types=["image"], size="md", elem_id="own")
         caption = gr.Markdown(_caption(first_style), elem_id="chosen")
 
-        def choose(event: gr.SelectData) -> tuple[str, str]:
-            style = by_name[str(event.value["caption"])]
+        def tiles(visitor: Visitor) -> list[tuple[str, str]]:
+            return _tiles([*visitor.paintings, *by_name.values()])
+
+        def load(request: gr.Request) -> Update:
+            visitor = visitors.of(request.headers)
+            if not visitor.paintings:
+                return {gallery: gr.skip()}
+            return {gallery: gr.Gallery(tiles(visitor), selected_index=len(visitor.paintings))}
+
+        def choose(request: gr.Request, event: gr.SelectData) -> tuple[str, str]:
+            own = {style.name: style for style in visitors.of(request.headers).paintings}
+            style = (own | dict(by_name))[str(event.value["caption"])]
             return style.source, _caption(style)
 
-        def choose_own(path: str) -> tuple[str, str, gr.Gallery]:
-            return path, "Style: **your own painting**", gr.Gallery(selected_index=None)
+        def add(request: gr.Request, path: str) -> Update:
+            visitor = visitors.of(request.headers)
+            try:
+                style = accept_painting(path, visitor, limits, set(by_name))
+            except (ValueError, ImpastoError) as error:
+                _refuse(path, error)
+                return {gallery: gr.skip()}
+            shown = gr.Gallery(tiles(visitor), selected_index=0)
+            return {gallery: shown, self.style: style.source, caption: _caption(style)}
 
-        def choose_first() -> tuple[str, str, gr.Gallery]:
-            return first_style.source, _caption(first_style), gr.Gallery(selected_index=0)
+        def check_photo(request: gr.Request, path: str) -> str | None:
+            try:
+                return accept_photo(path, visitors.of(request.headers), limits)
+            except (ValueError, ImpastoError) as error:
+                _refuse(path, error)
+                return None
 
-        chosen = [self.style, caption]
         # Without the queue, Gradio would not report that the state has changed.
-        gallery.select(choose, None, chosen, show_progress="hidden", **PRIVATE)
-        own_style.upload(choose_own, own_style, [*chosen, gallery], show_progress="hidden", **PRIVATE)
-        own_style.clear(choose_first, None, [*chosen, gallery], show_progress="hidden", **PRIVATE)
+        chosen: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
+        gallery.select(choose, None, [self.style, caption], **chosen)
+        own_style.upload(add, own_style, [gallery, self.style, caption], **chosen)
+        self.photo.upload(check_photo, self.photo, self.photo, **chosen)
+        page.load(load, None, gallery, **chosen)
 
     @property
     def components(self) -> set[Any]:
         """All components that hold values."""
         return {self.photo, self.style}
+
+
+def _tiles(styles: Iterable[GalleryStyle]) -> list[tuple[str, str]]:
+    return [(str(style.thumbnail), style.name) for style in styles]
+
+
+def _refuse(path: str, error: Exception) -> None:
+    """Say why an uploaded file is not taken, without what the decoder said."""
+    reason = re.sub(r" \(.*\)$", "", str(error).replace(path, Path(path).name))
+    gr.Warning(f"This picture cannot be used: {reason}. Choose another one, or save it as JPEG.", duration=None)
 
 
 def _caption(style: GalleryStyle) -> str:
@@ -344,15 +380,12 @@ def instant_html(instant: Instant) -> str:
 
 def progress_html(progress: JobProgress) -> str:
     """The status of an optimisation."""
-    step, note = progress.step, progress.note
     if progress.done:
-        height, width = step.shape
-        return status_html(f"{width}×{height} px in {_duration(step.seconds)}{', ' + note if note else ''}", 1.0)
-    fraction = step.seconds / max(step.seconds + step.eta, 1e-9)
-    return status_html(
-        f"Size {step.scale} of {step.scales}, {step.iteration} of {step.iterations} · about {_duration(step.eta)} left",
-        fraction,
-    )
+        (width, height), note = progress.size, progress.note
+        return status_html(f"{width}×{height} px in {_duration(progress.seconds)}{', ' + note if note else ''}", 1.0)
+    (scale, scales), (iteration, iterations) = progress.scale, progress.iteration
+    left = f"about {_duration(progress.eta)} left"
+    return status_html(f"Size {scale} of {scales}, {iteration} of {iterations} · {left}", progress.fraction)
 
 
 def _duration(seconds: float) -> str:

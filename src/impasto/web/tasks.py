@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Condition, Event
 from typing import Any, Literal
 
@@ -22,6 +22,10 @@ Status = Literal["queued", "running", "done", "failed"]
 PER_VISITOR = 4
 #: Seconds between two reports to a follower when nothing happens, at which it notices that its client has left.
 HEARTBEAT = 5.0
+
+
+def _is_over(status: Status) -> bool:
+    return status in ("done", "failed")
 
 
 class QueueFullError(ImpastoError):
@@ -47,7 +51,7 @@ class Snapshot:
     @property
     def is_over(self) -> bool:
         """Whether nothing follows."""
-        return self.status in ("done", "failed")
+        return _is_over(self.status)
 
 
 @dataclass(eq=False)
@@ -55,9 +59,10 @@ class Task:
     """A job of a visitor, see `Tasks`.
 
     Attributes:
-        kind: `fine`, `learn`, `explain`.
+        kind: `fine`, `learn`, `explain` (of the page), `api`, `http` (of programs).
         run: does it, given what stops it; yields reports.
         reports: the last one of each kind of report, with its number.
+        version: rises whenever the state changes.
     """
 
     visitor: Visitor
@@ -69,6 +74,12 @@ class Task:
     stop: Event = field(default_factory=Event)
     error: BaseException | None = None
     reports: dict[Any, tuple[int, Any]] = field(default_factory=dict)
+    version: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it neither waits nor runs."""
+        return _is_over(self.status)
 
 
 class Tasks:
@@ -116,7 +127,7 @@ class Tasks:
             if task in self._queue:
                 self._queue.remove(task)
                 task.status = "done"
-                self._changed.notify_all()
+                self._notify(task, *self._queue)
 
     def snapshot(self, task: Task) -> Snapshot:
         """The state of a task, with the last report of each kind."""
@@ -125,23 +136,30 @@ class Tasks:
 
     def follow(self, task: Task) -> Iterator[Snapshot]:
         """The state of a task: now, whenever it changes, and every `HEARTBEAT` seconds, until it is over."""
-        seen, before = 0, None
+        seen, version = 0, -1
+
+        def has_changed() -> bool:
+            return task.version != version
+
         while True:
             with self._changed:
-                now = self._snapshot(task, seen)
-                if before is not None and now == replace(before, reports=()):
-                    self._changed.wait(HEARTBEAT)
-                    now = self._snapshot(task, seen)
+                self._changed.wait_for(has_changed, HEARTBEAT)
+                now, version = self._snapshot(task, seen), task.version
                 seen = max((number for number, _ in task.reports.values()), default=0)
             yield now
             if now.is_over:
                 return
-            before = now
 
     def _snapshot(self, task: Task, seen: int) -> Snapshot:
         position = self._queue.index(task) + 1 if task in self._queue else 0
         new = sorted((number, report) for number, report in task.reports.values() if number > seen)
         return Snapshot(task.status, position, tuple(report for _, report in new), task.error)
+
+    def _notify(self, *tasks: Task) -> None:
+        """Wake the followers of tasks whose state has changed."""
+        for task in tasks:
+            task.version += 1
+        self._changed.notify_all()
 
     def _start_next(self) -> None:
         while self._queue and len(self._active) < self._running:
@@ -149,24 +167,25 @@ class Tasks:
             self._active.append(task)
             task.status = "running"
             threading.Thread(target=self._work, args=(task,), daemon=True).start()
-        self._changed.notify_all()
+        self._notify(*self._queue, *self._active)
 
     def _work(self, task: Task) -> None:
         try:
             for number, report in enumerate(task.run(task.stop), start=1):
                 with self._changed:
                     task.reports[_kind(report)] = number, report
-                    self._changed.notify_all()
+                    self._notify(task)
         except BaseException as error:
             task.error = error
         with self._changed:
             task.status = "done" if task.error is None else "failed"
             task.visitor.last_request = time.monotonic()  # the result is kept as long as after a visit
             self._active.remove(task)
+            self._notify(task)
             self._start_next()
 
     def _forget_old(self, visitor: Visitor) -> None:
-        over = [task for task in visitor.tasks if task.status in ("done", "failed")]
+        over = [task for task in visitor.tasks if task.is_over]
         for task in over[:-8]:
             visitor.tasks.remove(task)
 

@@ -22,11 +22,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from impasto.errors import ImpastoError
 from impasto.images import Picture
+
+if TYPE_CHECKING:
+    from impasto.web.gallery import GalleryStyle
+    from impasto.web.jobs import JobResult
+    from impasto.web.tasks import Task
 
 COOKIE = "impasto_visitor"
 #: The header that tells the page who the visitor is; the middleware sets it, and drops one that a visitor sends.
@@ -58,6 +64,10 @@ _HEADERS = [
 MAX_REQUEST = 32 << 20
 
 
+class QuotaError(ImpastoError):
+    """A visitor may not upload more."""
+
+
 @dataclass
 class Visitor:
     """One visitor.
@@ -69,7 +79,8 @@ class Visitor:
         last_request: when the last one ended, as `time.monotonic` tells it.
         photo: (path, long side) -> the photo last painted, at that size, so that it need not be decoded again.
         tasks: their jobs, see `tasks.Tasks`, the newest last; of those that are over, some.
-        results: their finished pictures, as `jobs.JobResult`, the newest last.
+        results: their finished pictures, the newest last.
+        paintings: of their own, which they can choose, the newest first.
     """
 
     folder: Path
@@ -77,15 +88,22 @@ class Visitor:
     open_requests: int = 0
     last_request: float = field(default_factory=time.monotonic)
     photo: dict[tuple[str, int], Picture] = field(default_factory=dict)
-    tasks: list[Any] = field(default_factory=list)
-    results: list[Any] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    results: list[JobResult] = field(default_factory=list)
+    paintings: list[GalleryStyle] = field(default_factory=list)
+
+    def new_folder(self) -> Path:
+        """A new folder among their files, whose name cannot be guessed."""
+        folder = self.folder / secrets.token_hex(16)
+        folder.mkdir()
+        return folder
 
     @property
     def is_busy(self) -> bool:
         """Whether a job of theirs waits or runs."""
-        return any(task.status in ("queued", "running") for task in self.tasks)
+        return any(not task.is_over for task in self.tasks)
 
-    def add_result(self, result: Any) -> None:
+    def add_result(self, result: JobResult) -> None:
         """Keep a finished picture; the files of the oldest ones are deleted."""
         self.results.append(result)
         for old in self.results[:-RESULTS_KEPT]:
@@ -137,6 +155,16 @@ class Visitors:
             file = Path(path).resolve()
             if file.is_relative_to(self.uploads):
                 self[name].uploads[file] = file.stat().st_size if file.exists() else 0
+
+    def check_quota(self, visitor: Visitor, size: int) -> None:
+        """Whether a visitor may upload so many bytes more.
+
+        Raises:
+            QuotaError: no.
+        """
+        if sum(visitor.uploads.values()) + size > self.quota:
+            quota, minutes = f"{self.quota / 1e6:.0f} MB", f"{FILES_KEPT / 60:.0f} minutes"
+            raise QuotaError(f"your uploads would exceed {quota}; they are deleted {minutes} after you have left")
 
     def sweep(self, max_idle: float = FILES_KEPT) -> None:
         """Forget the visitors who have been idle for more than `max_idle` seconds, and delete their files."""
@@ -206,14 +234,11 @@ class VisitorMiddleware:
         await self.app(scope, receive, send)
 
     async def _upload(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        visitor = self.visitors[name]
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        size = int(length) if length.isdigit() else 0
-        if sum(visitor.uploads.values()) + size > self.visitors.quota:
-            quota, minutes = f"{self.visitors.quota / 1e6:.0f} MB", f"{FILES_KEPT / 60:.0f} minutes"
-            return await _refuse(
-                send, 413, f"your uploads would exceed {quota}; close the page, and they are deleted after {minutes}"
-            )
+        try:
+            self.visitors.check_quota(self.visitors[name], int(length) if length.isdigit() else 0)
+        except QuotaError as error:
+            return await _refuse(send, 413, str(error))
         answer = bytearray()
 
         async def send_and_record(message: Message) -> None:
