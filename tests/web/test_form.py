@@ -1,5 +1,7 @@
 """The form: a component for every option, and options from their values."""
 
+import re
+
 import pytest
 from serving import WARNINGS
 
@@ -35,6 +37,11 @@ def test_values_of_and_options_from_are_inverse(name):
 def test_the_form_starts_with_the_defaults():
     values = {name: component.value for name, component in components().items()}
     assert form.options_from(values) == StylizeOptions()
+
+
+def test_the_form_speaks_of_no_commands():
+    for name, component in components().items():
+        assert not re.search(r"--|impasto|FILE", component.info), name
 
 
 def test_errors_name_the_field():

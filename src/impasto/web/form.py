@@ -18,6 +18,11 @@ SERVER_FIELDS = ("memory", "device", "preprocessing")
 PAGE_FIELDS = ("size", "strength", "content_mask", "style_mask")
 #: Fields that feed-forward networks have too, and that an instant picture depends on.
 FAST_FIELDS = tuple(name for name in fields_of(FastOptions) if name in fields_of(StylizeOptions))
+#: Field -> its help, where that of the command line speaks of commands and files.
+HELP = {
+    "init": "Start from: content, noise, mixed (the photo plus noise), style, or fast (the instant picture).",
+    "weights": "Weights of the network.",
+}
 
 
 def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.components.Component]:
@@ -40,7 +45,11 @@ def build(choices: Mapping[str, Callable[[], list[str]]]) -> dict[str, gr.compon
 def _component(field: dataclasses.Field[Any], choices: Callable[[], list[str]] | None) -> gr.components.Component:
     metadata, kind = field.metadata, value_type(field)
     label = field.name.replace("_", " ").capitalize()
-    properties = {"label": label, "info": metadata["help"], "value": _component_value(field, default_of(field))}
+    properties = {
+        "label": label,
+        "info": HELP.get(field.name, metadata["help"]),
+        "value": _component_value(field, default_of(field)),
+    }
     if choices or choices_of(field):
         return gr.Dropdown(choices=choices() if choices else list(choices_of(field)), **properties)
     if kind is bool:
