@@ -17,6 +17,8 @@ PREPARATION, BEGINNING = 2.5, 8.0
 RECENT = 12
 #: The power of the pixels with which the cost of an evaluation may grow: nearest neighbours take the square.
 MAX_POWER = 2.2
+#: What the cost of an evaluation may grow by, relative to the pixels, before that is taken for more than noise.
+NOISE = 1.3
 
 
 def fraction_done(seconds: float, eta: float) -> float:
@@ -105,7 +107,7 @@ class Clock:
         own, pace = self._scales[last].pixels, self._paces[last]
         if before and self._scales[before[-1]].pixels < own:
             larger, slower = own / self._scales[before[-1]].pixels, pace / self._paces[before[-1]]
-            if slower > larger:
+            if slower > NOISE * larger:
                 return pace * (pixels / own) ** min(math.log(slower) / math.log(larger), MAX_POWER)
-            overhead = (own - slower * own / larger) / max(slower - 1, 0.1)
+            overhead = max(0.0, own - slower * own / larger) / max(slower - 1, 0.1)
         return pace * (pixels + overhead) / (own + overhead)
