@@ -36,6 +36,15 @@ def session(exported):
     return onnxruntime.InferenceSession(exported[0].read_bytes())
 
 
+@pytest.fixture(scope="module")
+def tiled(small_model, exported, tmp_path_factory):
+    import onnxruntime
+
+    path = tmp_path_factory.mktemp("tiled") / "model.onnx"
+    assert export(small_model, path, tiles=True) < 1e-4
+    return onnxruntime.InferenceSession(path.read_bytes())
+
+
 class TestGraph:
     def test_agrees_with_pytorch(self, exported):
         assert 0 <= exported[1] < 1e-4
@@ -64,6 +73,25 @@ class TestGraph:
         *_, wanted = paint(small_model.network, given, [StyledRegion(None, 0.7 * one + 0.2 * two + vector[0])])
         assert found.shape == (1, 3, *size)
         assert np.abs(found[0] - wanted.numpy()).max() < 2e-4
+
+
+class TestTiles:
+    def test_tiles_with_the_statistics_of_the_picture_make_up_the_picture(self, tiled, small_model, photo):
+        """Tiles begin at multiples of the noise's side, and what is within 96 px of their inner borders is cut off."""
+        given = images.read(photo).resized(300, 700).rgb[None].numpy()
+        length = ExportableModel(small_model).statistics_length
+        style = {
+            "shares": np.array([[0.7, 0.2]], np.float32),
+            "vector": np.zeros((1, small_model.network.length), np.float32),
+        }
+        own = {"statistics": np.zeros((1, length), np.float32), "share": np.zeros(1, np.float32)}
+        whole, used = tiled.run(None, {"photo": given} | style | own)
+        fixed = {"statistics": used, "share": np.ones(1, np.float32)}
+        left, _ = tiled.run(None, {"photo": given[..., :512]} | style | fixed)
+        right, _ = tiled.run(None, {"photo": given[..., 256:]} | style | fixed)
+        pieces = np.concatenate([left[..., :384], right[..., 128:]], -1)
+        assert np.abs(pieces - whole).max() < 1e-4
+        assert np.abs(left[..., -8:] - whole[..., 504:512]).max() > 1e-3  # the borders do differ
 
 
 class TestMistakes:

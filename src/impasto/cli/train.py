@@ -171,15 +171,23 @@ def export(
         Path | None,
         typer.Argument(help="A model from 'impasto train'; by default the bundled one.", show_default=False),
     ] = None,
+    tiles: Annotated[
+        bool,
+        typer.Option(
+            "--tiles",
+            help="For pictures that are painted in tiles: the graph also takes and gives the statistics of features.",
+        ),
+    ] = False,
 ) -> None:
     """Export a model as an ONNX graph, for browsers and programs without PyTorch. Needs the extra 'export'.
 
     Inputs: 'photo', 1×3×height×width, sRGB in [0, 1]; 'shares', 1×styles, how much of each style of the gallery; and
-    'vector', that of a learnt painting, or zeros.
+    'vector', that of a learnt painting, or zeros. With --tiles also 'statistics', 1×n, means and variances of features,
+    and 'share', how much these count; the rest is the picture's own. An output 'used' gives those that were used.
     """
     set_up_logging(False)
     from impasto.fast import export, models
 
     with err.status("exporting"):
-        difference = export.export(models.load(model), output)
+        difference = export.export(models.load(model), output, tiles)
     out.print(f"{output}  differs from PyTorch by {difference:.1e} at most", markup=False)

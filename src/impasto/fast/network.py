@@ -61,13 +61,17 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """`(b, inputs, h, w)` to `(b, outputs, …)`, given the scales and shifts `(b, outputs)`."""
-        if self.upsample:
-            x = F.interpolate(x, scale_factor=2, mode="nearest")
-        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.weight.to(x), None, self.stride)
+        y = self.convolve(x)
         if self.normalize:
             y = F.instance_norm(y, eps=EPSILON)
         y = y * scale[..., None, None] + shift[..., None, None]
         return y.relu() if self.rectify else y
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """The convolution alone."""
+        if self.upsample:
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.weight.to(x), None, self.stride)
 
 
 #: Asks for the output of one layer after the other, given the layer and its input.
