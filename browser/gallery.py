@@ -1,6 +1,6 @@
 """Writes what the page shows and paints with into `public/`, from the bundled model: run it whenever that changes.
 
-    .venv/bin/python browser/gallery.py
+.venv/bin/python browser/gallery.py
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from impasto.inputs.gallery import PAINTINGS, path_of
 PUBLIC = Path(__file__).with_name("public")
 #: Pixels of a thumbnail, a square, twice as many as on the page.
 THUMBNAIL = 160
+#: The style in which the sample photo is painted at first.
+FIRST = "composition-vii"
 #: The side of the picture by which a browser checks what its graphics processor computes, and the step of the samples.
 CHECK_SIDE, CHECK_STEP = 64, 16
 
@@ -49,6 +51,7 @@ def main() -> None:
         "model": model.digest,
         "length": model.network.length,
         "statistics": module.statistics_length,
+        "first": FIRST,
         "check": expected(graph, len(entries), model.network.length, module.statistics_length),
         "styles": entries,
     }

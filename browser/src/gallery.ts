@@ -17,6 +17,8 @@ export interface Gallery {
   /** Of a style's vector, and of the statistics of features. */
   length: number;
   statistics: number;
+  /** The name of the style that is chosen at first. */
+  first: string;
   /** Some pixels of a test pattern in the first style. */
   check: number[];
   styles: Style[];

@@ -195,18 +195,18 @@ async function add(file: File): Promise<void> {
     if (!styles.some(({ name }) => name === learnt.name)) offer(learnt, true);
     else styles = styles.map((each) => (each.name === learnt.name ? Object.assign(each, learnt) : each));
     keepStyles(styles);
-    choose(learnt.name);
+    select(learnt.name);
+    repaint();
   } catch (error) {
     report(error);
   }
 }
 
-function choose(name: string): void {
-  style = styles.find((each) => each.name === name) ?? style;
+function select(name: string): void {
+  style = styles.find((each) => each.name === name) ?? styles[0]!;
   const input = document.querySelector<HTMLInputElement>(`input[name="style"][value="${CSS.escape(style.name)}"]`)!;
   input.checked = true;
   input.parentElement!.scrollIntoView({ inline: "center", block: "nearest" });
-  repaint();
 }
 
 element<HTMLInputElement>("vector").addEventListener("change", ({ target }) => {
@@ -445,8 +445,7 @@ async function begin(): Promise<void> {
   showTools();
   gallery = await loadGallery();
   for (const each of [...keptStyles(gallery), ...gallery.styles]) offer(each);
-  style = gallery.styles[0]!;
-  element("gallery").querySelector<HTMLInputElement>(`input[value="${style.name}"]`)!.checked = true;
+  select(gallery.first);
   say("Loading the network…", -1);
   const loaded = await painter.ask("load", { gallery, address });
   backend = loaded.backend;

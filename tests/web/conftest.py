@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import PIL.Image
 import pytest
+from browsing import chromium
 from serving import Server
 
 
@@ -12,6 +13,12 @@ from serving import Server
 def collect_garbage():
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

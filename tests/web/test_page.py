@@ -1,21 +1,19 @@
 """The page, in a real browser where one is installed."""
 
 import re
-import shutil
 import tempfile
 import time
 from pathlib import Path
 
 import PIL.Image
 import pytest
+from browsing import FAINT, SMALL
 from serving import WARNINGS
 
 pytest.importorskip("gradio")
 from impasto import images
 from impasto.settings.fields import fields_of
 from impasto.settings.options import StylizeOptions
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 #: The address of the instant picture that the page shows.
 INSTANT = "[...document.querySelectorAll('#instant-compare img')].find(image => image.src.endsWith('.png'))?.src"
@@ -28,19 +26,6 @@ STOP_ALL = """async () => {
 pytestmark = WARNINGS
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("no Chromium here")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-    quiet += ["--disable-component-update", "--disable-sync", "--no-first-run"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=quiet)
-        yield chromium
-        chromium.close()
-
-
 class Page:
     """The page, opened by a new visitor."""
 
@@ -50,7 +35,7 @@ class Page:
         self.requests, self.errors = [], []
         self.tab.on("request", lambda request: self.requests.append(request.url))
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.tab.goto(server.address)
+        self.tab.goto(f"{server.address}/form")
         self.tab.wait_for_selector("#paint")
 
     def __getattr__(self, name):
@@ -206,16 +191,12 @@ def test_bad_uploads_are_reported(visit, server, tmp_path, portrait):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
         page.set_input_files("#photo input[type=file]", tmp_path / name)
-        page.wait_for_selector("#status .bad", timeout=20000)
-        assert name in page.inner_text("#status")
+        page.locator(".toast-body", has_text=name).wait_for()
         assert str(server.temporary) not in page.inner_text("body")
         page.click("#paint")
-        page.wait_for_selector("#fine-status .bad", timeout=20000)
-        assert name in page.status()
+        page.get_by_text("Add a photo first.").first.wait_for()
         page.wait_for_function("!document.querySelector('#paint').disabled")
         # The page stays usable.
-        page.get_by_role("button", name="Remove Image").first.click()
-        page.wait_for_selector("#photo input[type=file]", state="attached")
         page.upload(portrait)
         page.instant()
         page.wait_for_function("document.querySelector('#status').innerText.includes('256×171 px')")
@@ -407,7 +388,7 @@ def test_a_job_outlives_its_page(visit, server, portrait):
     page.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')", timeout=60_000)
     page.tab.close()
     page.tab = page.context.new_page()
-    page.goto(server.address)
+    page.goto(f"{server.address}/form")
     page.wait_for_selector("#live img", state="visible", timeout=60_000)
     page.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')")
     assert server.health()["running"] == 1
@@ -458,37 +439,6 @@ def test_what_is_downloaded_is_what_is_shown(visit, portrait, tmp_path):
     page.wait_for_selector("#png", state="visible", timeout=60_000)
     assert page.inner_text("#jpeg").strip() == "Download JPEG"
     assert images.read_settings(download(page, "#png", tmp_path))["options"]["iterations"] == 2000
-
-
-#: Controls that a finger may miss; a checkbox counts with its label, a menu with its frame.
-SMALL = """() => [...document.querySelectorAll('button, input, textarea, a[href]')]
-    .map(e => e.closest('label:has(> input[type=checkbox]), .secondary-wrap') || e)
-    .map(e => [e.getBoundingClientRect(), e.outerHTML.slice(0, 200)])
-    .filter(([box]) => box.width > 1 && box.height > 1 && Math.min(box.width, box.height) < 44)
-    .map(([box, text]) => `${box.width}×${box.height} ${text}`)"""
-#: Texts whose contrast with their background is below 4.5 (WCAG 2.2, 1.4.3).
-FAINT = """() => {
-    const parse = (text) => (text.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
-    const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-    const behind = (e) => {
-        for (; e; e = e.parentElement) {
-            const color = parse(getComputedStyle(e).backgroundColor);
-            if (color.length < 4 || color[3] > 0.9) return color;
-        }
-        return [255, 255, 255];
-    };
-    const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (walker.nextNode()) {
-        const text = walker.currentNode.textContent.trim(), e = walker.currentNode.parentElement;
-        if (!/[\\p{L}\\d]/u.test(text) || !e.getClientRects().length) continue;
-        if (e.closest('[disabled], style, script')) continue;
-        const [a, b] = [parse(getComputedStyle(e).color), behind(e)].map(luminance);
-        const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (contrast < 4.5) found.push(`${text} ${contrast.toFixed(2)}`);
-    }
-    return found;
-}"""
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark")])

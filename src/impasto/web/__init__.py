@@ -35,6 +35,7 @@ with environment(**NO_ANALYTICS):
     import gradio as gr
 
 from impasto.web import http
+from impasto.web.front import FrontMiddleware
 from impasto.web.gallery import collect
 from impasto.web.jobs import Limits
 from impasto.web.page import STYLESHEET, build
@@ -86,6 +87,7 @@ def create(
             return {"status": "ok", "running": runner.running, "waiting": tasks.waiting}
 
         http.add_routes(app, gallery, runner, visitors, tasks)
+        app.add_middleware(FrontMiddleware)
         if auth:
             http.require_password(app, auth)
         gr.mount_gradio_app(

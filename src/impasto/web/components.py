@@ -93,7 +93,7 @@ def connect_job(
     def run(values: dict[gr.components.Component, Any], request: gr.Request) -> Iterator[Update]:
         visitor = visitors.of(request.headers)
         if not values[photo]:
-            raise gr.Error("Add a photo first.", title="No photo")
+            raise gr.Error("Add a photo first.", title="No photo", print_exception=False)
         if running := _unfinished(visitor, kind):
             yield from follow(running)
             return

@@ -260,14 +260,16 @@ def _error(status: int, text: str) -> Response:
     return JSONResponse({"error": text}, status)
 
 
-def require_password(app: fastapi.FastAPI, auth: tuple[str, str], prefix: str = "/api") -> None:
+def require_password(
+    app: fastapi.FastAPI, auth: tuple[str, str], prefixes: tuple[str, ...] = ("/api/", "/paint/")
+) -> None:
     """Refuse requests to the routes that do not carry this name and password, by HTTP's basic authentication."""
     expected = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
 
     @app.middleware("http")
     async def check(request: Request, call_next: Any) -> Any:
         given = request.headers.get("authorization", "")
-        if request.url.path.startswith(prefix + "/") and not secrets.compare_digest(given.encode(), expected.encode()):
+        if request.url.path.startswith(prefixes) and not secrets.compare_digest(given.encode(), expected.encode()):
             headers: Mapping[str, str] = {"www-authenticate": 'Basic realm="impasto"'}
             return JSONResponse({"error": "this server needs a name and a password"}, 401, headers=headers)
         return await call_next(request)

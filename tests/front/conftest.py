@@ -1,0 +1,142 @@
+"""Fixtures: a host of static files that has the page, and visits to it in a real browser."""
+
+import base64
+import http.server
+import threading
+from functools import partial
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+from browsing import chromium
+
+from impasto.web.front import FOLDER, is_built
+
+ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """A host as plain as can be, which sends some headers or none."""
+
+    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript"}
+
+    def end_headers(self):
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+def host(headers):
+    handler = partial(type("Handler", (Files,), {"headers_sent": headers}), directory=str(FOLDER))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def served(headers):
+    if not is_built():
+        pytest.skip("the page is not built: npm ci && npm run build in browser/")
+    server = host(headers)
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def isolated_address():
+    """Of a host that sends the headers which threads require."""
+    yield from served(ISOLATION)
+
+
+@pytest.fixture(scope="session")
+def plain_address():
+    """Of one that does not."""
+    yield from served({})
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as browser:
+        yield browser
+
+
+class Page:
+    """The page, opened by a new visitor, once it has painted the sample photo."""
+
+    def __init__(self, browser, address, **context):
+        self.context = browser.new_context(accept_downloads=True, **context)
+        self.tab = self.context.new_page()
+        self.address = address
+        self.requests, self.errors = [], []
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.tab.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.tab.goto(address)
+        self.wait()
+
+    def __getattr__(self, name):
+        return getattr(self.tab, name)
+
+    def wait(self, text=""):
+        """Until something is painted whose description contains a text."""
+        what = f'[data-painted*="{text}"]' if text else "[data-painted]"
+        self.tab.wait_for_selector(f"body{what}", timeout=90_000)
+
+    def forget(self):
+        """What was painted, so that `wait` waits for the next picture."""
+        self.tab.evaluate("() => { delete document.body.dataset.painted; }")
+
+    def upload(self, path):
+        self.forget()
+        self.tab.set_input_files("#file", path)
+        self.wait()
+
+    def choose(self, name):
+        self.forget()
+        self.tab.check(f'input[name="style"][value="{name}"]', force=True)
+        self.wait(name)
+
+    def dial(self, name, value):
+        self.forget()
+        self.tab.locator(name).fill(str(value))
+        self.tab.locator(name).dispatch_event("change")
+        self.wait(" 512 ")  # not a draft
+
+    def pixels(self, canvas="#picture"):
+        """`(h, w, 4)` of a canvas, in 0–255."""
+        width, height, values = self.tab.evaluate(
+            """(name) => {
+                const canvas = document.querySelector(name), { width, height } = canvas;
+                const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+                let text = "";
+                for (let i = 0; i < data.length; i += 8192) text += String.fromCharCode(...data.subarray(i, i + 8192));
+                return [width, height, btoa(text)];
+            }""",
+            canvas,
+        )
+        return np.frombuffer(base64.b64decode(values), np.uint8).reshape(height, width, 4)
+
+
+@pytest.fixture
+def visit(browser):
+    pages = []
+
+    def visit(address, **context):
+        pages.append(Page(browser, address, **context))
+        return pages[-1]
+
+    yield visit
+    for page in pages:
+        page.context.close()
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory):
+    """Path of a photo, 451 × 300 pixels."""
+    path = tmp_path_factory.mktemp("photos") / "my cat.png"
+    PIL.Image.fromarray(skimage.data.chelsea()).save(path)
+    return path

@@ -1,0 +1,355 @@
+"""The page that paints in the visitor's browser, on hosts of static files."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from browsing import FAINT, SMALL
+
+from impasto import fast, images
+from impasto.fast.learning import save_style
+from impasto.fast.models import load
+from impasto.images.regions import StyleSource
+from impasto.web.front import FOLDER
+
+
+def difference(pixels, picture):
+    """The mean difference from a picture, in grey levels."""
+    return np.abs(pixels[..., :3].astype(float) - np.asarray(picture)[..., :3]).mean()
+
+
+def save(page, button="#save-shown"):
+    page.click("#save")
+    with page.expect_download(timeout=180_000) as event:
+        page.click(button)
+    return event.value
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    path = tmp_path_factory.mktemp("learnt") / "mine.safetensors"
+    model = load()
+    painting = StyleSource("my painting.jpg", torch.rand(3, 90, 120, generator=torch.Generator().manual_seed(0)))
+    save_style(path, model.styles["mosaic"], painting, model, 60)
+    return path
+
+
+class TestPainting:
+    def test_a_sample_is_painted_already(self, visit, isolated_address):
+        page = visit(isolated_address)
+        assert page.get_attribute("body", "data-painted").startswith("composition-vii 512")
+        assert page.get_attribute("body", "data-backend").startswith("wasm ")
+        assert page.is_checked('input[name="style"][value="composition-vii"]')
+        assert page.inner_text("#status") == ""
+        assert not page.errors
+
+    def test_the_picture_is_that_of_the_program(self, visit, isolated_address, photo):
+        page = visit(isolated_address)
+        page.upload(photo)
+        page.choose("great-wave")
+        assert difference(page.pixels(), fast.stylize(photo, "great-wave")) < 2
+        page.dial("#strength", 0.5)
+        assert difference(page.pixels(), fast.stylize(photo, "great-wave", strength=0.5)) < 2
+        page.dial("#strength", 1)
+        page.forget()
+        page.select_option("#second", "udnie")
+        page.wait("udnie")
+        page.dial("#mix", 0.25)
+        mixed = fast.stylize(photo, ["great-wave", "udnie"], style_weights=[0.75, 0.25])
+        assert difference(page.pixels(), mixed) < 2
+        assert not page.errors
+
+    def test_the_dial_answers_while_it_moves(self, visit, isolated_address):
+        page = visit(isolated_address)
+        before = page.pixels()
+        page.forget()
+        page.evaluate(
+            """() => {
+                const dial = document.querySelector("#strength");
+                for (const value of [0.9, 0.7, 0.5, 0.3]) {
+                    dial.value = value;
+                    dial.dispatchEvent(new Event("input"));
+                }
+            }"""
+        )
+        page.wait(" 0.3")  # the newest; those between may be left out
+        assert page.inner_text('output[for="strength"]') == "30 %"
+        assert page.pixels().shape != before.shape or difference(page.pixels(), before) > 2
+
+    def test_another_style_while_one_is_painted(self, visit, isolated_address):
+        page = visit(isolated_address)
+        for name in ("udnie", "the-kiss", "mosaic"):
+            page.check(f'input[name="style"][value="{name}"]', force=True)
+        page.wait("mosaic")
+        assert not page.errors
+
+
+class TestPhotos:
+    def test_orientation_and_before(self, visit, isolated_address, photo, tmp_path):
+        path = tmp_path / "turned.jpg"
+        exif = PIL.Image.Exif()
+        exif[0x0112] = 6  # to be turned by a quarter
+        PIL.Image.open(photo).save(path, exif=exif, quality=95)
+        page = visit(isolated_address)
+        page.upload(path)
+        assert page.pixels().shape == (512, 341, 4)
+        before = page.pixels("#before")
+        assert before.shape == (451, 300, 4)
+        assert difference(before, images.read(path)) < 2
+        page.hover("#stage")
+        page.mouse.down()
+        assert page.is_visible("#before")
+        page.mouse.up()
+        assert page.is_hidden("#before")
+        page.focus("#compare")
+        page.keyboard.press("Enter")
+        assert page.is_visible("#before")
+        assert page.get_attribute("#compare", "aria-pressed") == "true"
+
+    def test_alpha_is_kept(self, visit, isolated_address, photo, tmp_path):
+        cut = PIL.Image.open(photo).convert("RGBA")
+        cut.putalpha(PIL.Image.linear_gradient("L").resize(cut.size))
+        cut.save(tmp_path / "cut.png")
+        page = visit(isolated_address)
+        page.upload(tmp_path / "cut.png")
+        saved = save(page)
+        assert saved.suggested_filename == "cut-impasto.png"
+        found = images.read(saved.path())
+        wanted = fast.stylize(tmp_path / "cut.png", "composition-vii")
+        assert (found.alpha - wanted.alpha).abs().mean() < 0.01
+
+    def test_files_that_cannot_be_read(self, visit, isolated_address, photo, tmp_path):
+        page = visit(isolated_address)
+        shown = page.pixels()
+        for name, content, message in (
+            ("damaged.jpg", b"no picture", "damaged.jpg cannot be read"),
+            ("IMG_1.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "Most compatible"),
+        ):
+            (tmp_path / name).write_bytes(content)
+            page.set_input_files("#file", tmp_path / name)
+            page.get_by_text(message).wait_for()
+            assert page.get_attribute("#status", "role") == "alert"
+        assert (page.pixels() == shown).all()
+        page.upload(photo)  # the page recovers
+        assert page.inner_text("#status") == ""
+
+    def test_a_photo_of_twelve_megapixels(self, visit, isolated_address, photo, tmp_path):
+        PIL.Image.open(photo).resize((4000, 3000)).save(tmp_path / "large.jpg")
+        page = visit(isolated_address)
+        page.upload(tmp_path / "large.jpg")
+        assert page.pixels().shape == (384, 512, 4)
+        page.click("#save")
+        assert page.inner_text("#save-full") == "Full size, 4000 × 3000"
+        page.click("#save-full")
+        page.wait_for_selector("#full-bar[value]", timeout=60_000)
+        page.click("#saving-close")
+        page.choose("udnie")  # painting in tiles has ended
+        assert not page.errors
+
+    def test_dropped_and_pasted(self, visit, isolated_address):
+        """Both give the page files in a DataTransfer."""
+        page = visit(isolated_address)
+        for event, key in (("drop", "dataTransfer"), ("paste", "clipboardData")):
+            page.forget()
+            page.evaluate(
+                """async ([name, key]) => {
+                    const file = new File([await (await fetch("sample.webp")).blob()], "a.webp", {type: "image/webp"});
+                    const transfer = new DataTransfer();
+                    transfer.items.add(file);
+                    const event = new Event(name, {bubbles: true, cancelable: true});
+                    Object.defineProperty(event, key, {value: transfer});
+                    document.body.dispatchEvent(event);
+                }""",
+                [event, key],
+            )
+            page.wait()
+        assert not page.errors
+
+
+class TestSaving:
+    def test_as_shown(self, visit, isolated_address, photo):
+        page = visit(isolated_address)
+        page.upload(photo)
+        saved = save(page)
+        assert saved.suggested_filename == "my cat-impasto.jpg"
+        assert difference(page.pixels(), images.read(saved.path())) < 5  # JPEG
+
+    def test_at_full_size_without_seams(self, visit, isolated_address, photo, tmp_path):
+        path = tmp_path / "larger.png"
+        PIL.Image.open(photo).resize((1353, 900), PIL.Image.Resampling.BICUBIC).save(path)
+        page = visit(isolated_address)
+        page.upload(path)
+        found = np.asarray(images.read(save(page, "#save-full").path())).astype(float)
+        assert found.shape == (900, 1353, 3)
+        assert difference(found, fast.stylize(path, "composition-vii", size=None)) < 5
+        steps = np.abs(np.diff(found, axis=1)).mean((0, 2))  # from column to column
+        assert steps[895] < 1.3 * np.median(steps[870:920])  # where two tiles meet
+
+
+class TestLearntStyles:
+    def test_joins_the_gallery_and_stays(self, visit, isolated_address, photo, learnt):
+        page = visit(isolated_address)
+        page.upload(photo)
+        page.forget()
+        page.set_input_files("#vector", learnt)
+        page.wait("learnt my painting")
+        assert page.inner_text(".tile >> nth=0") == "my painting"
+        assert difference(page.pixels(), fast.stylize(photo, "mosaic")) < 2
+        page.reload()
+        page.wait()
+        page.choose("learnt my painting")
+        assert not page.errors
+
+    def test_other_files_are_refused(self, visit, isolated_address, learnt, tmp_path):
+        page = visit(isolated_address)
+        wrong = tmp_path / "wrong.safetensors"
+        for content in (b"", b"no style at all", learnt.read_bytes()[:200]):
+            wrong.write_bytes(content)
+            page.set_input_files("#vector", wrong)
+            page.get_by_text("wrong.safetensors is not a style").wait_for()
+        model = load()
+        digest = model.digest.encode()
+        wrong.write_bytes(learnt.read_bytes().replace(digest, digest[::-1]))
+        page.set_input_files("#vector", wrong)
+        page.get_by_text("was learnt for another version").wait_for()
+        assert not page.errors
+
+
+class TestHosting:
+    def test_no_other_host_is_asked(self, visit, isolated_address, photo):
+        page = visit(isolated_address)
+        page.upload(photo)
+        assert all(url.startswith((page.address, "blob:", "data:")) for url in page.requests)
+        policy = page.get_attribute('meta[http-equiv="Content-Security-Policy"]', "content")
+        assert "default-src 'self'" in policy
+        assert "unsafe-inline" not in policy
+
+    def test_without_a_network_and_with_threads_from_the_second_visit_on(self, visit, plain_address, photo):
+        page = visit(plain_address)
+        assert page.get_attribute("body", "data-backend") == "wasm 1"
+        page.evaluate("() => navigator.serviceWorker.ready.then(() => undefined)")
+        page.context.set_offline(True)
+        page.reload()
+        page.wait()
+        assert page.get_attribute("body", "data-backend") != "wasm 1"
+        page.upload(photo)
+        page.choose("mosaic")
+        page.context.set_offline(False)
+        assert not [error for error in page.errors if "ERR_INTERNET_DISCONNECTED" not in error]
+
+    def test_the_files_are_few_and_small(self):
+        sizes = {path.name: path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()}
+        assert sizes["gallery.onnx"] < 3e6
+        own = sum(size for name, size in sizes.items() if name.startswith(("index", "worker")))
+        assert own < 60e3
+
+    def test_the_manifest_names_files_that_are_there(self):
+        manifest = json.loads((FOLDER / "manifest.webmanifest").read_text())
+        assert all((FOLDER / icon["src"]).is_file() for icon in manifest["icons"])
+        listed = re.search(r"FILES = (\[.*?\]);", (FOLDER / "sw.js").read_text())[1]
+        assert all((FOLDER / name).exists() for name in json.loads(listed))
+
+
+class TestMemory:
+    def test_when_it_runs_out_the_picture_is_smaller(self, visit, isolated_address, photo):
+        """As if the first picture of the worker had not fitted."""
+        page = visit(isolated_address)
+        page.upload(photo)
+        page.evaluate(
+            """() => {
+                const send = Worker.prototype.postMessage;
+                Worker.prototype.postMessage = function (message, ...more) {
+                    if (message.kind === "paint" && message.request.long > 256)
+                        this.onmessage({data: {id: message.id, error: "out of memory", isCancelled: false}});
+                    else send.call(this, message, ...more);
+                };
+            }"""
+        )
+        page.check('input[name="style"][value="udnie"]', force=True)
+        page.get_by_text("There is too little memory").wait_for(timeout=60_000)
+        assert page.pixels().shape == (170, 256, 4)
+        assert not page.errors
+
+
+class TestCamera:
+    def test_live_and_taken(self, visit, isolated_address):
+        page = visit(isolated_address, permissions=["camera"])
+        page.click("#camera")
+        page.locator("#rate", has_text="frames/s").wait_for(timeout=60_000)
+        assert page.pixels().shape[1] == 256
+        assert "mirrored" in page.get_attribute("#picture", "class")
+        page.forget()
+        page.click("#take")
+        page.wait("512")
+        assert page.is_hidden("#rate")
+        assert "mirrored" not in (page.get_attribute("#picture", "class") or "")
+        page.click("#camera")
+        page.locator("#rate", has_text="frames/s").wait_for(timeout=60_000)
+        page.click("#close")
+        assert page.pixels().shape[1] == 512
+        assert not page.errors
+
+    def test_no_camera(self, visit, isolated_address):
+        page = visit(isolated_address)
+        page.evaluate(
+            """() => {
+                navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotFoundError"));
+            }"""
+        )
+        page.click("#camera")
+        page.get_by_text("There is no camera.").wait_for()
+        assert page.is_visible("#save")
+
+
+class TestEverybody:
+    @pytest.mark.parametrize(
+        ("width", "height", "scheme"),
+        [(320, 640, "light"), (390, 844, "dark"), (820, 1180, "light"), (1440, 900, "dark"), (740, 360, "light")],
+    )
+    def test_fits_can_be_read_and_hit(self, visit, isolated_address, width, height, scheme):
+        page = visit(isolated_address, viewport={"width": width, "height": height}, color_scheme=scheme)
+        root = "document.documentElement"
+        assert page.evaluate(f"[{root}.scrollWidth, {root}.scrollHeight]") == [width, height]
+        assert not page.evaluate(SMALL)
+        assert not page.evaluate(FAINT)
+        stage = page.locator("#stage").bounding_box()
+        assert stage["width"] * stage["height"] > 0.3 * width * height  # the picture is the interface
+
+    def test_everything_has_a_name(self, visit, isolated_address):
+        page = visit(isolated_address)
+        unnamed = page.evaluate(
+            """() => [...document.querySelectorAll("button, input, select, progress, canvas")]
+                .filter(e => !(e.innerText || e.getAttribute("aria-label") || e.labels?.length))
+                .map(e => e.outerHTML)"""
+        )
+        assert not [each for each in unnamed if "hidden" not in each and "save-" not in each]
+
+    def test_by_keyboard(self, visit, isolated_address):
+        page = visit(isolated_address)
+        page.forget()
+        page.focus('input[name="style"]:checked')
+        page.keyboard.press("ArrowRight")
+        page.wait("shipwreck")
+        page.forget()
+        page.focus("#strength")
+        page.keyboard.press("ArrowLeft")
+        page.wait("0.95")
+        page.focus("#save")
+        page.keyboard.press("Enter")
+        assert page.is_visible("#saving")
+        page.keyboard.press("Escape")
+        assert page.is_hidden("#saving")
+
+
+def test_the_assets_are_those_of_the_bundled_model():
+    """`browser/gallery.py` was run after the model was changed."""
+    folder = Path(__file__).parents[2] / "browser" / "public"
+    gallery = json.loads((folder / "gallery.json").read_text())
+    model = load()
+    assert gallery["model"] == model.digest
+    assert [style["name"] for style in gallery["styles"]] == list(model.styles)
+    assert all((folder / "styles" / f"{name}.webp").is_file() for name in model.styles)
