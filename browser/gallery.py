@@ -21,6 +21,8 @@ from impasto.inputs.gallery import PAINTINGS, path_of
 PUBLIC = Path(__file__).with_name("public")
 #: Pixels of a thumbnail, a square, twice as many as on the page.
 THUMBNAIL = 160
+#: Sides of the icon of the installed page, for systems that take no vector graphics.
+ICONS = (192, 512)
 #: The style in which the sample photo is painted at first.
 FIRST = "composition-vii"
 #: The side of the picture by which a browser checks what its graphics processor computes, and the step of the samples.
@@ -45,6 +47,9 @@ def main() -> None:
             picture = images.read(styles.paint(name, 256, 256))
         write_thumbnail(picture, folder / f"{name}.webp")
         entries.append(entry)
+    for side in ICONS:
+        icon = images.read(PUBLIC / "icon.svg", long_side=side)
+        images.write(PUBLIC / f"icon-{side}.png", icon.on_white())
     images.write(PUBLIC / "sample.webp", images.read(photos.load("astronaut")))
     module = ExportableModel(model)
     about = {

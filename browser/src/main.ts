@@ -104,6 +104,14 @@ async function recover(error: unknown): Promise<void> {
 function show(pixels: Pixels, file?: Blob): void {
   shown = file ? { pixels, file } : { pixels };
   draw(pixels);
+  tellWhere(file !== undefined);
+}
+
+/** Say who paints what is seen: where the photo goes is nobody's guess. */
+function tellWhere(isServer: boolean): void {
+  element("privacy").textContent = isServer
+    ? "Painted by the server that this page is from."
+    : "Painted on your device. Nothing is uploaded.";
 }
 
 function draw(pixels: Pixels): void {
@@ -221,7 +229,7 @@ element<HTMLInputElement>("vector").addEventListener("change", ({ target }) => {
 function label(): void {
   document.querySelector('output[for="strength"]')!.textContent = `${Math.round(100 * Number(strength.value))} %`;
   document.querySelector('output[for="mix"]')!.textContent = second.value ? `${Math.round(100 * Number(mix.value))} %` : "";
-  mix.disabled = !second.value;
+  mix.hidden = !second.value;
 }
 
 for (const dial of [strength, mix]) {
@@ -395,6 +403,7 @@ function pixelsBefore(): Pixels {
 /** Show a job of the server until it is over. */
 async function follow(begun: Job): Promise<void> {
   job = begun;
+  tellWhere(true);
   fineButton.textContent = "Stop";
   fineButton.disabled = false;
   let drawn = "";

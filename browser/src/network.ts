@@ -113,8 +113,11 @@ export class Network {
   }
 }
 
+/** Whether there is a graphics processor, and not only a program that stands for one. */
 async function hasGpu(): Promise<boolean> {
-  const gpu = (navigator as { gpu?: { requestAdapter(): Promise<{ isFallbackAdapter?: boolean } | null> } }).gpu;
+  type Adapter = { isFallbackAdapter?: boolean; info?: { isFallbackAdapter?: boolean; architecture?: string } };
+  const gpu = (navigator as { gpu?: { requestAdapter(): Promise<Adapter | null> } }).gpu;
   const adapter = await gpu?.requestAdapter().catch(() => null);
-  return adapter != null && !adapter.isFallbackAdapter;
+  if (!adapter) return false;
+  return !(adapter.isFallbackAdapter || adapter.info?.isFallbackAdapter || adapter.info?.architecture === "swiftshader");
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from impasto.isolation import isolated
 TEST_SIZES = ((96, 144), (131, 77), (256, 320))
 #: Largest accepted difference between the outputs of ONNX Runtime and PyTorch.
 TOLERANCE = 1e-4
+#: Tensors that one operation may read: WebGPU in browsers binds 8 to 10 buffers.
+MOST_BUFFERS = 6
 
 
 class ExportableModel(nn.Module):
@@ -84,9 +87,11 @@ class ExportableModel(nn.Module):
         return painted[inner], used
 
     def _paint(self, photo: Tensor, vector: Tensor, statistics: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        sizes = [layer.outputs for layer in self.network.convolutions if layer.normalize for _ in range(2)]
-        given = iter(statistics.split(sizes, -1))
-        affine, layers = self.network.affine(vector), self.network.walk(photo)
+        convolutions = self.network.convolutions
+        given = _parts(statistics, [layer.outputs for layer in convolutions if layer.normalize for _ in range(2)])
+        style = _parts(vector, [layer.outputs for layer in convolutions for _ in range(2)])
+        affine = {layer: (1 + next(style), next(style)) for layer in convolutions}
+        layers = self.network.walk(photo)
         used: list[Tensor] = []
         y: Any = None  # which starts the generator
         try:
@@ -106,7 +111,22 @@ class ExportableModel(nn.Module):
                 y = y.relu() if layer.rectify else y
         except StopIteration as end:
             painted: Tensor = end.value
-            return painted, torch.cat(used, -1)
+            return painted, _joined(used)
+
+
+def _parts(values: Tensor, sizes: Sequence[int]) -> Iterator[Tensor]:
+    """`(1, n)`, cut into parts of these sizes, one at a time: browsers cannot cut it into many parts at once."""
+    start = 0
+    for size in sizes:
+        yield values[:, start : start + size]
+        start += size
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Parts `(1, …)`, concatenated, no more than `MOST_BUFFERS` at a time."""
+    while len(parts) > 1:
+        parts = [torch.cat(list(parts[i : i + MOST_BUFFERS]), -1) for i in range(0, len(parts), MOST_BUFFERS)]
+    return parts[0]
 
 
 @isolated
