@@ -24,7 +24,7 @@ THUMBNAIL = 160
 #: Sides of the icon of the installed page, for systems that take no vector graphics.
 ICONS = (192, 512)
 #: The style in which the sample photo is painted at first.
-FIRST = "composition-vii"
+FIRST = "stained-glass"
 #: The side of the picture by which a browser checks what its graphics processor computes, and the step of the samples.
 CHECK_SIDE, CHECK_STEP = 64, 16
 

@@ -133,7 +133,9 @@ class TestExport:
     def test_says_how_much_the_graph_differs(self, run, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         given = []
-        monkeypatch.setattr("impasto.fast.export.export", lambda model, path: given.append((model, path)) or 2e-6)
+        monkeypatch.setattr(
+            "impasto.fast.export.export", lambda model, path, tiles: given.append((model, path)) or 2e-6
+        )
         code, out, err = run("export", "-o", "model.onnx")
         assert (code, err) == (0, "")
         assert out == "model.onnx  differs from PyTorch by 2.0e-06 at most\n"

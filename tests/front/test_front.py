@@ -41,9 +41,9 @@ def learnt(tmp_path_factory):
 class TestPainting:
     def test_a_sample_is_painted_already(self, visit, isolated_address):
         page = visit(isolated_address)
-        assert page.get_attribute("body", "data-painted").startswith("composition-vii 512")
+        assert page.get_attribute("body", "data-painted").startswith("stained-glass 512")
         assert page.get_attribute("body", "data-backend").startswith("wasm ")
-        assert page.is_checked('input[name="style"][value="composition-vii"]')
+        assert page.is_checked('input[name="style"][value="stained-glass"]')
         assert page.inner_text("#status") == ""
         assert not page.errors
 
@@ -119,7 +119,7 @@ class TestPhotos:
         saved = save(page)
         assert saved.suggested_filename == "cut-impasto.png"
         found = images.read(saved.path())
-        wanted = fast.stylize(tmp_path / "cut.png", "composition-vii")
+        wanted = fast.stylize(tmp_path / "cut.png", "stained-glass")
         assert (found.alpha - wanted.alpha).abs().mean() < 0.01
 
     def test_files_that_cannot_be_read(self, visit, isolated_address, photo, tmp_path):
@@ -185,7 +185,7 @@ class TestSaving:
         page.upload(path)
         found = np.asarray(images.read(save(page, "#save-full").path())).astype(float)
         assert found.shape == (900, 1353, 3)
-        assert difference(found, fast.stylize(path, "composition-vii", size=None)) < 5
+        assert difference(found, fast.stylize(path, "stained-glass", size=None)) < 5
         steps = np.abs(np.diff(found, axis=1)).mean((0, 2))  # from column to column
         assert steps[895] < 1.3 * np.median(steps[870:920])  # where two tiles meet
 
@@ -333,7 +333,7 @@ class TestEverybody:
         page.forget()
         page.focus('input[name="style"]:checked')
         page.keyboard.press("ArrowRight")
-        page.wait("shipwreck")
+        page.wait("watercolour")
         page.forget()
         page.focus("#strength")
         page.keyboard.press("ArrowLeft")
