@@ -46,9 +46,11 @@ class InputSection:
         first_style = next(iter(by_name.values()))
         self.style = gr.State(first_style.source)
         self.photo = image_input("Photo", sources=["upload", "webcam", "clipboard"], height=280, elem_id="photo")
+        gr.Markdown("**Style**")
         gallery = gr.Gallery(
             _tiles(by_name.values()),
             label="Style",
+            show_label=False,
             columns=4,
             allow_preview=False,
             selected_index=0,
