@@ -1,8 +1,14 @@
 # docker build -t impasto .
 # With CUDA: docker build -t impasto --build-arg TORCH_INDEX=https://pypi.org/simple .
 
+# The page that paints in the browser.
+FROM node:22-slim AS page
+COPY browser /src/browser
+RUN npm --prefix /src/browser ci && npm --prefix /src/browser run build
+
 FROM python:3.11-bookworm AS build
 COPY . /src
+COPY --from=page /src/src/impasto/web/front /src/src/impasto/web/front
 RUN pip wheel --no-deps --wheel-dir /wheels /src
 
 FROM python:3.11-slim-bookworm
