@@ -141,3 +141,14 @@ def test_a_bar_in_a_real_notebook(tmp_path):
     finally:
         manager.shutdown_kernel(now=True)
     assert any("image/png" in each["content"].get("data", {}) for each in outputs)
+
+
+@pytest.mark.parametrize("given", [5, "bar", [print]])
+def test_progress_that_is_neither_a_truth_value_nor_a_function(photo, given):
+    with pytest.raises(ValueError, match="expected True, False, or a function that takes a Progress"):
+        impasto.fast.stylize(photo, "udnie", size=48, progress=given)
+
+
+def test_packages_for_programs_are_loaded_with_their_names():
+    assert impasto.batch.__name__ == "impasto.batch"
+    assert impasto.fast.__name__ == "impasto.fast"

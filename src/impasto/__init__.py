@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from impasto._version import __version__
 
 if TYPE_CHECKING:
+    from impasto import audio as audio
+    from impasto import batch as batch
     from impasto import fast
+    from impasto import video as video
     from impasto.errors import (
         BudgetError,
         CheckpointError,
@@ -119,11 +122,15 @@ __all__ = [
 ]
 
 
+#: Packages for programs that are loaded when they are first used, as the names are.
+_SUBPACKAGES = ("fast", "batch", "video", "audio")
+
+
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "fast":
-        return import_module("impasto.fast")
+    if name in _SUBPACKAGES:
+        return import_module(f"impasto.{name}")
     for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(f"impasto.{module}"), name)

@@ -85,7 +85,13 @@ def closed_afterwards(steps: Iterator[Item]) -> Iterator[Iterator[Item]]:
 
 @contextmanager
 def shown(progress: ProgressOption) -> Iterator[ProgressCallback]:
-    """What to call with every `Progress` in the block."""
+    """What to call with every `Progress` in the block.
+
+    Raises:
+        ValueError: neither a truth value nor a function.
+    """
+    if not (callable(progress) or progress in (True, False, None)):
+        raise ValueError(f"progress is {progress!r}; expected True, False, or a function that takes a Progress")
     if callable(progress):
         yield progress
     elif not progress:

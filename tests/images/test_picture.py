@@ -275,6 +275,16 @@ def test_paths_that_cannot_be_written(tmp_path, photo):
         images.check_output(tmp_path / "wide.webp", (10, 20000))
 
 
+def test_destinations_and_sizes_that_do_not_fit(photo):
+    picture = images.read(photo)
+    for destination in (BytesIO(), None):
+        with pytest.raises(ValueError, match=r"the destination is of type \w+; expected a path"):
+            picture.save(destination)
+    for size in ((0, 64), (64, -1)):
+        with pytest.raises(ValueError, match="at least 1 on each side"):
+            picture.resized(*size)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, photo, monkeypatch):
     path = tmp_path / "out.png"
     path.write_bytes(b"old")

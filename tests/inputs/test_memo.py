@@ -112,8 +112,10 @@ def test_files_that_are_open(photo, tmp_path):
     images.write(path, images.read(photo))
     with path.open("rb") as file:
         assert torch.equal(impasto.fast.stylize(file, "udnie", options).rgb, expected.rgb)
-        with pytest.raises(impasto.PictureError, match="the content"):
-            impasto.fast.stylize(file, "udnie", options)  # nothing is left in it
+        with pytest.raises(ValueError, match=r"nothing is left to read of the content: .* call its seek\(0\)"):
+            impasto.fast.stylize(file, "udnie", options)
+        file.seek(0)
+        assert torch.equal(impasto.fast.stylize(file, "udnie", options).rgb, expected.rgb)
     with pytest.raises(ValueError, match="cannot be read"):
         images.read(file)
     with open(tmp_path / "a.txt", "w+") as text, pytest.raises(ValueError, match="opened as text"):

@@ -99,7 +99,7 @@ def contents(file: BinaryFile, what: str) -> bytes:
     """The rest of an open file.
 
     Raises:
-        ValueError: it is opened as text, or closed.
+        ValueError: it is opened as text, closed, or was read to its end before.
         PictureError: it cannot be read.
     """
     try:
@@ -108,9 +108,19 @@ def contents(file: BinaryFile, what: str) -> bytes:
         raise PictureError(f"cannot read {what}: {error}") from error
     except ValueError as error:  # closed
         raise ValueError(f"{what} is a file that cannot be read: {error}") from error
+    if data == b"" and _is_behind_content(file):
+        raise ValueError(f"nothing is left to read of {what}: the file was read before; call its seek(0) first")
     if not isinstance(data, bytes):
         raise ValueError(f"{what} is a file opened as text; open it as binary: open(path, 'rb')")
     return data
+
+
+def _is_behind_content(file: BinaryFile) -> bool:
+    """Whether an open file that gives nothing more has given something before."""
+    try:
+        return bool(getattr(file, "tell", lambda: 0)())
+    except OSError:  # a pipe
+        return False
 
 
 def size_of(path: StrPath) -> tuple[int, int]:

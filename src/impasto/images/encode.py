@@ -76,9 +76,12 @@ def write(
 
     Raises:
         PictureError: see `check_output`; or writing fails, because the disk is full for example.
-        ValueError: see `check_output`.
+        ValueError: see `check_output`; a destination that is no path.
     """
     check_process()
+    if not isinstance(path, (str, os.PathLike)):
+        given = type(path).__name__
+        raise ValueError(f"the destination is of type {given}; expected a path (to_pil().save writes to open files)")
     path = check_output(path, picture.shape, bits)
     suffix = path.suffix.lower()
     options, _, _, holds_alpha = FORMATS[suffix]

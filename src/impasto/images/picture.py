@@ -137,7 +137,12 @@ def resize(bands: Tensor, height: int, width: int, wrap: bool = False) -> Tensor
 
     With `wrap`, the picture continues on the opposite side of each border, so that a seamless one stays seamless. A
     tensor of this size already is returned as it is.
+
+    Raises:
+        ValueError: a side is shorter than 1 pixel.
     """
+    if min(height, width) < 1:
+        raise ValueError(f"a picture of {width}×{height} pixels; expected at least 1 on each side")
     if bands.shape[-2:] == (height, width):
         return bands
     if wrap:
