@@ -18,7 +18,7 @@ from impasto.settings.options import StylizeOptions
 
 def default_objective(height: int, width: int, device: str = "cpu") -> tuple[Objective, torch.Tensor]:
     """The default objective at this size, evaluated without tiles, and the photo `(1, 3, h, w)`."""
-    options = StylizeOptions(size=None)
+    options = StylizeOptions(size=None, style_weight=8)
     photo = images.read(photos.load("chelsea")).resized(height, width)
     painting = styles.paint("swirls", min(height, 1024), min(width, 1024))
     inputs = prepare_inputs(photo, painting, options, torch.device(device), Memo(0))

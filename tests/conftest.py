@@ -10,6 +10,7 @@ import torch
 from hypothesis import settings
 
 from impasto import images
+from impasto.operations import calibration
 from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder, random_encoder
 
@@ -37,6 +38,13 @@ def weights_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "load", remembered)
         yield
+
+
+@pytest.fixture(autouse=True)
+def usual_style_weight(request, monkeypatch):
+    """No calibration but in tests marked `calibrates`: it takes longer than to repaint a picture as small as theirs."""
+    if "calibrates" not in request.keywords:
+        monkeypatch.setattr(calibration, "calibrated", lambda problem, start: problem)
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,11 @@ def settings(
     bits: int = 8,
     more: Sequence[str] = (),
     store_paths: bool = False,
+    found: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The settings of a result, ready for JSON; `more` are command-line arguments beside the options.
+
+    `found` are values of options that the run found for its inputs, such as a calibrated style weight.
 
     Files are named without their folders, which are nobody else's business, unless `store_paths`.
     """
@@ -47,6 +50,7 @@ def settings(
         "bits": bits,
         "more": list(more),
         "options": fields,
+        "found": dict(found or {}),
     }
 
 

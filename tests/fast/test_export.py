@@ -62,7 +62,7 @@ class TestGraph:
         assert shapes["shares"] == [1, 2]
         assert shapes["vector"] == [1, small_model.network.length]
 
-    @pytest.mark.parametrize("size", [(64, 96), (33, 47), (100, 40), (300, 24)], ids=str)
+    @pytest.mark.parametrize("size", [(64, 96), (33, 47), (100, 40), (300, 24), (5, 60), (1, 40)], ids=str)
     def test_paints_pictures_of_any_size(self, session, small_model, photo, size):
         """A blend of styles at part of their strength, to which a learnt one is added."""
         given = images.read(photo).resized(*size).rgb

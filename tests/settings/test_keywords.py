@@ -12,6 +12,7 @@ CONVERTED = {
     fields.parse_device: str,
     fields.parse_size: int | Literal["original"] | None,
     fields.parse_scales: int | Literal["auto"] | None,
+    fields.parse_weight: float | Literal["auto"] | None,
     fields.parse_extent: int | tuple[int, int] | str,
     fields.parse_layers: Mapping[str, float] | Sequence[str] | str | None,
     fields.parse_numbers: Sequence[float] | float | str,

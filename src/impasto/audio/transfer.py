@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Unpack
 
@@ -71,6 +71,7 @@ class SoundProblem:
     size: tuple[int, int]
     scales: Sequence[Scale]
     input_hashes: Mapping[str, str]
+    found: Mapping[str, float] = field(default_factory=dict)
     wraps: bool = False
     keeps_details: bool = False
 
@@ -78,6 +79,14 @@ class SoundProblem:
     def device(self) -> torch.device:
         """Where to compute."""
         return self.encoder.hann.device
+
+    def after(self, scale: Scale, canvas: Tensor) -> SoundProblem:
+        """The same problem: nothing is found."""
+        return self
+
+    def resumed(self, found: Mapping[str, float]) -> SoundProblem:
+        """The same problem: nothing is found."""
+        return self
 
     def plan(self, scale: Scale) -> Plan:
         """Chunks of as many samples as the memory there is allows.

@@ -128,6 +128,7 @@ def paint(job: Job, painting: bytes | None) -> JobResult:
         job.options.fast_options if options.fast else job.options.stylize_options,
         job.bits,
         store_paths=job.store_paths,
+        found=last.found,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"result{job.suffix}"

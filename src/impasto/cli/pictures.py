@@ -69,6 +69,8 @@ def _show_picture(path: Path) -> None:
         raise ValueError(f"{path} carries no settings of impasto: another program made it or saved it again")
     out.print(f"Made by impasto {stored['impasto']}. The command that reproduces it:\n", markup=False)
     out.print(record.command(stored, str(path)), markup=False)
+    for name, value in stored.get("found", {}).items():
+        out.print(f"\nFound for these pictures: {name.replace('_', ' ')} {value:g}", markup=False)
 
 
 def _show_installation() -> None:

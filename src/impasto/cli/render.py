@@ -100,7 +100,7 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], writ
                     saved = step.evaluations // output.save_every
                     name = path.with_name(f"{path.stem}-{step.evaluations:05}{path.suffix}")
                     try:
-                        writer.write(name, step.picture, output.bits, settings)
+                        writer.write(name, step.picture, output.bits, settings | {"found": dict(step.found)})
                     except ImpastoError as error:  # no reason to end the run
                         log.warning("%s", error)
     except (Exception, KeyboardInterrupt) as error:
@@ -129,6 +129,7 @@ def _finish(
 ) -> Path:
     """Write and report the result of the last step. Returns the path written to."""
     path, checkpoints = output.path, output.checkpoints
+    settings = settings | {"found": dict(step.found)}
     result = step.finish(step.image.cpu())
     written = _write(writer, path, result, output.bits, settings)
     if checkpoints is not None and failure is None and written == path:

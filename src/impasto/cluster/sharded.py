@@ -141,12 +141,27 @@ class ShardedExecution:
     """
 
     def __init__(self, problem: PictureProblem, workers: int, threads: int) -> None:
-        self.problem = problem
         self._local = LocalExecution(problem)
         self._workers, self._threads = workers, threads
         self._group: WorkerGroup | None = None
         self._stride = problem.encoder.least_size(problem.taps)
         self._radius = tiling.halo(problem.encoder, problem.taps)
+
+    @property
+    def problem(self) -> PictureProblem:
+        """What is optimised."""
+        return cast(PictureProblem, self._local.problem)
+
+    def after(self, scale: Scale, canvas: Canvas) -> ShardedExecution:
+        """This execution, of `Problem.after`; the result of a sharded scale is too large to be looked at."""
+        if not self.is_sharded(scale):
+            self._local = self._local.after(scale, canvas)
+        return self
+
+    def resumed(self, found: Mapping[str, float]) -> ShardedExecution:
+        """This execution, of `Problem.resumed`."""
+        self._local = self._local.resumed(found)
+        return self
 
     def close(self) -> None:
         """End the workers."""
@@ -194,7 +209,7 @@ class ShardedExecution:
         content = group.set_up("begin", [(spec,) for spec in specs])
         features = {layer: _combined([part[layer] for part in content]) for layer in self.problem.content_layers}
         styles, energy = self.problem.style_losses(scale, plan.window)
-        terms, encoder = self.problem.losses(features, styles, energy), self.problem.encoder
+        terms, encoder = self.problem.losses(features, styles, energy, scale), self.problem.encoder
         group.set_up(
             "set_terms", [([_owned(term, span, encoder.stride(term.layer)) for term in terms],) for span in group.spans]
         )

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto import images
@@ -71,10 +70,9 @@ class ExportableModel(nn.Module):
             share: `(1,)`, of these in the statistics that are used; the rest are the picture's own.
         """
         height, width = photo.shape[-2:]
-        framed = F.pad(photo, (MARGIN, MARGIN + MULTIPLE - 1, MARGIN, MARGIN + MULTIPLE - 1), mode="reflect")
         # Divided rounding up, without negative numbers, which ONNX rounds differently.
         rows, columns = ((side + 2 * MARGIN + MULTIPLE - 1) // MULTIPLE * MULTIPLE for side in (height, width))
-        framed = framed[..., :rows, :columns]
+        framed = photo.index_select(2, _mirrored(height, rows)).index_select(3, _mirrored(width, columns))
         across = torch.arange(columns, dtype=torch.int64, device="cpu") % NOISE_SIDE
         down = torch.arange(rows, dtype=torch.int64, device="cpu") % NOISE_SIDE
         framed = framed + self.noise.index_select(0, down).index_select(1, across)
@@ -112,6 +110,13 @@ class ExportableModel(nn.Module):
         except StopIteration as end:
             painted: Tensor = end.value
             return painted, _joined(used)
+
+
+def _mirrored(side: int, length: int) -> Tensor:
+    """For `length` positions from `MARGIN` before a side on, those that they mirror: padding mirrors only once."""
+    last = torch.full((1,), side - 1, dtype=torch.int64, device="cpu")
+    position = (torch.arange(length, dtype=torch.int64, device="cpu") - MARGIN).abs()
+    return last - (position % (2 * last).clamp(min=1) - last).abs()
 
 
 def _parts(values: Tensor, sizes: Sequence[int]) -> Iterator[Tensor]:

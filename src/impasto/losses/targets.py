@@ -89,18 +89,23 @@ def extract_features(
 
 
 def content_losses(
-    photo: Mapping[str, ContentFeatures], norm: ContentNorm, style_energy: Mapping[str, float] | None = None
+    photo: Mapping[str, ContentFeatures],
+    norm: ContentNorm,
+    style_energy: Mapping[str, float] | None = None,
+    masks: Mapping[str, Tensor] | None = None,
 ) -> tuple[ContentLoss, ...]:
     """One content loss of weight 1 for each layer of a photo.
 
     Args:
         style_energy: layer -> the mean square of the paintings' features, which bounds the energy of `relative`.
+        masks: layer -> what each position counts, `(h, w)`.
     """
     return tuple(
         ContentLoss(
             layer,
             found.features,
             CONTENT_NORMS[norm](found.count, min(found.energy, style_energy[layer] if style_energy else math.inf)),
+            masks.get(layer) if masks else None,
         )
         for layer, found in photo.items()
     )

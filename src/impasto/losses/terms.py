@@ -87,15 +87,17 @@ class LossTerm(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ContentLoss(LossTerm):
-    """weight * Σ (F - target)² at one layer.
+    """weight * Σ m (F - target)² at one layer, m the mask.
 
     Attributes:
         target: `(1, n, h, w)`; None to compare with the photo's features, computed again for every evaluation.
+        mask: `(h, w)`, what each position counts; None for all alike.
     """
 
     layer: str
     target: Tensor | None
     weight: float
+    mask: Tensor | None = None
     is_local: ClassVar[bool] = True
 
     @property
@@ -108,15 +110,16 @@ class ContentLoss(LossTerm):
 
     def restricted_to(self, positions: Positions) -> ContentLoss:
         target = positions.photo if self.target is None else positions.of(self.target)
-        return dataclasses.replace(self, target=target)
+        return dataclasses.replace(self, target=target, mask=positions.of(self.mask))
 
     def accumulate_grad(self, features: Tensor, grad_sums: Tensor | None, grad: Tensor) -> float:
         assert self.target is not None
         values = []
-        for part, target, own in row_chunks(features, self.target, grad):
+        for part, target, mask, own in row_chunks(features, self.target, self.mask, grad):
             error = part - target
-            own.add_(error, alpha=2 * self.weight)
-            values.append(error.square_().sum())
+            weighted = error if mask is None else error * mask
+            own.add_(weighted, alpha=2 * self.weight)
+            values.append(error.mul_(weighted).sum())
         return self.weight * sum(value.item() for value in values)
 
 

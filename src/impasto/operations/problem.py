@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 
 from impasto import images
-from impasto.images import Picture
+from impasto.images import Picture, regions
 from impasto.images.regions import Region
 from impasto.inputs.memo import Memo
 from impasto.losses.objective import Objective, View
+from impasto.losses.saliency import content_weight
 from impasto.losses.targets import ContentFeatures, content_losses, extract_features, style_losses, weighted
 from impasto.losses.terms import ContentLoss, LossTerm, NearestNeighborLoss, StyleLoss, TemporalLoss, TotalVariation
+from impasto.operations import calibration
 from impasto.optim import memory
 from impasto.optim.memory import FLOAT, IMAGE, Plan
 from impasto.optim.schedule import Scale
@@ -46,6 +49,8 @@ class ContentTarget:
         weight: of all layers together.
         norm: the scale of each loss.
         bounded_by_style: whether the energy of the paintings' features bounds that of `relative` losses.
+        saliency, saliency_share: of the photo, `(h', w')`, and the part of the weight that goes by it; None to spread
+            it evenly.
     """
 
     photo: Tensor
@@ -53,6 +58,18 @@ class ContentTarget:
     weight: float = 1.0
     norm: ContentNorm = "relative"
     bounded_by_style: bool = False
+    saliency: Tensor | None = None
+    saliency_share: float = 0.0
+
+    def masks(self, encoder: Encoder, scale: Scale) -> dict[str, Tensor]:
+        """Layer -> what each of its positions counts at a scale, `(h, w)`; empty for all alike."""
+        if self.saliency is None:
+            return {}
+        strides = {layer: encoder.stride(layer) for layer in self.layers}
+        return {
+            layer: content_weight(self.saliency, self.saliency_share, scale.height // stride, scale.width // stride)
+            for layer, stride in strides.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +92,7 @@ class PictureProblem:
         wraps: whether the result is seamless.
         keeps_details: whether scales pass on the upsampled residual from the start.
         input_hashes: name -> hash of each input, for checkpoints.
+        strength: whose promise is kept by correcting the style weight after each scale; None to leave it as it is.
         memo: values that runs share, under the `photo_key` and the `style_key`.
     """
 
@@ -93,6 +111,7 @@ class PictureProblem:
     wraps: bool = False
     keeps_details: bool = False
     input_hashes: Mapping[str, str] = field(default_factory=dict)
+    strength: float | None = None
     memo: Memo = field(default_factory=lambda: Memo(0))
     photo_key: Hashable = None
     style_key: Hashable = None
@@ -106,6 +125,35 @@ class PictureProblem:
     def content_layers(self) -> Mapping[str, float]:
         """Layer -> its weight; none for a texture."""
         return {} if self.content is None else self.content.layers
+
+    @property
+    def found(self) -> Mapping[str, float]:
+        """The style weight at strength 1, where it is calibrated."""
+        return {} if self.strength is None else {"style_weight": self.style_weight / self.strength**3}
+
+    def resumed(self, found: Mapping[str, float]) -> PictureProblem:
+        """The problem with what a run had found when it was interrupted."""
+        if self.strength is None or "style_weight" not in found:
+            return self
+        return dataclasses.replace(self, style_weight=found["style_weight"] * self.strength**3)
+
+    def after(self, scale: Scale, canvas: Tensor) -> PictureProblem:
+        """The problem for the scales after this one, given its result, `(1, 3, h, w)`."""
+        photo = self.photo_at(scale)
+        if self.strength is None or photo is None or scale.pixels > calibration.LARGEST:
+            return self
+        view, layer = self.view(photo, (scale.height, scale.width)), calibration.LAYER
+        encoder = dataclasses.replace(self.encoder, padding="zeros")  # as VGG was trained
+        tiles = divide(encoder, [layer], scale.height, scale.width, self.plan(scale).window)
+        painted, original = (
+            extract_features(encoder, view(image), [layer], tiles)[layer].features for image in (canvas, photo)
+        )
+        assert painted is not None
+        assert original is not None
+        free = None if view.keep is None else regions.positions(1 - view.keep, self.encoder.stride(layer))
+        distance = calibration.content_distance(painted, original, free)
+        weight = calibration.corrected(self.style_weight, distance, self.strength)
+        return dataclasses.replace(self, style_weight=weight)
 
     @property
     def taps(self) -> frozenset[str]:
@@ -155,7 +203,7 @@ class PictureProblem:
             )
         return Objective(
             self.encoder,
-            self.losses(features, styles, energy),
+            self.losses(features, styles, energy, scale),
             self.total_variation,
             self.view(photo, size),
             tiles,
@@ -221,10 +269,12 @@ class PictureProblem:
         features: Mapping[str, ContentFeatures],
         styles: Sequence[StyleLoss | NearestNeighborLoss],
         energy: Mapping[str, float] | None,
+        scale: Scale,
     ) -> tuple[LossTerm, ...]:
-        """All terms, weighted: content losses for the photo's features, and the style losses."""
+        """All terms of a scale, weighted: content losses for the photo's features, and the style losses."""
         content: tuple[ContentLoss, ...] = ()
         if self.content is not None:
-            of_weight_1 = content_losses(features, self.content.norm, energy)
+            masks = self.content.masks(self.encoder, scale)
+            of_weight_1 = content_losses(features, self.content.norm, energy, masks)
             content = weighted(of_weight_1, self.content.layers, self.content.weight)
         return (*content, *weighted(styles, self.style_layers, self.style_weight))

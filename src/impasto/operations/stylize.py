@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Unpack, get_args
@@ -19,8 +20,11 @@ from impasto.inputs.memo import Memo, identity
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
 from impasto.inputs.read import BLANK, may_be_file, opened
 from impasto.isolation import isolated
+from impasto.losses.saliency import LAYER as SALIENCY_LAYER
+from impasto.losses.saliency import saliency
 from impasto.losses.targets import nonzero
 from impasto.losses.terms import TemporalLoss
+from impasto.operations import calibration
 from impasto.operations.problem import ContentTarget, PictureProblem, load_encoder
 from impasto.optim import schedule
 from impasto.optim.checkpoints import Checkpoints, hashes
@@ -126,13 +130,17 @@ def problem_of(
     content_layers = nonzero(options.content_layers, options.content_weight)
     style_layers = nonzero(options.resolved_style_layers, options.effective_style_weight)
     taps = {**content_layers, **style_layers}
+    known = {layer.name for layer in encoder.layers}
+    calibrates = options.style_weight is None and bool(content_layers and style_layers) and calibration.LAYER in known
     encoder.check_layers({**options.content_layers, **options.resolved_style_layers})
     encoder.check_size(*inputs.size, taps, "the result")
     check_regions(inputs.regions, encoder, style_layers, scales, options)
     start = start_of(options, inputs, device) if temporal is None else temporal.start
+    focused = options.saliency and content_layers and SALIENCY_LAYER in known
+    focus = saliency(encoder, inputs.content).to(device) if focused else None
     photo_key, style_key = _memo_keys(inputs, options, device, identity(content), content_layers, style_layers)
     problem = PictureProblem(
-        encoder=encoder.up_to(taps).to(device),
+        encoder=encoder.up_to({*taps, calibration.LAYER} if calibrates else taps).to(device),
         options=options,
         size=inputs.size,
         scales=scales,
@@ -141,8 +149,15 @@ def problem_of(
         style_layers=style_layers,
         style_weight=options.effective_style_weight,
         content=ContentTarget(
-            inputs.content, content_layers, options.content_weight, options.content_norm, bounded_by_style=True
+            inputs.content,
+            content_layers,
+            options.content_weight,
+            options.content_norm,
+            bounded_by_style=True,
+            saliency=focus,
+            saliency_share=options.saliency,
         ),
+        strength=options.strength if calibrates else None,
         keep=inputs.keep,
         luminance_only=inputs.luminance_only,
         temporal=None if temporal is None else temporal.to(device),
@@ -152,7 +167,30 @@ def problem_of(
         photo_key=photo_key,
         style_key=style_key,
     )
-    return problem, start
+    if not calibrates:
+        return problem, start
+    depends = ("content_weight", "content_layers", "content_norm", "saliency", "style_layers", "total_variation")
+    style_weight = memo.get(
+        ("calibrated", photo_key, style_key, options.strength, *_frozen(options, depends)),
+        lambda: (
+            (
+                calibration.calibrated(problem, start_of(dataclasses.replace(options, init="content"), inputs, device))
+            ).style_weight
+        ),
+    )
+    return dataclasses.replace(problem, style_weight=style_weight), start
+
+
+def calibrated(
+    content: PictureLike, styles: PictureLike | Sequence[PictureLike], options: StylizeOptions, memo: Memo
+) -> StylizeOptions:
+    """The options with the style weight that `iterate` finds for these pictures, to be used for others like them."""
+    content, device = opened(content, "the content"), choose_device(options.device)
+    if options.style_weight is not None or options.color == "palette":
+        return options
+    inputs = prepare_inputs(content, styles, options, device, memo)
+    found = problem_of(inputs, options, device, memo, content)[0].found
+    return dataclasses.replace(options, style_weight=found.get("style_weight"))
 
 
 def _hashes(options: StylizeOptions, inputs: Inputs, start: Tensor) -> dict[str, str]:
@@ -193,12 +231,12 @@ def _memo_keys(
 
 def _frozen(options: StyleLossOptions, names: Sequence[str]) -> tuple[Hashable, ...]:
     """The values of these options as a key: masks by their identity, everything else by its text."""
-    values = [getattr(options, name) for name in names]
+    values = [(name, getattr(options, name)) for name in names]
     return tuple(
         tuple((key, identity(opened(mask, "a mask"))) for key, mask in value.items())
-        if isinstance(value, Mapping)
+        if name.endswith("_mask")
         else repr(value)
-        for value in values
+        for name, value in values
     )
 
 

@@ -14,7 +14,7 @@ import os
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class Checkpoint:
         seconds, entered: when this was, and when the scale began, since the run began.
         state: the optimiser's.
         curve: the losses of all steps so far.
+        found: what the problem has found for its inputs; see `optim.problem.Problem`.
     """
 
     plans: Sequence[Plan]
@@ -85,6 +86,7 @@ class Checkpoint:
     entered: float
     state: State
     curve: Sequence[LossRecord] = ()
+    found: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def evaluations(self) -> int:
@@ -195,6 +197,7 @@ def save(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Non
         "falls": state.resets,
         "names": list(images),
         "curve": checkpoint.curve,
+        "found": dict(checkpoint.found),
     }
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with atomic_write(path, CheckpointError) as draft, zipfile.ZipFile(draft, "w") as file:
@@ -278,6 +281,7 @@ def read(path: Path, device: torch.device) -> tuple[Checkpoint, dict[str, Any]]:
             about["entered"],
             state,
             [(evaluations, scale, loss, dict(terms)) for evaluations, scale, loss, terms in about["curve"]],
+            dict(about.get("found", {})),
         )
         stored: dict[str, Any] = about["settings"]
     except (

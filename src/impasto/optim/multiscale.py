@@ -14,7 +14,7 @@ from impasto.optim.canvas import LocalCanvas
 from impasto.optim.checkpoints import Checkpoint, Checkpoints, CheckpointWriter
 from impasto.optim.clock import Clock
 from impasto.optim.memory import Plan
-from impasto.optim.problem import Execution, OutOfMemoryFallback
+from impasto.optim.problem import Execution, OutOfMemoryFallback, Problem
 from impasto.optim.solvers import SOLVERS, Iterate, State
 from impasto.optim.steps import Step
 
@@ -44,6 +44,8 @@ def optimize_scales(
     clock = Clock(started, problem.options.time_budget, problem.scales)
     writer = CheckpointWriter(checkpoints, problem.options, problem.input_hashes)
     resumed = writer.resume(problem.device)
+    if resumed is not None:
+        execution = execution.resumed(resumed.found)
     plans: Sequence[Plan] = [execution.plan(scale) for scale in problem.scales]
     if resumed is not None:
         available = memory.budget(problem.options.memory, problem.device)
@@ -88,8 +90,10 @@ def _steps(
             kind = "Adam" if plan.method == "adam" else f"a history of {plan.history}"
             log.warning("%d×%d px: with %s, to fit into memory", scale.width, scale.height, kind)
 
-        def checkpoint(index: int = index, evaluations: int = evaluations, state: State = state) -> Checkpoint:
-            return Checkpoint(plans, index, evaluations, clock.seconds, clock.entered, state, curve)
+        def checkpoint(
+            index: int = index, evaluations: int = evaluations, state: State = state, problem: Problem = problem
+        ) -> Checkpoint:
+            return Checkpoint(plans, index, evaluations, clock.seconds, clock.entered, state, curve, problem.found)
 
         def search(
             plan: Plan = plan, objective: OutOfMemoryFallback = objective, state: State = state
@@ -121,6 +125,7 @@ def _steps(
                     note=found.note,
                     finish=problem.finish,
                     earlier=earlier,
+                    found=problem.found,
                 )
                 earlier = ()
                 if found.note:
@@ -135,6 +140,9 @@ def _steps(
             break
         state = State(state.canvas)  # the history is released: the next scale needs the memory
         del objective, found, checkpoint, search
+        if index < count - 1:
+            execution = execution.after(scale, state.canvas)
+            problem = execution.problem
 
 
 def noise(height: int, width: int, seed: int, spread: float = 0.02) -> Tensor:

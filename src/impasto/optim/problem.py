@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -60,6 +60,7 @@ class Problem(Protocol):
         keeps_details: whether each scale passes on the upsampled residual from the start, not the image, so that it
             gets the details of the start that the scale before had no room for.
         input_hashes: name -> hash of each input, for checkpoints; empty where there are none.
+        found: name -> value of options that were found for the inputs, to be recorded with the result.
     """
 
     @property
@@ -83,12 +84,23 @@ class Problem(Protocol):
     @property
     def input_hashes(self) -> Mapping[str, str]: ...
 
+    @property
+    def found(self) -> Mapping[str, float]: ...
+
     def plan(self, scale: Scale, /) -> Plan:
         """How a scale is computed in the memory there is; a BudgetError where it does not fit."""
         ...
 
     def objective(self, scale: Scale, plan: Plan, /) -> TensorObjective:
         """What is minimised at a scale, computed as planned."""
+        ...
+
+    def after(self, scale: Scale, canvas: Tensor, /) -> Self:
+        """The problem for the scales after this one, given its result, `(1, c, h, w)`."""
+        ...
+
+    def resumed(self, found: Mapping[str, float], /) -> Self:
+        """The problem with what a run had `found` when it was interrupted."""
         ...
 
     def finish(self, image: Tensor, /) -> Any:
@@ -114,6 +126,14 @@ class Execution(Protocol):
         """The canvas of a scale, from an image `(c, h', w')` of the scale before; see `upsampled`."""
         ...
 
+    def after(self, scale: Scale, canvas: Canvas, /) -> Self:
+        """The execution of `Problem.after`."""
+        ...
+
+    def resumed(self, found: Mapping[str, float], /) -> Self:
+        """The execution of `Problem.resumed`."""
+        ...
+
     def restored(self, state: State, scale: Scale, /) -> State:
         """The state of a checkpoint, its canvases where they are optimised."""
         ...
@@ -137,6 +157,12 @@ class LocalExecution:
 
     def place(self, image: Tensor, scale: Scale, start: Tensor | None) -> Canvas:
         return LocalCanvas(upsampled(image, (scale.height, scale.width), start, self.problem.wraps)[None])
+
+    def after(self, scale: Scale, canvas: Canvas) -> LocalExecution:
+        return LocalExecution(self.problem.after(scale, canvas.gather()))
+
+    def resumed(self, found: Mapping[str, float]) -> LocalExecution:
+        return LocalExecution(self.problem.resumed(found))
 
     def restored(self, state: State, scale: Scale) -> State:
         return state

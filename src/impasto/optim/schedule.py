@@ -10,10 +10,10 @@ from impasto.images import fit
 #: Long side of the coarsest scale, and the shortest side that a scale may have, in pixels.
 COARSEST = 128
 SHORTEST = 64
-#: Evaluations at the coarser of two scales, as a multiple of those at the finer one; and at most so many: with 400, the
+#: Evaluations at the coarser of two scales, as a multiple of those at the finer one; and at most so many: with 200, the
 #: last scale's loss ends no lower.
 GROWTH = 2.0
-ENOUGH = 200
+ENOUGH = 100
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Step:
         shape: height and width of the final picture.
         note: something a person should know, say that the optimiser ended early; mostly empty.
         earlier: of the first step of a resumed run, the losses of the steps before.
+        found: name -> value of options that were found for the inputs: a calibrated `style_weight`.
     """
 
     canvas: Canvas
@@ -49,6 +50,7 @@ class Step:
     note: str = ""
     finish: Callable[[Tensor], Any] = field(default=Picture, repr=False)
     earlier: Sequence[LossRecord] = field(default=(), repr=False)
+    found: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def width(self) -> int:

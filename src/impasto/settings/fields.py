@@ -145,6 +145,16 @@ def parse_scales(given: Any) -> int | None:
         raise ValueError(f"{given!r}; expected a whole number, at least 1, or 'auto'") from error
 
 
+def parse_weight(given: Any) -> float | None:
+    """`7.5` -> 7.5, `auto` -> None."""
+    if given is None or given == "auto":
+        return None
+    try:
+        return float(given) if isinstance(given, str) else given
+    except ValueError as error:
+        raise ValueError(f"{given!r}; expected a number, at least 0, or 'auto'") from error
+
+
 def parse_extent(given: Any) -> tuple[int, int]:
     """`1024x512` -> (1024, 512), width and height; `512` -> (512, 512)."""
     parts = given.lower().replace("×", "x").split("x") if isinstance(given, str) else given
@@ -269,6 +279,7 @@ def format_bytes(amount: int) -> str:
 #: What `option` takes for values that are more than a number.
 DEVICE = {"parse": parse_device, "metavar": "auto|cpu|cuda[:N]|mps"}
 SIZE = {"parse": parse_size, "none": "original"}
+WEIGHT = {"parse": parse_weight, "none": "auto", "least": 0, "metavar": "X|auto"}
 SCALES = {"parse": parse_scales, "none": "auto", "least": 1, "metavar": "N|auto"}
 EXTENT = {"parse": parse_extent, "format": format_extent, "metavar": "WxH"}
 LAYERS = {"parse": parse_layers, "format": format_layers}

@@ -97,9 +97,10 @@ class StylizeKeywords(PhotoKeywords, StyleLossKeywords, total=False):
     init: str
     match_colors: bool
     content_weight: float
-    style_weight: float
+    style_weight: float | Literal["auto"] | None
     content_layers: Mapping[str, float] | Sequence[str] | str | None
     content_norm: ContentNorm
+    saliency: float
 
 
 class TextureKeywords(StyleLossKeywords, total=False):

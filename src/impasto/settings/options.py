@@ -34,6 +34,7 @@ from impasto.settings.fields import (
     NUMBERS,
     SCALES,
     SIZE,
+    WEIGHT,
     check,
     format_numbers,
     option,
@@ -44,6 +45,10 @@ CONTENT_LAYERS = {"relu4_2": 1.0}
 STYLE_LAYERS = {f"relu{block}_1": 0.2 for block in range(1, 6)}
 #: Without the finest layer: the cost of nearest neighbours is quadratic in the number of positions.
 NEAREST_LAYERS = {"relu2_1": 0.25, "relu3_1": 0.25, "relu4_1": 0.25, "relu5_1": 0.25}
+
+
+#: The style weight that calibration begins with, and which stands for it where there is nothing to calibrate by.
+USUAL_STYLE_WEIGHT = 8.0
 
 
 # What several classes declare: the default, the group and the help text of a field.
@@ -262,8 +267,7 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
     strength: float = option(
         1.0,
         "Picture",
-        "Style strength: 0 keeps the photo, 1 is balanced, 2 leaves little of the photo. "
-        "The style weight grows with its cube.",
+        "Style strength: 0 keeps the photo, 1 is balanced, 2 leaves little of the photo.",
         least=0,
     )
     init: str = option(
@@ -278,16 +282,29 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
     )
 
     content_weight: float = option(1.0, "Objective", "Content weight, alpha.", least=0)
-    style_weight: float = option(20.0, "Objective", "Style weight at strength 1, beta.", least=0)
+    style_weight: float | None = option(
+        None,
+        "Objective",
+        "Style weight at strength 1, beta; it grows with the cube of the strength. By default it is calibrated: found "
+        "for the pair, so that a strength keeps as much of every photo.",
+        **WEIGHT,
+    )
     content_layers: Mapping[str, float] = option(
         CONTENT_LAYERS, "Objective", "Content layers, as name or name=weight.", **LAYERS
     )
     content_norm: ContentNorm = option(*CONTENT_NORM)
+    saliency: float = option(
+        0.5,
+        "Objective",
+        "Share of the content weight that goes to faces, animals and things, where VGG sees some; 0 spreads it evenly.",
+        least=0,
+    )
 
     @property
     def effective_style_weight(self) -> float:
         """beta times the cube of the strength."""
-        return self.style_weight * self.strength * self.strength * self.strength
+        beta = USUAL_STYLE_WEIGHT if self.style_weight is None else self.style_weight
+        return beta * self.strength * self.strength * self.strength
 
     @property
     def stylize_options(self) -> "StylizeOptions":
@@ -302,6 +319,8 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.saliency > 1:
+            raise ValueError(f"saliency is {self.saliency:g}; it is a share of the content weight, at most 1")
         if not math.isfinite(self.effective_style_weight):
             raise ValueError(f"strength is {self.strength:g}; style_weight times its cube is not a finite number")
         if not self.content_weight * sum(self.content_layers.values()) and not (

@@ -14,8 +14,9 @@ from impasto.images import Picture, PictureLike, color
 from impasto.inputs.memo import Memo
 from impasto.inputs.read import opened_styles, read_styles
 from impasto.losses.terms import TemporalLoss
+from impasto.operations.stylize import calibrated
 from impasto.operations.stylize import iterate as iterate_picture
-from impasto.settings.options import VideoOptions
+from impasto.settings.options import StylizeOptions, VideoOptions
 
 #: Kinds in the memo that depend on the paintings and the network alone: kept during a scene.
 SHARED_KINDS = ("encoder", "style", "styles", "model")
@@ -45,20 +46,27 @@ class OptimizingPainter:
         self._styles, self._options = opened_styles(styles), options
         self._memo = Memo()
         self._scene_styles: Any = self._styles
+        self._scene_options = options.stylize_options
 
     def begin_scene(self, photo: Tensor) -> None:
         self._memo.keep_only("encoder")
         self._scene_styles = self._recolored_styles(photo)
+        self._scene_options = self._calibrated(photo)
 
     def __call__(self, photo: Tensor, temporal: TemporalLoss | None) -> tuple[Tensor, Picture]:
-        options = dataclasses.replace(self._options.stylize_options, size=None)
+        options = self._scene_options
         if temporal is not None:
             options = dataclasses.replace(options, iterations=self._options.later, scales=1)
-        if options.color in ("match", "both"):  # the styles have the scene's colours already
-            options = dataclasses.replace(options, color="style" if options.color == "match" else "luminance")
         *_, step = iterate_picture(Picture(photo), self._scene_styles, options, self._memo, temporal=temporal)
         self._memo.keep_only(*SHARED_KINDS)
         return step.image.cpu(), step.picture
+
+    def _calibrated(self, photo: Tensor) -> StylizeOptions:
+        """The options of all frames of a scene, with a style weight that suits its first one."""
+        options = dataclasses.replace(self._options.stylize_options, size=None)
+        if options.color in ("match", "both"):  # the styles have the scene's colours already
+            options = dataclasses.replace(options, color="style" if options.color == "match" else "luminance")
+        return calibrated(Picture(photo), self._scene_styles, options, self._memo)
 
     def _recolored_styles(self, photo: Tensor) -> Any:
         """With `match`, the paintings in the colours of the scene's first frame: matching each frame would flicker."""

@@ -155,7 +155,7 @@ class InstantRunner:
         for step in fast.iterate(prepared.photo, list(request.styles), options, self._runner.memo):
             last = step
         briefly = {name: time for name, time in seconds.items() if time < ENOUGH * options.learn_seconds}
-        result = write_result(request, options, last.picture, prepared.inputs.photo, folder, list(masks.values()))
+        result = write_result(request, options, last, prepared.inputs.photo, folder, list(masks.values()))
         return Instant(result, last.shape, time.monotonic() - started, unknown, briefly)
 
     def _unknown(self, learners: Sequence[Learner]) -> tuple[list[str], dict[str, float]]:

@@ -143,7 +143,7 @@ class JobRunner:
             previews.append(write_preview(step.picture, visitor.folder))
             yield progress_of(step, previews[-1], list(losses), True, note)
             before = images.read(request.photo).resized(*step.shape)
-            result = write_result(request, options, step.picture, before, folder, list(masks.values()))
+            result = write_result(request, options, step, before, folder, list(masks.values()))
             visitor.add_result(result)
             yield result
         finally:
@@ -214,15 +214,19 @@ def delete_files(paths: Sequence[Path]) -> None:
 def write_result(
     request: JobRequest,
     options: StylizeOptions | FastOptions,
-    picture: Picture,
+    step: Step,
     before: Picture,
     folder: Path,
     masks: Sequence[Path],
 ) -> JobResult:
-    """Write the files of a finished picture; `before` is the photo at its size."""
+    """Write the files of the picture of a last step; `before` is the photo at its size."""
+    picture = step.picture
     # The settings for a visitor's own machine: file names without folders, and no limit of memory.
     settings = record.settings(
-        options.operation, [request.photo, *request.styles], dataclasses.replace(options, memory=None)
+        options.operation,
+        [request.photo, *request.styles],
+        dataclasses.replace(options, memory=None),
+        found=step.found,
     )
     stem = f"{Path(request.photo).stem}-impasto"
     files = [folder / f"{stem}.png", folder / f"{stem}.jpg"]

@@ -1,0 +1,151 @@
+"""A strength keeps as much of every photo, whatever the painting."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import impasto
+from impasto import images
+from impasto.cli import run
+from impasto.operations.calibration import BALANCED, LAYER, LIMIT, content_distance, target_distance
+from impasto.optim.checkpoints import Checkpoints
+from impasto.presets import preset
+from impasto.settings.options import StylizeOptions
+from impasto.vgg import weights
+
+SMALL = {"size": 96, "iterations": 15}
+
+
+def distance(photo, picture):
+    encoder = weights.load("vgg19", padding="zeros")
+    pictures = images.read(photo).resized(*picture.shape), picture
+    original, painted = (encoder(one.rgb[None], [LAYER])[LAYER] for one in pictures)
+    return content_distance(painted, original)
+
+
+def test_content_distance_is_free_of_contrast_and_colour(generator):
+    features = 100 * torch.rand(1, 4, 6, 5, generator=generator)
+    gains = torch.tensor([0.5, 1, 2, 3]).view(1, 4, 1, 1)
+    assert content_distance(features, features) == 0
+    assert content_distance(gains * features + 7, features) == pytest.approx(0, abs=1e-4)
+    other = 100 * torch.rand(1, 4, 6, 5, generator=generator)
+    assert content_distance(other, features) == pytest.approx(2, rel=0.3)  # independent of it
+
+
+def test_content_distance_counts_where_the_weight_is(generator):
+    features = 100 * torch.rand(1, 4, 8, 8, generator=generator)
+    other = features.clone()
+    other[..., :4] = other[..., :4].flip(1)
+    left = torch.zeros(8, 8)
+    left[:, :4] = 1
+    assert content_distance(other, features, left) > 3 * content_distance(other, features, 1 - left)
+
+
+def test_promises_grow_with_the_strength():
+    promised = [target_distance(strength) for strength in (0, 0.25, 0.5, 0.75, 1, 1.5, 2, 10)]
+    assert promised[0] == 0
+    assert promised[4] == pytest.approx(BALANCED)
+    assert promised == sorted(promised)
+    assert promised[-1] < LIMIT
+
+
+@pytest.mark.calibrates
+def test_unlike_paintings_keep_as_much_of_the_photo(photo):
+    found = {}
+    for style in ("woodcut", "swirls", "stained-glass"):
+        *_, step = impasto.iterate(photo, style, **SMALL)
+        found[style] = step.found["style_weight"]
+        assert distance(photo, step.picture) == pytest.approx(BALANCED, rel=0.2), style
+    assert max(found.values()) > 1.5 * min(found.values()), "these styles would not have needed it"
+
+
+@pytest.mark.calibrates
+def test_the_dial_moves_along(photo):
+    distances = [distance(photo, impasto.stylize(photo, "mosaic", strength=by, **SMALL)) for by in (0.4, 1, 2)]
+    assert all(stronger > 1.1 * weaker for weaker, stronger in itertools.pairwise(distances)), distances
+
+
+@pytest.mark.calibrates
+def test_the_weight_that_was_found_gives_the_same_picture(photo):
+    *_, calibrated = impasto.iterate(photo, "woodcut", strength=0.7, **SMALL)
+    *_, fixed = impasto.iterate(photo, "woodcut", strength=0.7, **SMALL, **calibrated.found)
+    assert (calibrated.image - fixed.image).abs().max() < 1e-3  # one scale, which has one weight
+    assert fixed.found == {}
+
+
+def test_each_scale_corrects_the_next_one(photo):
+    steps = list(impasto.iterate(photo, "woodcut", size=140, iterations=6))
+    weights = {step.scale: step.found["style_weight"] for step in steps}
+    *_, first = (step for step in steps if step.scale == 1)
+    assert distance(photo, images.Picture(first.image)) > 1.05 * BALANCED
+    assert weights[2] < 0.9 * weights[1]
+
+
+def test_a_run_is_resumed_with_its_weight(photo, tmp_path):
+    options = {"size": 140, "iterations": 6}
+    *_, expected = impasto.iterate(photo, "woodcut", **options)
+    path = tmp_path / "checkpoint"
+    for step in impasto.iterate(photo, "woodcut", checkpoints=Checkpoints(path, every=0), **options):
+        if step.scale == 2 and step.iteration == 3:
+            break
+    resumed = list(impasto.iterate(photo, "woodcut", checkpoints=Checkpoints(path, resume=True), **options))
+    assert resumed[0].scale == 2
+    assert torch.equal(resumed[-1].image, expected.image)
+    assert resumed[-1].found == expected.found
+
+
+@pytest.mark.calibrates
+def test_the_start_does_not_matter(photo):
+    found = [next(impasto.iterate(photo, "woodcut", init=init, **SMALL)).found for init in ("content", "noise")]
+    assert found[0] == found[1] != {}
+
+
+@pytest.mark.calibrates
+def test_what_is_kept_does_not_count(photo, tmp_path):
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    mask[:, :70] = 255
+    *_, part = impasto.iterate(photo, "woodcut", content_mask={"keep": mask}, **SMALL)
+    *_, whole = impasto.iterate(photo, "woodcut", **SMALL)
+    # If the kept part counted, the rest would have to change beyond recognition to make up for it.
+    assert part.found["style_weight"] < 4 * whole.found["style_weight"]
+
+
+@pytest.mark.calibrates
+@pytest.mark.parametrize(
+    "options",
+    [
+        preset("gatys2016", size=64, iterations=1),
+        preset("course", size=64, iterations=1),
+        StylizeOptions(size=64, iterations=1, style_weight=3),
+        StylizeOptions(size=64, iterations=1, strength=0),
+        StylizeOptions(size=64, iterations=1, content_weight=0),
+        StylizeOptions(size=64, iterations=1, color="palette"),
+    ],
+)
+def test_papers_weights_that_are_given_and_nothing_to_calibrate(photo, options):
+    *_, step = impasto.iterate(photo, "swirls", options)
+    assert step.found == {}
+
+
+def test_auto_is_the_default():
+    assert StylizeOptions(style_weight="auto") == StylizeOptions()
+    assert StylizeOptions(style_weight="3.5").style_weight == 3.5
+    with pytest.raises(ValueError, match=r"style_weight is 'much'; expected a number, at least 0, or 'auto'"):
+        StylizeOptions(style_weight="much")
+
+
+@pytest.mark.calibrates
+def test_a_picture_tells_the_weight_that_was_found(photo, tmp_path, capsys):
+    given, made = tmp_path / "photo.png", tmp_path / "made.png"
+    images.write(given, images.read(photo))
+    assert run(["stylize", str(given), "swirls", "-o", str(made), "--size", "64", "--iterations", "1", "-q"]) == 0
+    stored = images.read_settings(made)
+    assert stored["options"]["style_weight"] is None
+    assert stored["found"]["style_weight"] > 0
+    assert run(["info", str(made)]) == 0
+    assert f"style weight {stored['found']['style_weight']:g}" in capsys.readouterr().out
+    assert json.loads(json.dumps(stored)) == stored
+    assert preset(str(made)).style_weight is None, "another pair is calibrated anew"
