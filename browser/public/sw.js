@@ -1,5 +1,6 @@
 // Keeps the page's files, so that it opens without a network; and isolates the page from other origins, which threads
-// in WebAssembly require, on hosts that cannot send the headers for it.
+// in WebAssembly require, on hosts that cannot send the headers for it. A new version waits until no page of the old one
+// is open, whose files it would take away.
 const CACHE = "impasto-" + "VERSION";
 const FILES = ["FILES"];
 
@@ -7,8 +8,7 @@ self.addEventListener("install", (event) => {
   event.waitUntil(
     caches
       .open(CACHE)
-      .then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "no-cache" }))))
-      .then(() => self.skipWaiting()),
+      .then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "no-cache" })))),
   );
 });
 
@@ -33,7 +33,8 @@ async function answer(request) {
   const isPage = request.mode === "navigate";
   const cache = await caches.open(CACHE);
   const kept = await cache.match(isPage ? "./" : request, { ignoreSearch: true });
-  return kept === undefined ? fetch(request) : isolated(kept);
+  const response = kept ?? (await fetch(request));
+  return response.ok ? isolated(response) : response;
 }
 
 function isolated(response) {

@@ -1,5 +1,6 @@
 /** The camera, frame by frame. */
 
+import { Superseded } from "./painter";
 import { pixelsOf } from "./photo";
 import type { Pixels } from "./resize";
 
@@ -9,13 +10,17 @@ export class Camera {
   private readonly video = document.createElement("video");
   private stream: MediaStream | undefined;
   facing: Facing = "user";
+  /** Another number after every start and stop. */
+  run = 0;
 
-  /** Start, or start again with the other camera; throws an error for people if there is none. */
-  async start(facing: Facing): Promise<void> {
+  /** Start, or start again with the other camera; returns `run`, throws an error for people if there is none. */
+  async start(facing: Facing): Promise<number> {
     this.stop();
+    const { run } = this;
     if (!navigator.mediaDevices) throw new Error("The camera needs a page over HTTPS, or on this computer itself.");
+    let stream: MediaStream;
     try {
-      this.stream = await navigator.mediaDevices.getUserMedia({
+      stream = await navigator.mediaDevices.getUserMedia({
         video: { facingMode: facing, width: { ideal: 1280 } },
         audio: false,
       });
@@ -23,11 +28,23 @@ export class Camera {
       const isRefused = error instanceof DOMException && error.name === "NotAllowedError";
       throw new Error(isRefused ? "The browser may not use the camera; allow it beside the address." : "There is no camera.");
     }
+    if (run !== this.run) {
+      end(stream);
+      throw new Superseded();
+    }
+    this.stream = stream;
     this.facing = facing;
     this.video.muted = true;
     this.video.playsInline = true;
-    this.video.srcObject = this.stream;
-    await this.video.play();
+    this.video.srcObject = stream;
+    try {
+      await this.video.play();
+    } catch {
+      if (run !== this.run) throw new Superseded();
+      this.stop();
+      throw new Error("The camera does not start.");
+    }
+    return run;
   }
 
   get isOn(): boolean {
@@ -53,10 +70,15 @@ export class Camera {
   }
 
   stop(): void {
-    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.run++;
+    if (this.stream) end(this.stream);
     this.stream = undefined;
     this.video.srcObject = null;
   }
+}
+
+function end(stream: MediaStream): void {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /** The same picture as in a mirror. */

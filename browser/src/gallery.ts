@@ -94,25 +94,23 @@ function thumbnail(planes: Uint8Array, width: number, height: number): string {
   return canvas.toDataURL("image/png");
 }
 
-const KEY = "impasto-learnt";
+const key = ({ model }: Gallery) => `impasto-learnt-${model}`;
 
-/** Learnt styles of earlier visits, as far as the browser kept them and they fit the model. */
+/** Learnt styles of earlier visits, as far as the browser kept them. */
 export function keptStyles(gallery: Gallery): Style[] {
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]") as (Omit<Style, "vector"> & { vector: string })[];
-    return kept
-      .map((style) => ({ ...style, vector: new Float32Array(bytes(style.vector).buffer as ArrayBuffer) }))
-      .filter((style) => style.vector.length === gallery.length);
+    const kept = JSON.parse(localStorage.getItem(key(gallery)) ?? "[]") as (Omit<Style, "vector"> & { vector: string })[];
+    return kept.map((style) => ({ ...style, vector: new Float32Array(bytes(style.vector).buffer as ArrayBuffer) }));
   } catch {
     return [];
   }
 }
 
 /** Keep learnt styles for the next visit; the browser may refuse. */
-export function keepStyles(styles: Style[]): void {
+export function keepStyles(gallery: Gallery, styles: Style[]): void {
   try {
     const learnt = styles.filter((style) => style.vector);
-    localStorage.setItem(KEY, JSON.stringify(learnt.map((style) => ({ ...style, vector: text(style.vector!) }))));
+    localStorage.setItem(key(gallery), JSON.stringify(learnt.map((style) => ({ ...style, vector: text(style.vector!) }))));
   } catch {
     // The storage is full or forbidden: the styles last for this visit.
   }

@@ -1,11 +1,10 @@
 /** The page: a photo, a style, and the picture that they make. */
 
 import "./style.css";
-import { Camera, mirrored } from "./camera";
+import { Camera, mirrored, type Facing } from "./camera";
 import { keepStyles, keptStyles, loadGallery, parseLearnt, recipe, type Gallery, type Recipe, type Style } from "./gallery";
 import { Latest, Painter, Superseded } from "./painter";
 import { decode, encode, imageData } from "./photo";
-import type { Backend } from "./protocol";
 import { fit, type Pixels } from "./resize";
 import { Server, serverAddress, type Job, type Limits } from "./server";
 
@@ -14,6 +13,7 @@ import { Server, serverAddress, type Job, type Limits } from "./server";
 const LONG = 512, DRAFT = 320, LEAST = 256, LIVE = 256, BEFORE = 1280;
 /** A picture that takes longer, in milliseconds, is preceded by a draft while a dial moves. */
 const SLOW = 300;
+const PAINTING = "Painting…";
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 const stage = element("stage"), picture = element<HTMLCanvasElement>("picture"), before = element<HTMLCanvasElement>("before");
@@ -27,17 +27,31 @@ const latest = new Latest();
 const camera = new Camera();
 const server = serverAddress() === null ? null : new Server(serverAddress()!);
 
+interface Photo {
+  file: Blob;
+  /** Its name without the suffix. */
+  stem: string;
+  width: number;
+  height: number;
+}
+
 let gallery: Gallery;
 let styles: Style[] = [];
 let style: Style;
-let backend: Backend = "wasm";
 let long = LONG;
 let milliseconds = 0;
-/** The photo as a file, its name without the suffix, and its size. */
-let photo: { file: Blob; stem: string; width: number; height: number };
-/** What is shown, unless the camera is on; with the server's file of it if the server has painted it. */
+let photo: Photo | undefined;
+/** How many photos were chosen: the last one counts, though an earlier one may take longer to read. */
+let choices = 0;
+/** What is shown, unless the camera is on or a job is watched; with the server's file if the server has painted it. */
 let shown: { pixels: Pixels; file?: Blob } | undefined;
+/** Whether the dials were moved while the camera was on. */
+let isStale = false;
+/** The server's job, until its picture is seen, and whether the job is what is seen. */
 let job: Job | undefined;
+let isWatched = false;
+/** The photo that the server has. */
+let uploaded: Photo | undefined;
 let limits: Limits | undefined;
 
 // -- messages ------------------------------------------------------------------------------------------------
@@ -68,50 +82,74 @@ function wanted(): { recipe: Recipe; strength: number } {
   return { recipe: recipe(gallery, weights, amount), strength: amount };
 }
 
-/** Paint the photo as the dials say; while they move, a smaller picture answers. */
-function repaint(isMoving = false): void {
-  if (camera.isOn) return;
-  if (job) return; // what the dials say applies to the next picture
+/** Paint the photo as the dials say; while they move, a smaller picture answers. Resolves when it is painted. */
+async function repaint(isMoving = false): Promise<void> {
+  if (!photo) return;
+  isStale = camera.isOn;
+  if (isStale) return;
+  isWatched = false;
+  showJob();
+  say("");
   const side = isMoving && milliseconds > SLOW ? Math.min(DRAFT, long) : long;
-  const timer = setTimeout(() => say("Painting…", -1), 250);
-  void latest.run(async () => {
+  await latest.run(async () => {
+    const status = element("status");
+    const timer = setTimeout(() => status.textContent || say(PAINTING, -1), 250);
     try {
-      const painted = await painter.ask("paint", { ...wanted(), long: side });
-      if (side === long) milliseconds = painted.milliseconds;
-      if (!camera.isOn && !job) show(painted);
-      say("");
-      document.body.dataset.painted = `${style.name} ${side} ${strength.value} ${second.value} ${mix.value}`;
+      await paint(side).catch(recover);
     } catch (error) {
-      await recover(error);
+      report(error);
     } finally {
       clearTimeout(timer);
+      if (status.textContent === PAINTING) say("");
     }
   });
 }
 
+async function paint(side: number): Promise<void> {
+  const painted = await painter.ask("paint", { ...wanted(), long: side });
+  if (side === long) milliseconds = painted.milliseconds;
+  show(painted);
+  document.body.dataset.painted = `${style.name} ${side} ${strength.value} ${second.value} ${mix.value}`;
+}
+
 /** After the memory ran out: begin anew, with a smaller picture. */
 async function recover(error: unknown): Promise<void> {
-  if (error instanceof Superseded || long <= LEAST) return report(error);
+  const isMemory = error instanceof Error && /memory|alloc|abort/i.test(error.message);
+  if (!isMemory || long <= LEAST) throw error;
   console.info("Painting again, smaller:", error);
+  const lost = photo!;
+  const picture = await decode(lost.file, lost.stem);
+  if (photo !== lost) return; // another one is painted next
   long = LEAST;
   painter.restart();
-  ({ backend } = await painter.ask("load", { gallery, address }));
-  await painter.ask("photo", { picture: await decode(photo.file, photo.stem) });
-  show(await painter.ask("paint", { ...wanted(), long }));
+  await Promise.all([
+    painter.ask("load", { gallery, address }),
+    painter.ask("photo", { picture }, { transfer: [picture.data.buffer as ArrayBuffer] }),
+    paint(long),
+  ]);
   say("There is too little memory for the full picture: this one is smaller.");
 }
 
 function show(pixels: Pixels, file?: Blob): void {
   shown = file ? { pixels, file } : { pixels };
-  draw(pixels);
-  tellWhere(file !== undefined);
+  showAgain();
+}
+
+/** Draw what is shown, which the camera or a job of the server may have covered. */
+function showAgain(): void {
+  if (shown && !camera.isOn && !isWatched) draw(shown.pixels);
+  tellWhere();
 }
 
 /** Say who paints what is seen: where the photo goes is nobody's guess. */
-function tellWhere(isServer: boolean): void {
-  element("privacy").textContent = isServer
-    ? "Painted by the server that this page is from."
-    : "Painted on your device. Nothing is uploaded.";
+function tellWhere(): void {
+  const isServer = isWatched || shown?.file, isUploaded = photo && photo === uploaded;
+  element("privacy").textContent =
+    camera.isOn || !(isServer || isUploaded)
+      ? "Painted on your device. Nothing is uploaded."
+      : isServer
+        ? "Painted by the server that this page is from."
+        : "Painted on your device.";
 }
 
 function draw(pixels: Pixels): void {
@@ -127,23 +165,34 @@ function draw(pixels: Pixels): void {
 
 async function open(file: Blob, name: string): Promise<void> {
   try {
-    await use(await decode(file, name), file, name.replace(/\.\w+$/, "") || "photo");
+    await use(decode(file, name), file, name.replace(/\.\w+$/, "") || "photo");
   } catch (error) {
     report(error);
   }
 }
 
-async function use(pixels: Pixels, file: Blob, stem: string): Promise<void> {
-  if (camera.isOn) endLive();
-  photo = { file, stem, width: pixels.width, height: pixels.height };
+async function use(reading: Pixels | Promise<Pixels>, file: Blob, stem: string): Promise<void> {
+  if (await setPhoto(reading, file, stem)) await repaint();
+}
+
+/** Whether it is the photo now: another one may have been chosen meanwhile. */
+async function setPhoto(reading: Pixels | Promise<Pixels>, file: Blob, stem: string): Promise<boolean> {
+  const choice = ++choices;
+  const pixels = await reading;
+  await ready;
   const [width, height] = fit(pixels.width, pixels.height, Math.min(BEFORE, Math.max(pixels.width, pixels.height)));
   const bitmap = await createImageBitmap(imageData(pixels), { resizeWidth: width, resizeHeight: height, resizeQuality: "high" });
+  if (choice !== choices) return false;
+  if (camera.isOn) stopCamera();
+  compare(false);
   before.width = width;
   before.height = height;
   before.getContext("2d")!.drawImage(bitmap, 0, 0);
   bitmap.close();
-  await painter.ask("photo", { picture: pixels }, [pixels.data.buffer as ArrayBuffer]);
-  repaint();
+  photo = { file, stem, width: pixels.width, height: pixels.height };
+  long = LONG;
+  painter.ask("photo", { picture: pixels }, { transfer: [pixels.data.buffer as ArrayBuffer] }).catch(report);
+  return true;
 }
 
 element<HTMLInputElement>("file").addEventListener("change", ({ target }) => {
@@ -180,7 +229,7 @@ function tile(each: Style): HTMLElement {
   const input = Object.assign(document.createElement("input"), { type: "radio", name: "style", value: each.name });
   input.addEventListener("change", () => {
     style = each;
-    repaint();
+    void repaint();
     label.scrollIntoView({ inline: "center", block: "nearest" });
   });
   const image = Object.assign(document.createElement("img"), { src: each.image, alt: "", width: 80, height: 80, loading: "lazy" });
@@ -199,12 +248,13 @@ function offer(each: Style, isFirst = false): void {
 
 async function add(file: File): Promise<void> {
   try {
+    await ready;
     const learnt = parseLearnt(await file.arrayBuffer(), file.name, gallery);
     if (!styles.some(({ name }) => name === learnt.name)) offer(learnt, true);
     else styles = styles.map((each) => (each.name === learnt.name ? Object.assign(each, learnt) : each));
-    keepStyles(styles);
+    keepStyles(gallery, styles);
     select(learnt.name);
-    repaint();
+    void repaint();
   } catch (error) {
     report(error);
   }
@@ -246,18 +296,29 @@ function compare(isOn: boolean): void {
   element("compare").setAttribute("aria-pressed", String(isOn));
 }
 
+let isHeld = false;
 stage.addEventListener("pointerdown", (event) => {
-  if (!camera.isOn && event.button === 0) compare(true);
+  if (camera.isOn || event.button !== 0 || !before.hidden) return;
+  isHeld = true;
+  compare(true);
 });
-for (const end of ["pointerup", "pointercancel", "pointerleave"]) stage.addEventListener(end, () => compare(false));
+for (const end of ["pointerup", "pointercancel", "pointerleave"])
+  stage.addEventListener(end, () => {
+    if (isHeld) compare(false);
+    isHeld = false;
+  });
 stage.addEventListener("contextmenu", (event) => event.preventDefault());
 element("compare").addEventListener("click", () => compare(before.hidden === true));
 
 // -- saving --------------------------------------------------------------------------------------------------
 
+/** Stops the picture at full size. */
+let full: AbortController | undefined;
+
+const nameOf = (file: Blob) => `${photo!.stem}-impasto.${file.type === "image/png" ? "png" : "jpg"}`;
+
 function download(file: Blob): void {
-  const suffix = file.type === "image/png" ? "png" : "jpg";
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(file), download: `${photo.stem}-impasto.${suffix}` });
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(file), download: nameOf(file) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
@@ -265,7 +326,7 @@ function download(file: Blob): void {
 const file = async (): Promise<Blob> => shown!.file ?? encode(shown!.pixels);
 
 element("save").addEventListener("click", () => {
-  if (!shown) return;
+  if (!shown || !photo) return;
   const { width, height } = shown.pixels;
   element("save-shown").textContent = `As shown, ${width} × ${height}`;
   element("save-full").textContent = `Full size, ${photo.width} × ${photo.height}`;
@@ -286,26 +347,32 @@ element("save-full").addEventListener("click", async () => {
   element("choices").hidden = true;
   element("painting-full").hidden = false;
   bar.removeAttribute("value");
-  status.textContent = "Painting…";
+  status.textContent = PAINTING;
   const started = performance.now();
+  const progress = (done: number, total: number) => {
+    bar.value = done / total;
+    if (done) status.textContent = `${minutes(((performance.now() - started) / 1000) * (total / done - 1))} left`;
+  };
+  full = new AbortController();
+  const { signal } = full;
   try {
-    const painted = await painter.ask("full", wanted(), [], (done, total) => {
-      bar.value = done / total;
-      if (done) status.textContent = `${minutes(((performance.now() - started) / 1000) * (total / done - 1))} left`;
-    });
-    if (saving.open) download(await encode(painted));
+    const file = await encode(await painter.ask("full", wanted(), { report: progress, signal }));
+    if (signal.aborted) return;
+    download(file);
   } catch (error) {
+    if (signal.aborted) return;
     report(error);
   }
   saving.close();
 });
 
 element("saving-close").addEventListener("click", () => saving.close());
-saving.addEventListener("close", () => painter.cancel());
+saving.addEventListener("close", () => full?.abort());
 
 element("share").addEventListener("click", async () => {
+  if (!shown) return;
   const blob = await file();
-  const files = [new File([blob], `${photo.stem}-impasto.${blob.type === "image/png" ? "png" : "jpg"}`, { type: blob.type })];
+  const files = [new File([blob], nameOf(blob), { type: blob.type })];
   await navigator.share({ files }).catch((error) => error.name === "AbortError" || report(error));
 });
 
@@ -320,28 +387,40 @@ function showTools(): void {
   for (const id of ["open", "camera", "compare", "save"]) element(id).hidden = camera.isOn;
   element("share").hidden = camera.isOn || !canShare();
   element("rate").hidden = !camera.isOn;
+  element("server").hidden = camera.isOn || !limits;
   picture.classList.toggle("mirrored", camera.isOn && camera.isMirrored);
+  tellWhere();
 }
 
-async function live(facing: "user" | "environment"): Promise<void> {
+async function live(facing: Facing): Promise<void> {
+  const buttons = [element<HTMLButtonElement>("camera"), element<HTMLButtonElement>("turn")];
+  for (const button of buttons) button.disabled = true;
+  let run: number;
   try {
-    await camera.start(facing);
+    await ready;
+    run = await camera.start(facing);
   } catch (error) {
-    showTools();
+    if (!(error instanceof Superseded)) endLive();
     return report(error);
+  } finally {
+    for (const button of buttons) button.disabled = false;
   }
+  isWatched = false;
+  showJob();
+  compare(false);
   say("");
   showTools();
   let rate = 0;
-  while (camera.isOn && camera.facing === facing) {
+  while (camera.run === run) {
     const started = performance.now();
     try {
-      const frame = camera.frame(LIVE);
-      const painted = await painter.ask("frame", { picture: frame, recipe: wanted().recipe, long: LIVE }, [frame.data.buffer as ArrayBuffer]);
-      if (!camera.isOn) return;
+      const picture = camera.frame(LIVE);
+      const request = { picture, recipe: wanted().recipe, long: LIVE };
+      const painted = await painter.ask("frame", request, { transfer: [picture.data.buffer as ArrayBuffer] });
+      if (camera.run !== run) return;
       draw(painted);
     } catch (error) {
-      endLive();
+      if (camera.run === run) endLive();
       return report(error);
     }
     await new Promise(requestAnimationFrame);
@@ -351,20 +430,27 @@ async function live(facing: "user" | "environment"): Promise<void> {
   }
 }
 
-function endLive(): void {
+function stopCamera(): void {
   camera.stop();
   showTools();
-  if (shown) draw(shown.pixels);
+  showAgain();
+}
+
+function endLive(): void {
+  stopCamera();
+  if (isStale) void repaint();
+}
+
+async function takeFrame(): Promise<void> {
+  const frame = camera.isMirrored ? mirrored(camera.frame()) : camera.frame();
+  stopCamera();
+  await use(frame, await encode(frame), "camera");
 }
 
 element("camera").addEventListener("click", () => void live(camera.facing));
 element("turn").addEventListener("click", () => void live(camera.facing === "user" ? "environment" : "user"));
 element("close").addEventListener("click", endLive);
-element("take").addEventListener("click", async () => {
-  const frame = camera.isMirrored ? mirrored(camera.frame()) : camera.frame();
-  endLive();
-  await use(frame, await encode(frame), "camera");
-});
+element("take").addEventListener("click", () => void takeFrame().catch(report));
 document.addEventListener("visibilitychange", () => {
   if (document.hidden && camera.isOn) endLive();
 });
@@ -372,27 +458,21 @@ document.addEventListener("visibilitychange", () => {
 // -- the server ----------------------------------------------------------------------------------------------
 
 async function paintFinely(): Promise<void> {
-  if (!server) return;
-  if (job) {
-    fineButton.disabled = true;
-    await server.stop(job.id).catch(report);
-    return;
-  }
+  if (!server || !photo || !limits) return;
   const other = styles.find(({ name }) => name === second.value);
   const chosen = other ? [style, other] : [style];
   if (chosen.some(({ vector }) => vector))
-    return say("The server does not have this painting: add it under “All options”.", undefined, true);
-  const size = Math.min(LONG, limits!.size), share = Number(mix.value);
+    throw new Error("The server does not have this painting: add it under “All options”.");
+  const size = Math.min(LONG, limits.size), share = Number(mix.value);
   const weights = other ? { style_weights: [1 - share, share] } : {};
-  const upload = photo.file.size <= limits!.upload ? photo.file : await encode(pixelsBefore());
-  try {
-    say("Asking the server…", -1);
-    const begun = await server.begin(upload, `${photo.stem}.${upload.type === "image/png" ? "png" : "jpg"}`,
-      chosen.map(({ name }) => name), { size, strength: Number(strength.value), ...weights });
-    await follow(begun);
-  } catch (error) {
-    report(error);
-  }
+  const options = { size, strength: Number(strength.value), ...weights };
+  const { file, stem } = photo;
+  say("Asking the server…", -1);
+  uploaded = photo;
+  tellWhere();
+  const upload = file.size <= limits.upload ? file : await encode(pixelsBefore());
+  const name = `${stem}.${upload.type === "image/png" ? "png" : "jpg"}`;
+  void follow(await server.begin(upload, name, chosen.map(({ name }) => name), options));
 }
 
 function pixelsBefore(): Pixels {
@@ -400,68 +480,132 @@ function pixelsBefore(): Pixels {
   return { width, height, data: data as Uint8ClampedArray };
 }
 
-/** Show a job of the server until it is over. */
-async function follow(begun: Job): Promise<void> {
+/** Follow a job of the server until it is over. What is painted here meanwhile covers it, until it is asked for. */
+async function follow(begun: Job, isSeen = true): Promise<void> {
   job = begun;
-  tellWhere(true);
-  fineButton.textContent = "Stop";
-  fineButton.disabled = false;
-  let drawn = "";
+  if (isSeen && !camera.isOn) watch();
+  showJob();
   try {
-    const done = await server!.follow(begun.id, (state) => {
-      if (state.position) say(state.position === 1 ? "Next in line" : `Number ${state.position} in line`, -1);
-      else if (state.eta !== undefined) say(`About ${minutes(state.eta)} left`, state.fraction);
-      if (state.preview && state.preview !== drawn) void drawFrom((drawn = state.preview));
+    job = await server!.follow(begun.id, (state) => {
+      const isNew = state.preview !== job!.preview;
+      job = state;
+      if (isWatched) tellProgress();
+      if (isWatched && isNew) void drawPreview();
     });
-    if (!done.picture) return say("Stopped before it began.");
-    const blob = await (await fetch(done.picture)).blob();
-    show(await decode(blob, "picture"), blob);
-    say("");
-    document.body.dataset.painted = `finely ${style.name}`;
-  } finally {
-    job = undefined;
-    fineButton.textContent = "Paint finely";
-    fineButton.disabled = false;
+    if (!job.picture) {
+      endJob();
+      say("Stopped before it began.");
+    } else if (isWatched) {
+      await present();
+    } else {
+      say("The server has painted its picture.");
+    }
+  } catch (error) {
+    endJob();
+    report(error);
   }
+  fineButton.disabled = false;
+  showJob();
 }
 
-async function drawFrom(address: string): Promise<void> {
-  const response = await fetch(address).catch(() => undefined);
-  if (!response?.ok) return; // the next preview is there already
-  const pixels = await decode(await response.blob(), "preview");
-  if (job) draw(pixels);
+function watch(): void {
+  isWatched = true;
+  tellProgress();
+  void drawPreview();
 }
 
-fineButton.addEventListener("click", () => void paintFinely());
+function tellProgress(): void {
+  const { position, eta, fraction } = job!;
+  if (position) say(position === 1 ? "Next in line" : `Number ${position} in line`, -1);
+  else if (eta !== undefined) say(`About ${minutes(eta)} left`, fraction);
+}
 
-/** Show the server's part of the page; a job of an earlier visit is shown again. */
-async function connect(): Promise<void> {
+async function drawPreview(): Promise<void> {
+  const address = job!.preview;
+  if (!address) return;
+  const pixels = await server!.file(address).then((file) => decode(file, "preview")).catch(() => undefined);
+  if (pixels && isWatched && job?.preview === address) draw(pixels); // otherwise a later one is there already
+}
+
+/** Show the picture of the job that is done; what it was painted from becomes the photo, unless it is. */
+async function present(): Promise<void> {
+  const { picture, before } = job!;
+  isWatched = true;
+  const file = await server!.file(picture!);
+  const pixels = await decode(file, "picture");
+  const original = before && photo !== uploaded ? await server!.file(before) : undefined;
+  await latest.idle;
+  if (!isWatched) return; // something else is painted already
+  if (original && (await setPhoto(decode(original, "photo"), original, "photo"))) uploaded = photo;
+  endJob();
+  show(pixels, file);
+  say("");
+  document.body.dataset.painted = `finely ${style.name}`;
+}
+
+function endJob(): void {
+  job = undefined;
+  isWatched = false;
+  showAgain();
+}
+
+function showJob(): void {
+  const isDone = job?.status === "done";
+  fineButton.textContent = !job ? "Paint finely" : isDone ? "Show it" : isWatched ? "Stop" : "Watch it";
+  tellWhere();
+}
+
+fineButton.addEventListener("click", async () => {
+  fineButton.disabled = true;
+  try {
+    if (!job) await paintFinely();
+    else if (job.status === "done") await present();
+    else if (!isWatched) watch();
+    else return void (await server!.stop(job.id)); // the end of the job enables the button
+  } catch (error) {
+    if (job?.status === "done") endJob();
+    report(error);
+  }
+  fineButton.disabled = false;
+  showJob();
+});
+
+/** Show the server's part of the page; a job of an earlier visit is shown again, unless a photo was chosen. */
+async function connect(sample: Blob): Promise<void> {
   if (!server) return;
+  let begun: Job | undefined;
   try {
     limits = await server.limits();
-    element("server").hidden = false;
-    const begun = (await server.jobs()).findLast(({ status }) => status === "running" || status === "queued");
-    if (begun) await follow(begun);
+    begun = (await server.jobs()).findLast(({ status }) => status === "running" || status === "queued");
   } catch (error) {
     console.info("Without the server's optimiser:", error);
   }
+  showTools();
+  if (begun) await follow(begun, photo?.file === sample);
 }
 
 // -- the beginning -------------------------------------------------------------------------------------------
 
-async function begin(): Promise<void> {
+/** Resolves when the network can paint. */
+const ready = load();
+
+async function load(): Promise<void> {
   label();
   showTools();
   gallery = await loadGallery();
   for (const each of [...keptStyles(gallery), ...gallery.styles]) offer(each);
   select(gallery.first);
   say("Loading the network…", -1);
-  const loaded = await painter.ask("load", { gallery, address });
-  backend = loaded.backend;
-  document.body.dataset.backend = `${backend} ${loaded.threads}`;
-  if (!photo) await open(await (await fetch("sample.webp")).blob(), "sample.webp");
-  void connect();
+  const { backend, threads } = await painter.ask("load", { gallery, address });
+  document.body.dataset.backend = `${backend} ${threads}`;
+}
+
+async function begin(): Promise<void> {
+  await ready;
+  const sample = await (await fetch("sample.webp")).blob();
+  if (!choices) await open(sample, "sample.webp");
+  void connect(sample);
+  await navigator.serviceWorker?.register("sw.js").catch(() => undefined);
 }
 
 begin().catch(report);
-if ("serviceWorker" in navigator) void navigator.serviceWorker.register("sw.js").catch(() => undefined);

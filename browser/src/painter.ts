@@ -8,6 +8,14 @@ interface Pending {
   report?: ((done: number, total: number) => void) | undefined;
 }
 
+interface Options {
+  transfer?: Transferable[];
+  /** Called as the work proceeds. */
+  report?: (done: number, total: number) => void;
+  /** Gives the request up. */
+  signal?: AbortSignal;
+}
+
 /** The reason with which requests fail that were given up, or overtaken by newer ones. */
 export class Superseded extends Error {}
 
@@ -24,7 +32,7 @@ export class Painter {
       if ("total" in data) return found.report?.(data.done, data.total);
       this.pending.delete(data.id);
       if ("answer" in data) found.resolve(data.answer as never);
-      else found.reject(data.isCancelled ? new Superseded() : new Error(data.error));
+      else found.reject(new Error(data.error));
     };
     worker.onerror = (event) => {
       for (const { reject } of this.pending.values()) reject(new Error(event.message || "the painter has stopped"));
@@ -34,22 +42,17 @@ export class Painter {
   }
 
   /** Ask the worker, which answers one request after the other. */
-  ask<K extends Kind>(
-    kind: K,
-    request: Requests[K],
-    transfer: Transferable[] = [],
-    report?: (done: number, total: number) => void,
-  ): Promise<Answers[K]> {
+  ask<K extends Kind>(kind: K, request: Requests[K], { transfer = [], report, signal }: Options = {}): Promise<Answers[K]> {
     return new Promise((resolve, reject) => {
       const id = this.count++;
       this.pending.set(id, { resolve: resolve as (answer: never) => void, reject, report });
       this.worker.postMessage({ id, kind, request }, transfer);
+      signal?.addEventListener("abort", () => {
+        if (!this.pending.delete(id)) return;
+        this.worker.postMessage({ kind: "cancel", id });
+        reject(new Superseded());
+      });
     });
-  }
-
-  /** Stop painting a large picture. */
-  cancel(): void {
-    this.worker.postMessage({ kind: "cancel" });
   }
 
   /** Begin anew, after the worker ran out of memory. */
@@ -63,13 +66,21 @@ export class Painter {
 
 /** Runs one task at a time; of those that are requested meanwhile, only the newest. */
 export class Latest {
-  private isRunning = false;
+  private running: Promise<void> | undefined;
   private next: (() => Promise<void>) | undefined;
 
-  async run(task: () => Promise<void>): Promise<void> {
+  /** Resolves as `idle` does. */
+  run(task: () => Promise<void>): Promise<void> {
     this.next = task;
-    if (this.isRunning) return;
-    this.isRunning = true;
+    return (this.running ??= this.work());
+  }
+
+  /** Resolves when nothing is left to do. */
+  get idle(): Promise<void> {
+    return this.running ?? Promise.resolve();
+  }
+
+  private async work(): Promise<void> {
     try {
       while (this.next) {
         const now = this.next;
@@ -77,11 +88,7 @@ export class Latest {
         await now();
       }
     } finally {
-      this.isRunning = false;
+      this.running = undefined;
     }
-  }
-
-  get isIdle(): boolean {
-    return !this.isRunning;
   }
 }

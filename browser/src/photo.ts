@@ -2,14 +2,14 @@
 
 import type { Pixels } from "./resize";
 
-/** Larger photos are reduced to this number of pixels, so that the memory of the tab stays bounded. */
-export const MOST_PIXELS = 24e6;
+/** Larger photos are reduced to this number of pixels, beyond which Safari on phones draws nothing. */
+const MOST_PIXELS = 16e6;
 
 /** A photo as upright pixels; throws an error for people if the browser cannot read it. */
 export async function decode(file: Blob, name: string): Promise<Pixels> {
   let bitmap: ImageBitmap;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
+    bitmap = await createImageBitmap(file, { premultiplyAlpha: "none" });
   } catch {
     if (await isHeic(file))
       throw new Error(

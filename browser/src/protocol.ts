@@ -28,9 +28,11 @@ export interface Answers {
 
 export type Kind = keyof Requests;
 
-export type ToWorker = { [K in Kind]: { id: number; kind: K; request: Requests[K] } }[Kind] | { kind: "cancel" };
+export type Message = { [K in Kind]: { id: number; kind: K; request: Requests[K] } }[Kind];
+
+export type ToWorker = Message | { kind: "cancel"; id: number };
 
 export type FromWorker =
   | { id: number; answer: Answers[Kind] }
-  | { id: number; error: string; isCancelled: boolean }
+  | { id: number; error: string }
   | { id: number; done: number; total: number };

@@ -12,6 +12,9 @@ export interface Job {
   error?: string;
 }
 
+/** Lost connections in a row after which a job is no longer followed. */
+const MOST_FAILURES = 3;
+
 export interface Limits {
   size: number;
   upload: number;
@@ -46,11 +49,20 @@ export class Server {
     return this.json(`/jobs/${job}`, { method: "DELETE" });
   }
 
-  /** The states of a job until it is over; after a lost connection the browser connects again. */
+  /** A picture of a job. */
+  async file(address: string): Promise<Blob> {
+    const response = await this.fetch(address);
+    if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+    return response.blob();
+  }
+
+  /** The states of a job until it is over; after a lost connection the browser connects again, some times. */
   follow(job: string, show: (state: Job) => void): Promise<Job> {
     return new Promise((resolve, reject) => {
       const events = new EventSource(`${this.address}/jobs/${job}/events`);
+      let failures = 0;
       events.onmessage = ({ data }) => {
+        failures = 0;
         const state = JSON.parse(data) as Job;
         show(state);
         if (state.status !== "done" && state.status !== "failed") return;
@@ -59,21 +71,23 @@ export class Server {
         else reject(new Error(state.error ?? "The server could not paint this."));
       };
       events.onerror = () => {
-        if (events.readyState !== EventSource.CLOSED) return;
+        if (events.readyState !== EventSource.CLOSED && ++failures < MOST_FAILURES) return;
+        events.close();
         reject(new Error("The connection to the server is lost. Open the page again: the painting continues there."));
       };
     });
   }
 
   private async json<T>(path: string, init?: RequestInit): Promise<T> {
-    let response: Response;
-    try {
-      response = await fetch(this.address + path, init);
-    } catch {
-      throw new Error("The server does not answer.");
-    }
+    const response = await this.fetch(this.address + path, init);
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
     return answer;
+  }
+
+  private fetch(address: string, init?: RequestInit): Promise<Response> {
+    return fetch(address, init).catch(() => {
+      throw new Error("The server does not answer.");
+    });
   }
 }

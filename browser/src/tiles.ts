@@ -52,14 +52,15 @@ function spans(length: number): { start: number; end: number; from: number; to: 
   }
 }
 
-/** Squares of the picture, evenly spread, that together have its statistics: `count` by `count`. */
+/** Parts of the picture, evenly spread, that together have its statistics: `count` by `count`. */
 export function samples(width: number, height: number, count = 4, side = PERIOD): Box[] {
-  const at = (index: number, length: number) => Math.round((index * (length - side)) / (count - 1));
+  const across = Math.min(side, width), down = Math.min(side, height);
+  const at = (index: number, room: number) => Math.round((index * room) / (count - 1));
   return Array.from({ length: count * count }, (_, k) => ({
-    left: at(k % count, width),
-    top: at(Math.floor(k / count), height),
-    width: side,
-    height: side,
+    left: at(k % count, width - across),
+    top: at(Math.floor(k / count), height - down),
+    width: across,
+    height: down,
   }));
 }
 

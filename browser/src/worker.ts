@@ -1,7 +1,7 @@
 /** Paints, beside the page, which therefore never freezes. One request at a time. */
 
 import { Network } from "./network";
-import type { Answers, FromWorker, Kind, Requests, ToWorker } from "./protocol";
+import type { Answers, FromWorker, Kind, Message, Requests, ToWorker } from "./protocol";
 import type { Gallery, Recipe } from "./gallery";
 import { fit, resize, toPixels, type Pixels } from "./resize";
 import { samples, SIDE, tiles, type Box } from "./tiles";
@@ -18,17 +18,17 @@ interface Prepared {
   lost?: Float32Array;
 }
 
-class Cancelled extends Error {}
-
 let gallery: Gallery;
 let address: string;
 let network: Network;
 let photo: Pixels | undefined;
 let prepared: Prepared | undefined;
 let running: { size: string; statistics: Float32Array } | undefined;
-let isCancelled = false;
 
-const actions: { [K in Kind]: (request: Requests[K], report: (done: number, total: number) => void) => Promise<Answers[K]> } = {
+/** Says how much is done; throws an error if the request was given up. */
+type Report = (done: number, total: number) => Promise<void>;
+
+const actions: { [K in Kind]: (request: Requests[K], report: Report) => Promise<Answers[K]> } = {
   async load(request) {
     ({ gallery, address } = request);
     network = await Network.load(gallery, address, true);
@@ -63,7 +63,6 @@ const actions: { [K in Kind]: (request: Requests[K], report: (done: number, tota
 
   async full({ recipe, strength }, report) {
     if (!photo) throw new Error("there is no photo");
-    isCancelled = false;
     const { width, height } = photo;
     if (Math.max(width, height) <= SIDE) {
       const at = prepare(Math.max(width, height));
@@ -71,16 +70,14 @@ const actions: { [K in Kind]: (request: Requests[K], report: (done: number, tota
     }
     const painted = new Uint8ClampedArray(photo.data); // with the photo's alpha
     const parts = tiles(width, height);
+    await report(0, parts.length);
     const sample = mosaic(photo, samples(width, height));
     const measure = async (style: Recipe) =>
-      (await withFallback(() => network.paint(sample, SIDE, SIDE, style))).statistics;
+      (await withFallback(() => network.paint(sample.planes, sample.width, sample.height, style))).statistics;
     const statistics = await measure(recipe);
     const none = neutral();
     const lostStatistics = strength < 1 ? await measure(none) : undefined;
     for (const [index, { painted: box, kept }] of parts.entries()) {
-      report(index, parts.length);
-      await new Promise((resume) => setTimeout(resume)); // so that a request to stop is heard
-      if (isCancelled) throw new Cancelled();
       const planes = cut(photo, box);
       const found = await withFallback(() => network.paint(planes, box.width, box.height, recipe, statistics));
       if (lostStatistics) {
@@ -88,6 +85,7 @@ const actions: { [K in Kind]: (request: Requests[K], report: (done: number, tota
         restore(found.planes, planes, same.planes, strength);
       }
       paste(painted, width, found.planes, box, kept);
+      await report(index + 1, parts.length);
     }
     return { width, height, data: painted };
   },
@@ -163,35 +161,44 @@ function paste(data: Uint8ClampedArray, stride: number, planes: Float32Array, fr
         data[4 * (y * stride + x) + band] = 255 * planes[band * area + (y - from.top) * from.width + x - from.left]!;
 }
 
-/** Squares of a picture side by side, planes of side `SIDE`. */
-function mosaic(picture: Pixels, boxes: Box[]): Float32Array {
-  const planes = new Float32Array(3 * SIDE * SIDE);
+/** Parts of a picture side by side, all of one size, as many across as down. */
+function mosaic(picture: Pixels, boxes: Box[]): { planes: Float32Array; width: number; height: number } {
   const count = Math.sqrt(boxes.length);
+  const width = count * boxes[0]!.width, height = count * boxes[0]!.height;
+  const planes = new Float32Array(3 * width * height);
   boxes.forEach((box, index) => {
     const part = cut(picture, box);
     const left = (index % count) * box.width, top = Math.floor(index / count) * box.height;
     for (let band = 0; band < 3; band++)
       for (let y = 0; y < box.height; y++) {
         const row = part.subarray((band * box.height + y) * box.width, (band * box.height + y + 1) * box.width);
-        planes.set(row, (band * SIDE + top + y) * SIDE + left);
+        planes.set(row, (band * height + top + y) * width + left);
       }
   });
-  return planes;
+  return { planes, width, height };
 }
 
-self.onmessage = async ({ data: message }: MessageEvent<ToWorker>) => {
-  if (message.kind === "cancel") {
-    isCancelled = true;
-    return;
-  }
-  const { id, kind, request } = message;
+const cancelled = new Set<number>();
+let queue = Promise.resolve();
+
+self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
+  if (message.kind === "cancel") cancelled.add(message.id);
+  else queue = queue.then(() => answer(message));
+};
+
+async function answer({ id, kind, request }: Message): Promise<void> {
   const say = (answer: FromWorker, transfer: Transferable[] = []) => self.postMessage(answer, { transfer });
+  const report: Report = async (done, total) => {
+    say({ id, done, total });
+    await new Promise((resume) => setTimeout(resume)); // so that a request to stop is heard
+    if (cancelled.delete(id)) throw new Error("given up");
+  };
   try {
-    const act = actions[kind] as (request: unknown, report: (done: number, total: number) => void) => Promise<Answers[Kind]>;
-    const answer = await act(request, (done, total) => say({ id, done, total }));
+    const act = actions[kind] as (request: unknown, report: Report) => Promise<Answers[Kind]>;
+    const answer = await act(request, report);
     const pixels = answer && "data" in answer ? [answer.data.buffer as ArrayBuffer] : [];
     say({ id, answer }, pixels);
   } catch (error) {
-    say({ id, error: error instanceof Error ? error.message : String(error), isCancelled: error instanceof Cancelled });
+    say({ id, error: error instanceof Error ? error.message : String(error) });
   }
-};
+}

@@ -53,7 +53,7 @@ def test_within_a_quarter_from_the_tenth_second_on(monkeypatch, overhead, speed,
 def test_preparation_does_not_count_as_pace(monkeypatch):
     """Ten seconds of preparation before evaluations of a hundredth of a second."""
     found = list(Machine(monkeypatch, lambda scale: 0.01, lambda scale: 10.0, SCALES[:1]).run())
-    assert found[1][1] == pytest.approx(0.01 * (200 - 2), rel=1e-6)
+    assert found[1][1] == pytest.approx(0.01 * (SCALES[0].evaluations - 2), rel=1e-6)
 
 
 def test_a_cost_that_grows_faster_than_pixels_is_noticed_at_the_second_scale(monkeypatch):

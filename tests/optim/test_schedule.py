@@ -34,6 +34,6 @@ def test_iterations_are_those_of_the_last_scale(scales):
 
 
 def test_coarser_scales_get_more_but_not_more_than_is_enough():
-    assert [s.evaluations for s in plan(384, 512, 50)] == [200, 100, 50]
-    assert [s.evaluations for s in plan(384, 512, 150)] == [200, 200, 150]
+    assert [s.evaluations for s in plan(384, 512, 50)] == [100, 100, 50]
+    assert [s.evaluations for s in plan(384, 512, 70)] == [100, 100, 70]
     assert [s.evaluations for s in plan(384, 512, 500)] == [500, 500, 500]
