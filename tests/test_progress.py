@@ -1,6 +1,7 @@
 """Progress: bars in terminals and notebooks, callbacks, and how a run ends by them."""
 
 import io
+import itertools
 import sys
 import types
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 import impasto
 from impasto import explain, progress
+from impasto.optim import steps
 from impasto.progress import Progress, StepBar
 
 QUICK = {"size": 48, "iterations": 3, "scales": 1}
@@ -44,6 +46,15 @@ def test_callbacks_are_called_from_the_beginning_to_the_end(photo, name):
     assert seen[-1].eta == pytest.approx(0, abs=1e-6)
     if name != "sheet":
         assert torch.equal(seen[-1].step.picture.rgb, picture.rgb)
+
+
+def test_it_never_goes_back(photo, monkeypatch):
+    """Not even where the time left is estimated anew."""
+    estimates = itertools.count(90, -1)
+    monkeypatch.setattr(steps, "fraction_done", lambda seconds, eta: next(estimates) / 100)
+    seen: list[Progress] = []
+    impasto.stylize(photo, "mosaic", progress=seen.append, **QUICK)
+    assert [each.fraction for each in seen if each.step] == [0.9, 0.9, 0.9]
 
 
 @pytest.mark.parametrize("at_end", [False, True])

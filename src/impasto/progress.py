@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -68,9 +69,11 @@ def last_step(start: Callable[[Callable[[str], object]], Iterator[Step]], progre
     """
     with shown(progress) as report:
         report(Progress(PREPARING))
+        reached = 0.0
         with closed_afterwards(start(lambda kind: report(Progress(STAGES.get(kind, PREPARING))))) as steps:
             for step in steps:
-                report(progress_of(step))
+                reached = max(reached, step.fraction)  # where the estimate grew, it waits
+                report(dataclasses.replace(progress_of(step), fraction=reached))
     return step
 
 
@@ -176,7 +179,7 @@ class StepBar:
         self._bars.update(
             self._task,
             description=progress.stage,
-            completed=progress.fraction,
+            completed=max(progress.fraction, self._bars.tasks[self._task].completed),  # the bar never goes back
             left="" if progress.eta is None else f"{duration(progress.eta)} left",
             losses="  ".join(f"{kind} {value:.4g}" for kind, value in sums.items()),
         )

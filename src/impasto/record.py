@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -11,7 +12,7 @@ from typing import Any
 
 from impasto._version import __version__
 from impasto.presets import KINDS
-from impasto.settings.fields import to_arguments
+from impasto.settings.fields import result_settings, to_arguments
 from impasto.settings.options import Options
 
 #: Options that name files.
@@ -52,6 +53,18 @@ def settings(
         "options": fields,
         "found": dict(found or {}),
     }
+
+
+def is_same_run(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether two settings make the same result."""
+    first, second = (json.loads(json.dumps(each, default=repr)) for each in (stored, settings))
+    if any(first.get(key) != second.get(key) for key in ("impasto", "operation", "pictures", "bits", "more")):
+        return False
+    kind = KINDS[first["operation"]]
+    try:
+        return result_settings(kind(**first["options"])) == result_settings(kind(**second["options"]))
+    except (TypeError, ValueError):
+        return False
 
 
 def command(stored: dict[str, Any], output: str) -> str:

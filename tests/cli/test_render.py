@@ -120,6 +120,38 @@ def test_an_error_keeps_the_best_picture_and_a_checkpoint(run, picture, monkeypa
     assert not Path("out.png.checkpoint").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "iterations"),
+    [(("stylize", "photo.png", "mosaic"), 2), (("texture", "mosaic"), 2), (("reconstruct", "photo.png"), 2)],
+)
+def test_a_finished_run_that_is_resumed_stays_as_it_is(run, picture, command, iterations):
+    arguments = [*command, "-o", "out.png", "--size", "48", "--iterations", str(iterations)]
+    assert run(*arguments)[0] == 0
+    made = Path("out.png").stat().st_mtime_ns
+    code, _, err = run(*arguments, "--resume", "--memory", "4GB")  # which does not change the result
+    assert code == 0
+    assert "out.png is finished; leave --resume away to make it anew" in err
+    assert Path("out.png").stat().st_mtime_ns == made
+    code, _, err = run(*arguments, "--resume", "--seed", "5")
+    assert code == 0
+    assert "is finished" not in err
+    assert Path("out.png").stat().st_mtime_ns > made
+
+
+def test_an_interrupted_picture_is_not_finished(run, picture, monkeypatch):
+    def interrupted(bar, step):
+        raise KeyboardInterrupt
+
+    arguments = ["stylize", picture, "mosaic", "-o", "out.png", *SMALL]
+    with monkeypatch.context() as patch:
+        patch.setattr(StepBar, "show", interrupted)
+        assert run(*arguments)[0] in (1, 130)
+    Path("out.png.checkpoint").unlink(missing_ok=True)
+    code, _, err = run(*arguments, "--resume")
+    assert code == 0
+    assert "is finished" not in err
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 def test_an_output_folder_that_vanishes_during_the_run(run, picture, tmp_path, monkeypatch, replaced):
     """The picture is written to another folder, and replaces nothing there; also if a file replaced the folder."""

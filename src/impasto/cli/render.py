@@ -71,6 +71,20 @@ def check_output(output: Output, inputs: Sequence[str], writer: MediaWriter | No
         plots.check_plot(output.plot)
 
 
+def is_finished(output: Output, settings: dict[str, Any]) -> bool:
+    """Whether a run to be resumed has ended already, and its picture is there, with these settings; then says so."""
+    if not output.resume or not output.path.exists() or (output.checkpoints and output.checkpoints.path.exists()):
+        return False
+    from impasto import images, record
+
+    stored = images.read_settings(output.path)
+    if stored is None or stored.get("interrupted") or not record.is_same_run(stored, settings):
+        return False
+    if not output.quiet:
+        err.print(f"impasto: {output.path} is finished; leave --resume away to make it anew", markup=False)
+    return True
+
+
 def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], writer: MediaWriter | None = None) -> int:
     """Show the steps and write the result of the last one, after Ctrl-C, another signal or an error too.
 
@@ -129,7 +143,7 @@ def _finish(
 ) -> Path:
     """Write and report the result of the last step. Returns the path written to."""
     path, checkpoints = output.path, output.checkpoints
-    settings = settings | {"found": dict(step.found)}
+    settings = settings | {"found": dict(step.found), "interrupted": failure is not None}
     result = step.finish(step.image.cpu())
     written = _write(writer, path, result, output.bits, settings)
     if checkpoints is not None and failure is None and written == path:

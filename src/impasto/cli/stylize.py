@@ -10,7 +10,7 @@ import typer
 from impasto.cli.display import set_up_logging
 from impasto.cli.flags import Cluster, Output, PicturePath, Quiet, TextureOutput
 from impasto.cli.parameters import with_options
-from impasto.cli.render import check_output, input_files, render
+from impasto.cli.render import check_output, input_files, is_finished, render
 from impasto.inputs.photos import PHOTOS
 from impasto.presets import preset
 from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
@@ -46,6 +46,8 @@ def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: O
     pictures = [content, *style]
     check_output(output, input_files(pictures, options))
     settings = record.settings("stylize", pictures, options, output.bits, store_paths=output.store_paths)
+    if is_finished(output, settings):
+        return 0
     if cluster is not None:
         import impasto.cluster
 
@@ -81,6 +83,8 @@ def texture(
         raise ValueError("--seconds is for textures of sounds; for a picture give --size")
     check_output(output, input_files(style, options))
     settings = record.settings("texture", style, options, output.bits, store_paths=output.store_paths)
+    if is_finished(output, settings):
+        return 0
     return render(impasto.iterate_texture(style, options, output.checkpoints), output, settings)
 
 
@@ -101,6 +105,8 @@ def reconstruct(
 
     check_output(output, input_files([picture], options))
     settings = record.settings("reconstruct", [picture], options, output.bits, store_paths=output.store_paths)
+    if is_finished(output, settings):
+        return 0
     return render(impasto.iterate_reconstruction(picture, options, output.checkpoints), output, settings)
 
 
