@@ -172,7 +172,9 @@ async function open(file: Blob, name: string): Promise<void> {
 }
 
 async function use(reading: Pixels | Promise<Pixels>, file: Blob, stem: string): Promise<void> {
-  if (await setPhoto(reading, file, stem)) await repaint();
+  if (!(await setPhoto(reading, file, stem))) return;
+  if (camera.isOn) stopCamera();
+  await repaint();
 }
 
 /** Whether it is the photo now: another one may have been chosen meanwhile. */
@@ -183,7 +185,6 @@ async function setPhoto(reading: Pixels | Promise<Pixels>, file: Blob, stem: str
   const [width, height] = fit(pixels.width, pixels.height, Math.min(BEFORE, Math.max(pixels.width, pixels.height)));
   const bitmap = await createImageBitmap(imageData(pixels), { resizeWidth: width, resizeHeight: height, resizeQuality: "high" });
   if (choice !== choices) return false;
-  if (camera.isOn) stopCamera();
   compare(false);
   before.width = width;
   before.height = height;
@@ -533,10 +534,11 @@ async function present(): Promise<void> {
   isWatched = true;
   const file = await server!.file(picture!);
   const pixels = await decode(file, "picture");
-  const original = before && photo !== uploaded ? await server!.file(before) : undefined;
+  const original = photo === uploaded ? undefined : (uploaded?.file ?? (before && (await server!.file(before))));
   await latest.idle;
   if (!isWatched) return; // something else is painted already
-  if (original && (await setPhoto(decode(original, "photo"), original, "photo"))) uploaded = photo;
+  const stem = uploaded?.stem ?? "photo";
+  if (original && (await setPhoto(decode(original, stem), original, stem))) uploaded = photo;
   endJob();
   show(pixels, file);
   say("");
@@ -603,7 +605,7 @@ async function load(): Promise<void> {
 async function begin(): Promise<void> {
   await ready;
   const sample = await (await fetch("sample.webp")).blob();
-  if (!choices) await open(sample, "sample.webp");
+  if (!choices && (await setPhoto(decode(sample, "sample.webp"), sample, "sample"))) await repaint();
   void connect(sample);
   await navigator.serviceWorker?.register("sw.js").catch(() => undefined);
 }

@@ -29,6 +29,7 @@ STAGES = {
     "style": "reading the style",
     "styles": "measuring the style",
     "photo": "measuring the photo",
+    "saliency": "measuring the photo",
     "calibrated": "calibrating the strength",
     "predicted": "predicting the style",
 }

@@ -27,7 +27,7 @@ from impasto.vgg import tiling
 
 pytestmark = pytest.mark.usefixtures("nodes")
 
-TALL = {"size": 400, "scales": 1, "total_variation": 0.5, "style_layers": "relu1_1,relu2_1,relu3_1"}
+TALL = {"size": 400, "scales": 1, "style_weight": 20, "total_variation": 0.5, "style_layers": "relu1_1,relu2_1,relu3_1"}
 
 
 @pytest.fixture(scope="module")

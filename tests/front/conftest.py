@@ -30,17 +30,17 @@ class Files(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def host(headers):
-    handler = partial(type("Handler", (Files,), {"headers_sent": headers}), directory=str(FOLDER))
+def host(headers, folder):
+    handler = partial(type("Handler", (Files,), {"headers_sent": headers}), directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
 
-def served(headers):
+def served(headers, folder=FOLDER):
     if not is_built():
         pytest.skip("the page is not built: npm ci && npm run build in browser/")
-    server = host(headers)
+    server = host(headers, folder)
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
@@ -58,17 +58,48 @@ def plain_address():
     yield from served({})
 
 
+@pytest.fixture
+def copy(tmp_path):
+    """The address and the folder of a host whose files a test may replace."""
+    for path in FOLDER.iterdir() if is_built() else ():
+        (tmp_path / path.name).symlink_to(path)
+    for address in served({}, tmp_path):
+        yield address, tmp_path
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as browser:
         yield browser
 
 
-class Page:
-    """The page, opened by a new visitor, once it has painted the sample photo."""
+#: Keeps the messages of this kind from the page's worker, until `release()`.
+HOLD = """
+    const send = Worker.prototype.postMessage, held = [];
+    let isHeld = true;
+    window.release = () => { isHeld = false; for (const go of held) go(); };
+    Worker.prototype.postMessage = function (message, ...more) {
+        const go = () => send.call(this, message, ...more);
+        if (isHeld && message.kind === "KIND") held.push(go);
+        else go();
+    };
+"""
 
-    def __init__(self, browser, address, **context):
+
+class Page:
+    """The page, opened by a new visitor, once it has painted the sample photo.
+
+    Args:
+        script: runs before those of the page.
+        loads: otherwise the page is as it is while the network loads, until `release()`.
+        api: stands for the server's interface.
+    """
+
+    def __init__(self, browser, address, script="", loads=True, api=None, **context):
         self.context = browser.new_context(accept_downloads=True, **context)
+        self.context.add_init_script(script if loads else HOLD.replace("KIND", "load") + script)
+        if api:
+            api.answer(self.context, address)
         self.tab = self.context.new_page()
         self.address = address
         self.requests, self.errors = [], []
@@ -76,7 +107,10 @@ class Page:
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
         self.tab.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
         self.tab.goto(address)
-        self.wait()
+        if loads:
+            self.wait()
+        else:
+            self.tab.get_by_text("Loading the network").wait_for()
 
     def __getattr__(self, name):
         return getattr(self.tab, name)
@@ -95,9 +129,12 @@ class Page:
         self.tab.set_input_files("#file", path)
         self.wait()
 
+    def check_style(self, name):
+        self.tab.check(f'input[name="style"][value="{name}"]', force=True)
+
     def choose(self, name):
         self.forget()
-        self.tab.check(f'input[name="style"][value="{name}"]', force=True)
+        self.check_style(name)
         self.wait(name)
 
     def dial(self, name, value):

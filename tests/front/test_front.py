@@ -22,6 +22,18 @@ def difference(pixels, picture):
     return np.abs(pixels[..., :3].astype(float) - np.asarray(picture)[..., :3]).mean()
 
 
+#: Requests of these kinds fail, as long as pictures are large.
+FAIL = """() => {
+    window.send = Worker.prototype.postMessage;
+    const errors = ERRORS;
+    Worker.prototype.postMessage = function (message, ...more) {
+        const { id, kind, request } = message, error = errors[kind];
+        if (error && !(request.long <= 256)) this.onmessage({ data: { id, error } });
+        else send.call(this, message, ...more);
+    };
+}"""
+
+
 def save(page, button="#save-shown"):
     page.click("#save")
     with page.expect_download(timeout=180_000) as event:
@@ -83,9 +95,88 @@ class TestPainting:
     def test_another_style_while_one_is_painted(self, visit, isolated_address):
         page = visit(isolated_address)
         for name in ("udnie", "the-kiss", "mosaic"):
-            page.check(f'input[name="style"][value="{name}"]', force=True)
+            page.check_style(name)
         page.wait("mosaic")
         assert not page.errors
+
+
+class TestLoading:
+    def test_the_controls_can_be_used_meanwhile(self, visit, isolated_address, photo):
+        page = visit(isolated_address, loads=False)
+        page.check_style("mosaic")
+        page.locator("#strength").fill("0.5")
+        page.set_input_files("#file", photo)
+        page.evaluate("() => release()")
+        page.wait("mosaic 512 0.5")
+        assert page.pixels().shape == (341, 512, 4)
+        assert page.inner_text("#status") == ""
+        assert not page.errors
+
+    def test_so_can_the_camera(self, visit, isolated_address):
+        page = visit(isolated_address, loads=False, permissions=["camera"])
+        page.click("#camera")
+        page.evaluate("() => release()")
+        page.locator("#rate", has_text="frames/s").wait_for(timeout=60_000)
+        page.click("#close")
+        page.wait("512")
+        assert not page.errors
+
+    def test_nothing_is_shared_or_saved_yet(self, visit, isolated_address):
+        script = "navigator.canShare = () => true; navigator.share = () => { throw Error('shared'); };"
+        page = visit(isolated_address, script=script, loads=False)
+        page.click("#share")
+        page.click("#save")
+        assert page.is_hidden("#saving")
+        assert not page.errors
+
+    def test_the_page_is_kept_for_later_visits_after_the_first_picture(self, visit, isolated_address):
+        page = visit(isolated_address, loads=False)
+        assert page.evaluate("async () => (await navigator.serviceWorker.getRegistrations()).length") == 0
+        page.evaluate("() => release()")
+        page.wait()
+        page.evaluate("() => navigator.serviceWorker.ready.then(() => undefined)")
+
+
+class TestMessages:
+    def test_an_error_outlives_the_picture_that_is_being_painted(self, visit, isolated_address, tmp_path):
+        (tmp_path / "damaged.jpg").write_bytes(b"no picture")
+        page = visit(isolated_address)
+        page.forget()
+        page.check_style("udnie")
+        page.set_input_files("#file", tmp_path / "damaged.jpg")
+        page.wait("udnie")
+        page.get_by_text("damaged.jpg cannot be read").wait_for()
+
+    def test_pictures_that_are_left_out_leave_no_message(self, visit, isolated_address):
+        """As if painting took no time, and then as if a second had passed."""
+        page = visit(isolated_address)
+        page.evaluate(
+            """() => {
+                Worker.prototype.postMessage = function ({ id }) {
+                    const answer = { width: 1, height: 1, data: new Uint8ClampedArray(4), milliseconds: 1 };
+                    queueMicrotask(() => this.onmessage({ data: { id, answer } }));
+                };
+            }"""
+        )
+        page.clock.install()
+        page.forget()
+        page.evaluate(
+            """() => {
+                for (const name of ["udnie", "the-kiss", "mosaic"])
+                    document.querySelector(`input[name="style"][value="${name}"]`).click();
+            }"""
+        )
+        page.wait("mosaic")
+        page.clock.run_for(1000)
+        assert page.inner_text("#status") == ""
+
+    def test_an_empty_message_is_not_seen_but_still_announced(self, visit, isolated_address):
+        page = visit(isolated_address)
+        style = page.evaluate(
+            "() => { const { display, clipPath } = getComputedStyle(document.querySelector('#message')); "
+            "return [display, clipPath]; }"
+        )
+        assert style == ["grid", "inset(50%)"]
 
 
 class TestPhotos:
@@ -150,6 +241,44 @@ class TestPhotos:
         page.choose("udnie")  # painting in tiles has ended
         assert not page.errors
 
+    def test_a_photo_of_twenty_megapixels_is_reduced(self, visit, isolated_address, tmp_path):
+        PIL.Image.new("RGB", (5000, 4000), "teal").save(tmp_path / "huge.png")
+        page = visit(isolated_address)
+        page.upload(tmp_path / "huge.png")
+        page.click("#save")
+        width, height = map(int, re.findall(r"\d+", page.inner_text("#save-full")))
+        assert 15.9e6 < width * height <= 16e6
+
+    def test_the_photo_chosen_last_counts(self, visit, isolated_address, photo, tmp_path):
+        PIL.Image.new("RGB", (100, 100)).save(tmp_path / "slow.png")
+        page = visit(isolated_address)
+        page.evaluate(
+            """() => {
+                const decode = createImageBitmap, wait = new Promise((resolve) => { window.release = resolve; });
+                window.createImageBitmap = async (source, ...more) => {
+                    if (source.name === "slow.png") await wait;
+                    return decode(source, ...more);
+                };
+            }"""
+        )
+        page.set_input_files("#file", tmp_path / "slow.png")
+        page.upload(photo)
+        page.evaluate("() => release()")
+        page.evaluate("() => createImageBitmap(document.querySelector('#before')).then(() => undefined)")
+        page.choose("mosaic")
+        assert page.pixels().shape == (341, 512, 4)
+        assert page.pixels("#before").shape == (300, 451, 4)
+
+    @pytest.mark.parametrize("size", [(5000, 100), (120, 1400)], ids=str)
+    def test_flat_and_slim_photos(self, visit, isolated_address, photo, tmp_path, size):
+        PIL.Image.open(photo).resize(size).save(tmp_path / "flat.png")
+        page = visit(isolated_address)
+        page.upload(tmp_path / "flat.png")
+        assert difference(page.pixels(), fast.stylize(tmp_path / "flat.png", "stained-glass")) < 2
+        found = images.read(save(page, "#save-full").path())
+        assert difference(np.asarray(found), fast.stylize(tmp_path / "flat.png", "stained-glass", size=None)) < 8
+        assert not page.errors
+
     def test_dropped_and_pasted(self, visit, isolated_address):
         """Both give the page files in a DataTransfer."""
         page = visit(isolated_address)
@@ -189,6 +318,38 @@ class TestSaving:
         steps = np.abs(np.diff(found, axis=1)).mean((0, 2))  # from column to column
         assert steps[895] < 1.3 * np.median(steps[870:920])  # where two tiles meet
 
+    def test_given_up_and_begun_again_in_another_style(self, visit, isolated_address, photo, tmp_path):
+        path = tmp_path / "larger.png"
+        PIL.Image.open(photo).resize((1353, 900), PIL.Image.Resampling.BICUBIC).save(path)
+        page, saved = visit(isolated_address), []
+        page.on("download", lambda download: saved.append(download))
+        page.upload(path)
+        page.click("#save")
+        page.click("#save-full")
+        page.wait_for_selector("#full-bar[value]", timeout=60_000)
+        page.click("#saving-close")
+        page.check_style("mosaic")
+        found = np.asarray(images.read(save(page, "#save-full").path()))
+        assert difference(found, fast.stylize(path, "mosaic", size=None)) < 8
+        assert page.is_hidden("#saving")
+        assert len(saved) == 1
+
+    def test_given_up_the_dialog_can_be_opened_again(self, visit, isolated_address, photo, tmp_path):
+        path = tmp_path / "larger.png"
+        PIL.Image.open(photo).resize((1353, 900)).save(path)
+        page = visit(isolated_address)
+        page.upload(path)
+        page.click("#save")
+        page.click("#save-full")
+        page.wait_for_selector("#full-bar[value]", timeout=60_000)
+        page.click("#saving-close")
+        page.click("#save")
+        page.forget()
+        page.dispatch_event("#strength", "change")  # painted after what was given up
+        page.wait()
+        assert page.is_visible("#saving")
+        assert page.is_visible("#choices")
+
 
 class TestLearntStyles:
     def test_joins_the_gallery_and_stays(self, visit, isolated_address, photo, learnt):
@@ -202,6 +363,7 @@ class TestLearntStyles:
         page.reload()
         page.wait()
         page.choose("learnt my painting")
+        assert page.evaluate("() => Object.keys(localStorage)") == [f"impasto-learnt-{load().digest}"]
         assert not page.errors
 
     def test_other_files_are_refused(self, visit, isolated_address, learnt, tmp_path):
@@ -241,6 +403,40 @@ class TestHosting:
         page.context.set_offline(False)
         assert not [error for error in page.errors if "ERR_INTERNET_DISCONNECTED" not in error]
 
+    def test_every_file_is_isolated_from_the_second_visit_on(self, visit, plain_address):
+        page = visit(plain_address)
+        page.evaluate("() => navigator.serviceWorker.ready.then(() => undefined)")
+        page.reload()
+        page.wait()
+        (loader,) = FOLDER.glob("assets/*asyncify*.mjs")  # is not kept
+        for name in ("index.html", f"assets/{loader.name}"):
+            found = page.evaluate(
+                "async (name) => (await fetch(name)).headers.get('cross-origin-embedder-policy')", name
+            )
+            assert found == "require-corp"
+        assert page.evaluate("async () => (await fetch('none.js')).status") == 404
+
+    def test_a_new_version_waits_for_the_pages_of_the_old_one(self, visit, copy):
+        address, folder = copy
+        page = visit(address)
+        page.evaluate("() => navigator.serviceWorker.ready.then(() => undefined)")
+        page.reload()  # now the old version answers
+        page.wait()
+        script = (FOLDER / "sw.js").read_text()
+        (folder / "sw.js").unlink()
+        (folder / "sw.js").write_text(script.replace('"impasto-" + "', '"impasto-" + "new-'))
+        found = page.evaluate(
+            """async () => {
+                const old = navigator.serviceWorker.controller;
+                const registration = await (await navigator.serviceWorker.ready).update();
+                const next = registration.installing ?? registration.waiting;
+                while (next.state === "installing")
+                    await new Promise((resolve) => next.addEventListener("statechange", resolve, { once: true }));
+                return [next.state, navigator.serviceWorker.controller === old, (await caches.keys()).length];
+            }"""
+        )
+        assert found == ["installed", True, 2]
+
     def test_the_files_are_few_and_small(self):
         sizes = {path.name: path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()}
         assert sizes["gallery.onnx"] < 3e6
@@ -259,19 +455,30 @@ class TestMemory:
         """As if the first picture of the worker had not fitted."""
         page = visit(isolated_address)
         page.upload(photo)
-        page.evaluate(
-            """() => {
-                const send = Worker.prototype.postMessage;
-                Worker.prototype.postMessage = function (message, ...more) {
-                    if (message.kind === "paint" && message.request.long > 256)
-                        this.onmessage({data: {id: message.id, error: "out of memory", isCancelled: false}});
-                    else send.call(this, message, ...more);
-                };
-            }"""
-        )
-        page.check('input[name="style"][value="udnie"]', force=True)
+        page.evaluate(FAIL.replace("ERRORS", '{ paint: "out of memory" }'))
+        page.check_style("udnie")
         page.get_by_text("There is too little memory").wait_for(timeout=60_000)
         assert page.pixels().shape == (170, 256, 4)
+        page.evaluate("() => { Worker.prototype.postMessage = send; }")
+        page.upload(photo)  # may fit
+        assert page.pixels().shape == (341, 512, 4)
+        assert not page.errors
+
+    def test_other_errors_are_shown_and_the_next_picture_is_as_large(self, visit, isolated_address):
+        page = visit(isolated_address)
+        page.evaluate(FAIL.replace("ERRORS", '{ paint: "no such operator" }'))
+        page.check_style("udnie")
+        page.get_by_text("no such operator").wait_for()
+        page.evaluate("() => { Worker.prototype.postMessage = send; }")
+        page.choose("mosaic")
+        assert page.pixels().shape == (512, 512, 4)
+        assert page.inner_text("#status") == ""
+
+    def test_what_fails_when_it_begins_anew_is_shown(self, visit, isolated_address):
+        page = visit(isolated_address)
+        page.evaluate(FAIL.replace("ERRORS", '{ paint: "out of memory", load: "the network cannot be loaded" }'))
+        page.check_style("udnie")
+        page.get_by_text("the network cannot be loaded").wait_for()
         assert not page.errors
 
 
@@ -303,6 +510,82 @@ class TestCamera:
         page.click("#camera")
         page.get_by_text("There is no camera.").wait_for()
         assert page.is_visible("#save")
+
+    def test_closed_before_it_is_there(self, visit, isolated_address):
+        page = visit(isolated_address, permissions=["camera"])
+        page.evaluate(
+            """() => {
+                const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+                const wait = new Promise((resolve) => { window.release = resolve; });
+                devices.getUserMedia = async (wanted) => {
+                    const stream = await open(wanted);
+                    await wait;
+                    window.tracks = stream.getTracks();
+                    return stream;
+                };
+            }"""
+        )
+        page.click("#camera")
+        assert page.is_disabled("#camera")
+        page.evaluate("() => document.querySelector('#close').click()")
+        page.evaluate("() => release()")
+        page.wait_for_function("() => window.tracks?.every(({ readyState }) => readyState === 'ended')")
+        assert page.is_visible("#save")
+        assert page.is_enabled("#camera")
+        assert not page.errors
+
+    def test_it_does_not_play(self, visit, isolated_address):
+        page = visit(isolated_address, permissions=["camera"])
+        page.evaluate(
+            """() => {
+                HTMLMediaElement.prototype.play = function () {
+                    window.tracks = this.srcObject.getTracks();
+                    return Promise.reject(new DOMException("", "NotAllowedError"));
+                };
+            }"""
+        )
+        page.click("#camera")
+        page.get_by_text("The camera does not start.").wait_for()
+        assert page.evaluate("() => tracks.every(({ readyState }) => readyState === 'ended')")
+        assert page.is_visible("#save")
+
+    def test_there_is_no_other_one(self, visit, isolated_address):
+        page = visit(isolated_address, permissions=["camera"])
+        page.click("#camera")
+        page.locator("#rate", has_text="frames/s").wait_for(timeout=60_000)
+        page.evaluate(
+            """() => {
+                navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotFoundError"));
+            }"""
+        )
+        page.click("#turn")
+        page.get_by_text("There is no camera.").wait_for()
+        assert page.pixels().shape == (512, 512, 4)
+        assert page.is_visible("#save")
+
+    def test_the_picture_is_in_the_style_chosen_meanwhile(self, visit, isolated_address):
+        page = visit(isolated_address, permissions=["camera"])
+        page.click("#camera")
+        page.locator("#rate", has_text="frames/s").wait_for(timeout=60_000)
+        page.check_style("mosaic")
+        page.forget()
+        page.click("#close")
+        page.wait("mosaic 512")
+
+    def test_the_photo_before_gives_way(self, visit, isolated_address, photo):
+        page = visit(isolated_address, permissions=["camera"])
+        page.click("#compare")
+        page.hover("#stage")
+        page.hover("#tools")
+        assert page.is_visible("#before")  # only holding the picture ends with the pointer
+        page.click("#camera")
+        page.locator("#rate", has_text="frames/s").wait_for(timeout=60_000)
+        assert page.is_hidden("#before")
+        assert page.is_visible("#picture")
+        page.click("#close")
+        page.click("#compare")
+        page.upload(photo)
+        assert page.is_hidden("#before")
 
 
 class TestEverybody:

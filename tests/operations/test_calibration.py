@@ -59,7 +59,7 @@ def test_promises_grow_with_the_strength():
 @pytest.mark.calibrates
 def test_unlike_paintings_keep_as_much_of_the_photo(photo):
     found = {}
-    for style in ("woodcut", "swirls", "stained-glass"):
+    for style in ("woodcut", "facets"):
         *_, step = impasto.iterate(photo, style, **SMALL)
         found[style] = step.found["style_weight"]
         assert distance(photo, step.picture) == pytest.approx(BALANCED, rel=0.2), style
@@ -68,7 +68,7 @@ def test_unlike_paintings_keep_as_much_of_the_photo(photo):
 
 @pytest.mark.calibrates
 def test_the_dial_moves_along(photo):
-    distances = [distance(photo, impasto.stylize(photo, "mosaic", strength=by, **SMALL)) for by in (0.4, 1, 2)]
+    distances = [distance(photo, impasto.stylize(photo, "swirls", strength=by, **SMALL)) for by in (0.4, 1.6)]
     assert all(stronger > 1.1 * weaker for weaker, stronger in itertools.pairwise(distances)), distances
 
 
@@ -119,8 +119,8 @@ def test_the_start_does_not_matter(photo):
 def test_what_is_kept_does_not_count(photo, tmp_path):
     mask = np.zeros(photo.shape[:2], np.uint8)
     mask[:, :70] = 255
-    *_, part = impasto.iterate(photo, "woodcut", content_mask={"keep": mask}, **SMALL)
-    *_, whole = impasto.iterate(photo, "woodcut", **SMALL)
+    part = next(impasto.iterate(photo, "woodcut", content_mask={"keep": mask}, **SMALL))
+    whole = next(impasto.iterate(photo, "woodcut", **SMALL))
     # If the kept part counted, the rest would have to change beyond recognition to make up for it.
     assert part.found["style_weight"] < 4 * whole.found["style_weight"]
 

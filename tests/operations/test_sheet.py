@@ -42,17 +42,17 @@ def walks(monkeypatch):
 
 def test_targets_are_computed_once(photo, monkeypatch):
     seen = walks(monkeypatch)
-    options = StylizeOptions(size=200, iterations=1, style_layers="relu1_1", content_layers="relu2_2")
+    options = StylizeOptions(size=200, iterations=1, style_layers="relu1_1", content_layers="relu2_2", style_weight=20)
     list(impasto.iterate(photo, "swirls", options))
     once = len(seen)
-    assert once == 2 * 2  # the photo and the painting, at two scales
+    assert once == 1 + 2 * 2  # the photo's saliency; the photo and the painting, at two scales
     del seen[:]
     vary = {"strength": [0.5, 1, 2], "total_variation": [0, 1e-6]}
     list(impasto.iterate_variations(photo, "swirls", vary, options))
     assert len(seen) == once
     del seen[:]
     list(impasto.iterate_variations(photo, "swirls", {"statistic": ["gram", "mean", "moments"]}, options))
-    assert len(seen) == 2 + 3 * 2  # the photo once, the painting once for each statistic
+    assert len(seen) == 1 + 2 + 3 * 2  # the photo once, the painting once for each statistic
 
 
 def test_styles_and_presets_vary_too(photo):

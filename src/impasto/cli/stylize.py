@@ -112,8 +112,8 @@ def reconstruct(
 
 def demo(
     output: PicturePath = Path("demo.png"),
-    photo: Annotated[str, typer.Option(help=f"One of {', '.join(PHOTOS)}, or a file.")] = "chelsea",
-    style: Annotated[str, typer.Option(help="A name from 'impasto styles', or a file.")] = "swirls",
+    photo: Annotated[str, typer.Option(help=f"One of {', '.join(PHOTOS)}, or a file.")] = "astronaut",
+    style: Annotated[str, typer.Option(help="A name from 'impasto styles', or a file.")] = "stained-glass",
     size: Annotated[int, typer.Option(help="Long side in pixels.", min=16)] = 384,
     quiet: Quiet = False,
 ) -> int:

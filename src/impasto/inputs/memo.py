@@ -28,9 +28,9 @@ class Memo:
     """Values by key, computed when they are first needed; safe from several threads.
 
     The first part of a key names the kind of the value: `encoder` and `model` (networks), `content` and `style`
-    (pictures that were read), `photo` and `styles` (what losses compare with, at one scale), `calibrated` (the
-    style weight of a pair), `learnt` and `predicted` (vectors of feed-forward networks), `key` (names of paintings
-    in the cache of learnt styles).
+    (pictures that were read), `photo` and `styles` (what losses compare with, at one scale), `saliency` (of a photo),
+    `calibrated` (the style weight of a pair), `learnt` and `predicted` (vectors of feed-forward networks), `key` (names
+    of paintings in the cache of learnt styles).
 
     Args:
         capacity: bytes of tensors that are kept besides `ALWAYS_KEPT`; what was not used for longest is dropped first.

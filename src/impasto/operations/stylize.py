@@ -136,9 +136,10 @@ def problem_of(
     encoder.check_size(*inputs.size, taps, "the result")
     check_regions(inputs.regions, encoder, style_layers, scales, options)
     start = start_of(options, inputs, device) if temporal is None else temporal.start
-    focused = options.saliency and content_layers and SALIENCY_LAYER in known
-    focus = saliency(encoder, inputs.content).to(device) if focused else None
     photo_key, style_key = _memo_keys(inputs, options, device, identity(content), content_layers, style_layers)
+    focus = None
+    if options.saliency and content_layers and SALIENCY_LAYER in known:
+        focus = memo.get(("saliency", photo_key), lambda: saliency(encoder, inputs.content)).to(device)
     problem = PictureProblem(
         encoder=encoder.up_to({*taps, calibration.LAYER} if calibrates else taps).to(device),
         options=options,
