@@ -90,8 +90,8 @@ async function repaint(isMoving = false): Promise<void> {
   isWatched = false;
   showJob();
   say("");
-  const side = isMoving && milliseconds > SLOW ? Math.min(DRAFT, long) : long;
   await latest.run(async () => {
+    const side = isMoving && milliseconds > SLOW ? Math.min(DRAFT, long) : long;
     const status = element("status");
     const timer = setTimeout(() => status.textContent || say(PAINTING, -1), 250);
     try {
@@ -106,10 +106,11 @@ async function repaint(isMoving = false): Promise<void> {
 }
 
 async function paint(side: number): Promise<void> {
+  const description = `${style.name} ${side} ${strength.value} ${second.value} ${mix.value}`;
   const painted = await painter.ask("paint", { ...wanted(), long: side });
   if (side === long) milliseconds = painted.milliseconds;
   show(painted);
-  document.body.dataset.painted = `${style.name} ${side} ${strength.value} ${second.value} ${mix.value}`;
+  document.body.dataset.painted = description;
 }
 
 /** After the memory ran out: begin anew, with a smaller picture. */

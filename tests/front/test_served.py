@@ -123,6 +123,8 @@ def test_a_password_guards_the_page(tmp_path):
     server = Server(tmp_path, "--auth", "ada:secret")
     try:
         assert requests.get(f"{server.address}/paint/", timeout=20).status_code == 401
-        assert requests.get(f"{server.address}/paint/", auth=("ada", "secret"), timeout=20).ok
+        page = requests.get(f"{server.address}/paint/", auth=("ada", "secret"), timeout=20)
+        assert page.ok
+        assert 'href="manifest.webmanifest" crossorigin="use-credentials"' in page.text  # or it is asked for without
     finally:
         server.close()
