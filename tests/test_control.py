@@ -81,6 +81,7 @@ def test_each_region_is_nearer_to_its_own_style(photo, styles, encoder, statisti
         [styles["swirls"], styles["mosaic"]],
         content_mask={"1": LEFT, "2": 255 - LEFT},
         statistic=statistic,
+        style_weight=20,
     ).rgb
     # Away from the border, whose receptive fields cover both regions.
     for part, own, other in ((picture[..., :44], "swirls", "mosaic"), (picture[..., 52:], "mosaic", "swirls")):

@@ -22,6 +22,7 @@ from impasto.web.runner import JobRunner
 pytestmark = WARNINGS
 
 
+@pytest.mark.calibrates  # as the command does in a process of its own
 def test_a_job_with_everything(tmp_path, portrait):
     """Masks, several styles, a picture to start from: the reported command makes the same picture."""
     mask = np.zeros((64, 96), np.uint8)

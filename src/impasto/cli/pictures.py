@@ -67,10 +67,11 @@ def _show_picture(path: Path) -> None:
     stored = images.read_settings(path)
     if stored is None:
         raise ValueError(f"{path} carries no settings of impasto: another program made it or saved it again")
-    out.print(f"Made by impasto {stored['impasto']}. The command that reproduces it:\n", markup=False)
-    out.print(record.command(stored, str(path)), markup=False)
+    out.print(f"Made by impasto {stored['impasto']}.", markup=False)
     for name, value in stored.get("found", {}).items():
-        out.print(f"\nFound for these pictures: {name.replace('_', ' ')} {value:g}", markup=False)
+        out.print(f"Found for these pictures: {name.replace('_', ' ')} {value:g}.", markup=False)
+    out.print("The command that reproduces it:\n", markup=False)
+    out.print(record.command(stored, str(path)), markup=False)
 
 
 def _show_installation() -> None:
