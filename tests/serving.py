@@ -13,6 +13,7 @@ import requests
 
 #: Options with which a picture takes a second or two.
 QUICK = {"size": 128, "iterations": 12, "scales": 1, "style_layers": "relu1_1,relu2_1", "content_layers": "relu2_2"}
+QUICK |= {"style_weight": 20}  # not calibrated: that takes longer
 
 #: Gradio and its client leave event loops and sockets to the garbage collector.
 WARNINGS = [

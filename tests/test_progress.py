@@ -102,10 +102,10 @@ def test_reports(photo, tmp_path, name):
 def test_stages_of_preparation(photo):
     stages = []
     impasto.stylize(photo, "mosaic", progress=lambda shown: stages.append(shown.stage), **QUICK)
-    assert stages[:6] == [progress.PREPARING, *(progress.STAGES[kind] for kind in STYLIZING)]
+    assert stages[:8] == [progress.PREPARING, *(progress.STAGES[kind] for kind in STYLIZING)]
 
 
-STYLIZING = ("content", "style", "encoder", "styles", "photo")
+STYLIZING = ("content", "style", "encoder", "saliency", "calibrated", "styles", "photo")
 
 
 def test_a_bar_in_a_terminal(photo):

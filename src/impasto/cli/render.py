@@ -76,8 +76,12 @@ def is_finished(output: Output, settings: dict[str, Any]) -> bool:
     if not output.resume or not output.path.exists() or (output.checkpoints and output.checkpoints.path.exists()):
         return False
     from impasto import images, record
+    from impasto.errors import PictureError
 
-    stored = images.read_settings(output.path)
+    try:
+        stored = images.read_settings(output.path)
+    except PictureError:  # whatever it is, the run did not write it
+        return False
     if stored is None or stored.get("interrupted") or not record.is_same_run(stored, settings):
         return False
     if not output.quiet:
