@@ -46,9 +46,11 @@ class Page:
         self.tab.wait_for_selector("#photo img")
 
     def fill(self, **options):
-        if not self.tab.locator("#group-time").is_visible():
+        for _ in range(60):  # a click does nothing while Gradio is still mounting its components
+            if self.tab.locator("#group-time").is_visible():
+                break
             self.tab.click("#advanced > button")
-            self.tab.wait_for_selector("#group-time")
+            self.tab.wait_for_timeout(1000)
         for name, value in options.items():
             field = self.tab.get_by_label(re.compile(rf"^\s*{name}")).first  # followed by its help
             if not field.is_visible():
@@ -105,7 +107,7 @@ def visit(browser, server):
 def fill_quick_options(page, iterations):
     """Fill in options with which an evaluation is quick, so that there can be many."""
     page.fill(**{"Scales": 1, "Iterations": iterations})
-    page.fill(**{"Style layers": "relu1_1,relu2_1", "Content layers": "relu2_2"})
+    page.fill(**{"Style layers": "relu1_1,relu2_1", "Content layers": "relu2_2", "Style weight": 20})
 
 
 def download(page, button, folder):
