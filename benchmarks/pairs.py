@@ -1,14 +1,21 @@
 """Stylise many pairs of a photo and a painting, and draw a sheet of them: photo and painting beside each result.
 
     python -m benchmarks.pairs PAIRS.txt -o FOLDER [-- OPTIONS of impasto stylize]
+    python -m benchmarks.pairs PAIRS.txt -o FOLDER --peers neural-style NNST=SOURCE style-transfer-pytorch=SOURCE
 
 Each line of PAIRS.txt holds the paths of a photo and a painting, and a caption, all of them quoted where they contain
 spaces. Results that FOLDER already contains are kept, so an interrupted run can be resumed.
+
+With --peers, other programs draw every pair too, each at its own defaults, with the same weights of VGG-19, on the CPU
+(it takes hours). The sheet has a row for each pair: photo, painting, impasto, impasto with `--statistic nearest`, and
+each of the others, with the seconds it took. A program is a name, or NAME=FOLDER with the folder of its source code.
 """
 
 import argparse
+import json
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +24,10 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from benchmarks.peers import pictures
 from impasto import cli, images
-from impasto.images.sheets import INK, PAPER
+from impasto.files import atomic_write
+from impasto.images.sheets import INK, PAPER, contact_sheet
 
 #: A photo, a painting, the result, and the caption.
 Entry = tuple[PIL.Image.Image, PIL.Image.Image, PIL.Image.Image, str]
@@ -30,10 +39,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--columns", type=int, default=3, help="pairs in a row of the sheet")
     parser.add_argument("--cell", type=int, default=256, help="side of a result on the sheet, in pixels")
+    parser.add_argument("--peers", nargs="+", metavar="PROGRAM", help=f"of {', '.join(pictures.PACKAGES)}")
+    parser.add_argument("--size", type=int, default=512, help="with --peers: long side of the results, in pixels")
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     args, options = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     args.output.mkdir(parents=True, exist_ok=True)
+    if args.peers:
+        return beside(args, options)
     entries: list[Entry] = []
     for line in args.pairs.read_text().splitlines():
         photo, painting, caption = shlex.split(line)
@@ -47,6 +60,39 @@ def main() -> None:
     sheet = args.output / "sheet.jpg"
     images.write(sheet, images.read(drawn(entries, args.columns, args.cell)))
     print(sheet)
+
+
+def beside(args: argparse.Namespace, options: Sequence[str]) -> None:
+    """Draw every pair with all programs, in turns, and the sheet after each pair."""
+    given = (name.partition("=") for name in args.peers)
+    peers = {name: Path(source) if source else None for name, _, source in given}
+    pictures.install([*peers], args.output)
+    record = args.output / "seconds.json"
+    seconds: dict[str, float] = json.loads(record.read_text()) if record.exists() else {}
+    cells = []
+    for line in args.pairs.read_text().splitlines():
+        photo, painting, _ = shlex.split(line)
+        pair = f"{Path(photo).stem}-{Path(painting).stem}"
+        cells += [(Path(name).stem, images.read(name)) for name in (photo, painting)]
+        ours = {"impasto": [], "impasto nearest": ["--statistic", "nearest"]}
+        for program in (*ours, *peers):
+            result = args.output.absolute() / f"{pair} {program}.png"
+            if result.name not in seconds:
+                started = time.monotonic()
+                if program in peers:
+                    paths = (Path(name).absolute() for name in (photo, painting))
+                    pictures.draw(program, peers[program], *paths, result, args.size, args.output)
+                else:
+                    words = [photo, painting, "-o", str(result), "--size", str(args.size), *ours[program], *options]
+                    if code := cli.run(["stylize", *words]):
+                        raise SystemExit(code)
+                seconds[result.name] = time.monotonic() - started
+                with atomic_write(record) as draft:
+                    draft.write_text(json.dumps(seconds, indent=1))
+            cells.append((f"{program}, {seconds[result.name]:.0f} s", images.read(result)))
+        sheet = args.output / "sheet.jpg"
+        images.write(sheet, contact_sheet(cells, columns=4 + len(peers), cell=args.cell))
+        print(sheet, flush=True)
 
 
 def drawn(entries: Sequence[Entry], columns: int, cell: int) -> PIL.Image.Image:

@@ -5,7 +5,7 @@
 Each line of PAIRS.txt holds a photo and a painting, files or names of bundled ones; what contains spaces is quoted.
 Measured are the content distance, which a strength promises, and the distance of centred covariances at relu3_1 to
 relu5_1 from the painting's; see `benchmarks.instant`. Every row is added to FOLDER/rows.jsonl at once, and a rerun
-resumes from that file. FOLDER/sheet.png has a row for each pair and a column for each strength.
+resumes from that file. FOLDER/sheet.png has a row for each pair: photo, painting, and a column for each strength.
 """
 
 import argparse
@@ -90,10 +90,10 @@ def draw(folder: Path, pairs: list[list[str]], strengths: list[float]) -> None:
     """The sheet: a row for each pair, a column for each strength."""
     cells = []
     for photo, painting in pairs:
-        for strength in strengths:
-            picture = scaled(images.read(path_of(folder, photo, painting, strength)), CELL)
-            cells.append((f"strength {strength:g}" if (photo, painting) == tuple(pairs[0]) else "", picture))
-    images.write(folder / "sheet.png", contact_sheet(cells, len(strengths), CELL))
+        given = [(Path(photo).stem, read_content(photo)), (Path(painting).stem, read_styles(painting, 1 << 20)[0][1])]
+        results = [(f"{each:g}", images.read(path_of(folder, photo, painting, each))) for each in strengths]
+        cells += [(label, scaled(picture, CELL)) for label, picture in (*given, *results)]
+    images.write(folder / "sheet.png", contact_sheet(cells, 2 + len(strengths), CELL))
     print(folder / "sheet.png")
 
 

@@ -1,1 +1,1 @@
-"""The part of torchvision that neural-style imports, for machines without a CPU build of it."""
+"""The part of torchvision that the other programs import, for machines without a CPU build of it."""
