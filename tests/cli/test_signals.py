@@ -208,3 +208,10 @@ def test_a_signal_during_an_import_is_raised_afterwards(handled, tmp_path, monke
     assert slow.done
     with pytest.raises(KeyboardInterrupt):
         time.sleep(10)
+
+
+def test_no_signal_has_its_default_action_when_the_end_begins():
+    """In the moment between the handling of signals and the end of the process, one would leave no exit code."""
+    code = "import signal; from impasto.cli import signals\n"
+    code += "with signals.handled(): signals.exit_at_once(7)\nsignal.raise_signal(signal.SIGTERM)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 7

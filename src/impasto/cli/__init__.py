@@ -98,14 +98,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     0 is success, 1 a result that is incomplete or was written elsewhere, 2 an error, 128 + N the signal N: 130 Ctrl-C,
     143 SIGTERM.
     """
-    allocator.tame()
     with signals.handled():
-        try:
-            return _run(sys.argv[1:] if arguments is None else arguments)
-        except (KeyboardInterrupt, typer.Abort):
-            with signals.deferred():
-                err.print("impasto: interrupted before there was a result")
-            return signals.exit_code()
+        return _run_unless_interrupted(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run_unless_interrupted(arguments: Sequence[str]) -> int:
+    allocator.tame()
+    try:
+        return _run(arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        with signals.deferred():
+            err.print("impasto: interrupted before there was a result")
+        return signals.exit_code()
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -168,7 +172,8 @@ def _fail(message: str, *more: str) -> int:
 def main() -> None:
     """Entry point of the console script, whose process is ours."""
     streams.guard()
-    code = run()
-    signals.exit_at_once(code)
+    with signals.handled():
+        code = _run_unless_interrupted(sys.argv[1:])
+        signals.exit_at_once(code)
     streams.report_failure()
     sys.exit(code)

@@ -34,11 +34,15 @@ def handled() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is _handle:  # and not that of `exit_at_once`
+                signal.signal(number, handler)
 
 
 def exit_at_once(code: int) -> None:
-    """From now on, while the interpreter waits for threads, a signal ends the process with this code."""
+    """From now on, while the interpreter waits for threads, a signal ends the process with this code.
+
+    Called while signals are `handled`, it leaves no moment at which one has its default action.
+    """
     numbers = _install(lambda number, frame: os._exit(code))
     atexit.register(lambda: [signal.signal(number, signal.SIG_IGN) for number in numbers])  # it ends on its own now
 
@@ -48,7 +52,7 @@ def _install(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]
     if threading.current_thread() is not threading.main_thread():
         return {}
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    defaults = (signal.SIG_DFL, signal.default_int_handler, _handle)
     return {number: signal.signal(number, handler) for number in numbers if signal.getsignal(number) in defaults}
 
 
