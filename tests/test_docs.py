@@ -155,7 +155,7 @@ def test_commands(small_runs, page, command, capsys):
         if "--seconds" in args:
             args[args.index("--seconds") + 1] = "3"
     if args[1] == "batch":  # its processes are not patched
-        args += ["--size", "48", "--iterations", "1", "--scales", "1", "--workers", "1"]
+        args += ["--size", "48", "--iterations", "1", "--scales", "1", "--style-weight", "8", "--workers", "1"]
     if args[1] in ("texture", "reconstruct"):
         args += ["--iterations", "2"]
         if "--size" in args:

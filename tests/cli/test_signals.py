@@ -40,7 +40,7 @@ def ended(process, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU], ids=lambda number: number.name)
 def test_a_signal_keeps_the_best_picture_and_a_checkpoint(picture, number):
     """Also if it is sent again and again meanwhile, as those do that wait for the end."""
-    arguments = command("stylize", picture, "mosaic", "-o", "out.png", *ENDLESS)
+    arguments = command("stylize", picture, "mosaic", "-o", "out.png", "--style-weight", "8", *ENDLESS)
     with processes.running(arguments, **PIPES) as process:
         for _ in range(3):
             process.stdout.readline()
@@ -64,8 +64,16 @@ TRAINED = ["--batch", "1", "--crop", "32", "--precision", "float32", "--steps", 
         ("texture mosaic -o out.png --iterations 100000 --json", "out.png", None),
         (["reconstruct", "photo.png", "-o", "out.png", *ENDLESS], "out.png", None),
         (["audio", "tune.wav", "tune.wav", "-o", "out.wav", *SOUND], "out.wav", None),
-        (["video", "clip", "mosaic", "-o", "frames", *QUICK], "frames.frames", "finished frames are in frames"),
-        (["batch", "clip", "mosaic", "-o", "made", *QUICK], "made/000--mosaic.png", "run the same command again"),
+        (
+            ["video", "clip", "mosaic", "-o", "frames", "--style-weight", "8", *QUICK],
+            "frames.frames",
+            "finished frames are in frames",
+        ),
+        (
+            ["batch", "clip", "mosaic", "-o", "made", "--style-weight", "8", *QUICK],
+            "made/000--mosaic.png",
+            "run the same command again",
+        ),
         (["train", "--photos", "clip", "--style", "mosaic", "-o", "run", *TRAINED], "run/checkpoint.pt", "--resume"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -15,7 +15,7 @@ from impasto.cluster import clips
 from impasto.settings.options import BatchOptions, VideoOptions
 from impasto.video import clips as files
 
-FEW = BatchOptions(size=48, iterations=2, scales=1, threads=1, workers=1)
+FEW = BatchOptions(size=48, iterations=2, scales=1, style_weight=8, threads=1, workers=1)
 
 
 @pytest.fixture

@@ -339,7 +339,20 @@ def test_killed_twenty_times(tmp_path, photo):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["impasto.cli", "impasto.operations.stylize", "impasto.plots", "impasto.record"])
     PIL.Image.fromarray(photo).save(tmp_path / "photo.png")
-    arguments = ["stylize", "photo.png", "mosaic", "--size", "64", "--scales", "1", "--iterations", "400", "--json"]
+    arguments = [
+        "stylize",
+        "photo.png",
+        "mosaic",
+        "--size",
+        "64",
+        "--scales",
+        "1",
+        "--iterations",
+        "400",
+        "--style-weight",
+        "8",
+        "--json",
+    ]
     arguments += ["--style-layers", "relu1_1,relu2_1", "--content-layers", "relu2_2", "--optimizer", "adam"]
     every = 0.1
 

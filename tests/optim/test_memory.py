@@ -97,7 +97,8 @@ def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, window):
     monkeypatch.setattr(terms, "CHUNK", 1 << 16)
     monkeypatch.setattr(nearest, "ROWS", 64)
     layers = {"content_layers": "relu2_2", "style_layers": "relu1_1,relu2_1,relu3_1"} | changes
-    options, device = StylizeOptions(size=384, scales=1, **layers), torch.device("cpu")
+    size = 288 if "nearest" in changes.values() else 384  # neighbours take the square of the pixels' number
+    options, device = StylizeOptions(size=size, scales=1, **layers), torch.device("cpu")
     inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, Memo(0))
     problem, _ = stylize.problem_of(inputs, options, device)
     (scale,) = problem.scales

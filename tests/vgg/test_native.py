@@ -166,6 +166,8 @@ def test_the_program_without_it(tmp_path, photo):
         "64",
         "--iterations",
         "1",
+        "--style-weight",
+        "8",
     ]
     pictures, said = [], []
     for switch in ("1", "0"):
