@@ -328,3 +328,15 @@ def test_wrong_files(tmp_path):
 
 def test_requests_would_verify_by_default():
     assert requests.Session().verify is True
+
+
+def test_only_the_kernels_that_are_needed_are_made(monkeypatch):
+    """Each once: those of all sixteen layers take 160 MB."""
+    made = []
+    kernel = weights.kernel
+    monkeypatch.setattr(weights, "kernel", lambda *given: made.append(given) or kernel(*given))
+    encoder = weights.load("vgg19")
+    assert not made
+    for _ in range(2):
+        encoder.up_to(["relu2_1"])
+        assert len(made) == 3

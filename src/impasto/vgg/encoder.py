@@ -269,7 +269,7 @@ class Encoder:
         """The same encoder without the layers that none of `taps` needs."""
         rows = self._rows(taps)
         names = {row.name for row in rows}
-        kept = {name: kernel for name, kernel in self.kernels.items() if name in names}
+        kept = {name: self.kernels[name] for name in self.kernels if name in names}
         return dataclasses.replace(self, layers=rows, kernels=kept)
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Encoder:

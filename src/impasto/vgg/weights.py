@@ -8,10 +8,10 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import platformdirs
 import safetensors
@@ -24,7 +24,7 @@ from impasto.errors import WeightsError
 from impasto.settings.choices import Padding, Pooling
 from impasto.settings.fields import unknown
 from impasto.vgg.downloads import DownloadProgress, download
-from impasto.vgg.encoder import Encoder, kernel, layers
+from impasto.vgg.encoder import Encoder, Kernel, kernel, layers
 
 
 @dataclass(frozen=True)
@@ -184,17 +184,44 @@ def load(
         source = known or WeightsSource(str(path), "", "", preprocessing or "", "", path.name, digest, 0)
     else:
         raise ValueError(f"unknown weights {name!r}: give a file, or one of {', '.join(CATALOGUE)}")
-    architecture, kernels = _kernels(_tensors(path), path)
+    architecture, convolutions = _convolutions(_tensors(path), path)
     if source.architecture and architecture != source.architecture:
         raise WeightsError(f"{path} is a {architecture}; {source.name} must be a {source.architecture}")
     pixels = PREPROCESSING[preprocessing or source.preprocessing]
-    first, bias = kernels["conv1_1"]
-    first = (first.flip(1) if pixels.order == "BGR" else first) / torch.tensor(pixels.deviation, **CPU_FLOAT).view(
-        3, 1, 1
-    )
-    kernels["conv1_1"] = (first, bias)
-    folded = {name: kernel(*pair) for name, pair in kernels.items()}
-    return Encoder(layers(architecture), folded, torch.tensor(pixels.mean, **CPU_FLOAT), pooling, padding)
+    mean = torch.tensor(pixels.mean, **CPU_FLOAT)
+    return Encoder(layers(architecture), _Kernels(convolutions, pixels), mean, pooling, padding)
+
+
+class _Convolution(NamedTuple):
+    """A convolution as its file has it: `(out, in, 3, 3)` and `(out,)`; or numbers of a table's entries, and these."""
+
+    weight: Tensor
+    bias: Tensor
+    table: Tensor | None = None
+
+
+class _Kernels(Mapping[str, Kernel]):
+    """The kernels of convolutions, each made when it is first asked for: the deepest ones often are not."""
+
+    def __init__(self, convolutions: Mapping[str, _Convolution], pixels: Preprocessing) -> None:
+        self._convolutions, self._pixels = convolutions, pixels
+        self._made: dict[str, Kernel] = {}
+
+    def __getitem__(self, name: str) -> Kernel:
+        if name not in self._made:
+            weight, bias, table = self._convolutions[name]
+            weight = weight.float() if table is None else table[weight.int()].float()
+            if name == "conv1_1":
+                weight = weight.flip(1) if self._pixels.order == "BGR" else weight
+                weight = weight / torch.tensor(self._pixels.deviation, **CPU_FLOAT).view(3, 1, 1)
+            self._made[name] = kernel(weight, bias.float())
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._convolutions)
+
+    def __len__(self) -> int:
+        return len(self._convolutions)
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:
@@ -224,17 +251,17 @@ _NAMED = re.compile(r"(?:features\.)?(conv\d_\d)\.weight")
 _QUANTISED = re.compile(r"block(\d)_conv(\d)_W_q")
 
 
-def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, tuple[Tensor, Tensor]]]:
-    """The architecture, and convolution name -> (weight, bias), from a state dict with any known naming of its keys."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
+def _convolutions(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, _Convolution]]:
+    """The architecture, and its convolutions by name, from a state dict with any known naming of its keys."""
+    found: dict[str, _Convolution] = {}
     numbered: list[tuple[int, str]] = []
     try:
         for key, tensor in tensors.items():
             if match := _QUANTISED.fullmatch(key):
-                table = tensors[key[:-2] + "_table"]
-                found["conv{}_{}".format(*match.groups())] = (table[tensor.long()], tensors[key[:-3] + "b"])
+                name = "conv{}_{}".format(*match.groups())
+                found[name] = _Convolution(tensor, tensors[key[:-3] + "b"], tensors[key[:-2] + "_table"])
             elif match := _NAMED.fullmatch(key):
-                found[match[1]] = (tensor, tensors[key[: -len("weight")] + "bias"])
+                found[match[1]] = _Convolution(tensor, tensors[key[: -len("weight")] + "bias"])
             elif (match := _NUMBERED.fullmatch(key)) and tensor.ndim == 4:
                 numbered.append((int(match[1]), key[: -len("weight")]))
     except KeyError as error:
@@ -244,18 +271,20 @@ def _kernels(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, 
         if numbered and len(numbered) == len(convolutions):
             prefixes = [prefix for _, prefix in sorted(numbered)]
             found = {
-                layer.name: (tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias", torch.empty(0, **CPU_FLOAT)))
+                layer.name: _Convolution(
+                    tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias", torch.empty(0, **CPU_FLOAT))
+                )
                 for layer, prefix in zip(convolutions, prefixes, strict=True)
             }
         if {layer.name for layer in convolutions} == set(found):
             for layer in convolutions:
-                weight, bias = found[layer.name]
+                weight, bias, _ = found[layer.name]
                 expected = (layer.channels, layer.inputs, 3, 3)
                 if tuple(weight.shape) != expected or tuple(bias.shape) != expected[:1]:
                     raise WeightsError(
                         f"{path}: {layer.name} has shape {tuple(weight.shape)}; expected {expected} for {architecture}"
                     )
-            return architecture, {name: (w.float(), b.float()) for name, (w, b) in found.items()}
+            return architecture, found
     raise WeightsError(
         f"{path} has {max(len(numbered), len(found))} convolutions with known names; VGG-16 has 13 and VGG-19 has 16"
     )
