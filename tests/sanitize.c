@@ -13,7 +13,7 @@ static float *buffer(long count, int filled) {
     return values;
 }
 
-static double direct(const float *x, const float *mask, const float *weights, const float *bias, long h, long w, long c,
+static double direct(const float *x, const float *masking, const float *weights, const float *bias, long h, long w, long c,
                      long k, long padding, long i, long j, long o) {
     double sum = bias[o];
     for (int a = 0; a < 3; a++)
@@ -23,27 +23,29 @@ static double direct(const float *x, const float *mask, const float *weights, co
             for (long n = 0; n < c; n++) {
                 long at = (row * w + column) * c + n;
                 /* weights: [inputs][3][3][outputs], rotated by 180 degrees */
-                if (!mask || mask[at] > 0) sum += (double)x[at] * weights[(n * 9 + 8 - (3 * a + b)) * k + o];
+                if (!masking || masking[at] > 0) sum += (double)x[at] * weights[(n * 9 + 8 - (3 * a + b)) * k + o];
             }
         }
     return sum;
 }
 
-/* 1, with a message, if the outputs are not the maxima or means, or the gradients do not sum to those given. */
+/* 1, with a message, if the outputs are not the maxima or means, or the gradients do not sum to those given, where the
+ * maximum is positive. */
 static int pooling_fails(long h, long w, long c, const float *x, int level, long threads) {
     long count = h / 2 * (w / 2) * c, average = rand() % 2;
     float *y = buffer(count, 0), *gradient = buffer(count, 1), *back = buffer(h * w * c, 0);
+    unsigned char *choices = malloc(count);
     double error = 0, sum = 0;
-    impasto_pool(x, y, h, w, c, average, level, threads, NULL);
-    impasto_pool_back(gradient, x, back, h, w, c, average, level, threads, NULL);
+    impasto_pool(x, y, choices, h, w, c, average, level, threads, NULL);
+    impasto_pool_back(gradient, choices, back, h, w, c, average, level, threads, NULL);
     for (long at = 0; at < count; at++) {
         const float *from = x + (at / c / (w / 2) * 2 * w + at / c % (w / 2) * 2) * c + at % c;
         float a = from[0], b = from[c], d = from[w * c], e = from[(w + 1) * c];
         error += fabs(y[at] - (average ? (a + b + d + e) / 4 : fmax(fmax(a, b), fmax(d, e))));
-        sum += gradient[at];
+        sum += average || y[at] > 0 ? gradient[at] : 0;
     }
     for (long at = 0; at < h * w * c; at++) sum -= back[at];
-    free(y), free(gradient), free(back);
+    free(y), free(gradient), free(back), free(choices);
     if (error < 1e-3 && fabs(sum) < 1e-2) return 0;
     printf("pooling %ldx%ld, %ld channels, level %d: error %g, %g lost\n", h, w, c, level, error, sum);
     return 1;
@@ -56,13 +58,15 @@ int main(void) {
         long padding = rand() % 3, relu = rand() % 2, per = 1 + rand() % 30, threads = 1 + rand() % 3;
         int level = rand() % (impasto_level() + 1), masked = rand() % 2;
         long panel = impasto_panel(level), count = 36 * c * round_up(k, panel);
-        float *x = buffer(h * w * c, 1), *mask = masked ? buffer(h * w * c, 1) : NULL, *bias = buffer(k, 1);
+        float *x = buffer(h * w * c, 1), *masking = masked ? buffer(h * w * c, 1) : NULL, *bias = buffer(k, 1);
+        unsigned char *mask = masked ? malloc(h * w * ((c + 7) / 8)) : NULL;
         float *weights = buffer(9 * c * k, 1), *kernel = buffer(count, 0), *y = buffer(h * w * k, 0);
         int thin = c < 16 || k < 16, by_panels = rand() % 2;
         long floats = thin        ? impasto_scratch_thin(w, c, k, threads)
                       : by_panels ? impasto_scratch_panels(h, w, c, threads)
                                   : impasto_scratch(per, c, k, threads);
         float *scratch = buffer(floats, 0);
+        if (masked) impasto_signs(masking, mask, h * w, c, level, threads, NULL);
         if (thin) {
             impasto_convolve_thin(x, mask, weights, bias, y, h, w, c, k, padding, relu, level, scratch, threads, NULL);
         } else if (by_panels) {
@@ -75,7 +79,7 @@ int main(void) {
         for (long i = 0; i < h; i++)
             for (long j = 0; j < w; j++)
                 for (long o = 0; o < k; o++) {
-                    double right = direct(x, mask, weights, bias, h, w, c, k, padding, i, j, o);
+                    double right = direct(x, masking, weights, bias, h, w, c, k, padding, i, j, o);
                     if (relu && right < 0) right = 0;
                     double wrong = y[(i * w + j) * k + o] - right;
                     error += wrong * wrong, size += right * right;
@@ -85,7 +89,7 @@ int main(void) {
             return 1;
         }
         if (pooling_fails(h, w, c, x, level, threads)) return 1;
-        free(x), free(mask), free(bias), free(weights), free(kernel), free(y), free(scratch);
+        free(x), free(masking), free(mask), free(bias), free(weights), free(kernel), free(y), free(scratch);
     }
     puts("400 rounds, no errors");
     return 0;

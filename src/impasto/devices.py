@@ -13,6 +13,7 @@ import torch
 #: What new tensors are: nothing may depend on the defaults that a host program has set.
 CPU_FLOAT: dict[str, Any] = {"dtype": torch.float32, "device": torch.device("cpu")}
 CPU_DOUBLE: dict[str, Any] = {"dtype": torch.float64, "device": torch.device("cpu")}
+CPU_BYTE: dict[str, Any] = {"dtype": torch.uint8, "device": torch.device("cpu")}
 CPU_INDEX: dict[str, Any] = {"dtype": torch.int64, "device": torch.device("cpu")}
 
 

@@ -55,7 +55,8 @@ def check(shape, seed, padding, rectify, masked):
     seen = F.pad((x * (mask > 0) if masked else x).double(), (1, 1, 1, 1), mode=MODES[padding])
     expected = F.conv2d(seen, weight.double(), bias.double())
     expected = expected.relu() if rectify else expected
-    found = native.convolve(x, kernel(weight, bias).adjoint, bias, padding, rectify, mask if masked else None)
+    bits = native.signs(mask) if masked else None
+    found = native.convolve(x, kernel(weight, bias).adjoint, bias, padding, rectify, bits)
     # Rounding is of the size of what is added up, however little of that is left.
     added = F.conv2d(seen.abs(), weight.double().abs(), bias.double().abs())
     assert found.shape == expected.shape
@@ -82,7 +83,7 @@ def test_the_way_back(shape, padding, masked, channels, generator):
     y = y.relu() if masked else y
     back = channels_last(generator, *y.shape)
     (expected,) = torch.autograd.grad(y, x, back.double())
-    mask = y.detach().float().contiguous(memory_format=torch.channels_last) if masked else None
+    mask = vgg.signs(y.detach().float()) if masked else None
     assert native.supports(back)
     assert relative(convolve_backward(back.clone(), kernel(weight, bias), padding, mask), expected) < 1e-5
 
@@ -94,12 +95,29 @@ def test_pooling(level, shape, pooling, equal, generator):
     """Of equal numbers too, as ReLUs leave them: the first gets the gradient."""
     x = channels_last(generator, 1, 19, *shape)
     x = x.relu().round() if equal else x
-    y = vgg.pool(x, pooling)
+    y, choices = vgg.pool_with_choices(x, pooling)
     back = channels_last(generator, *y.shape)
     assert native.supports(x)
-    known = x.double()
-    assert relative(y, vgg.pool(known, pooling)) < 1e-6
-    assert relative(vgg.pool_backward(back, x, pooling), vgg.pool_backward(back.double(), known, pooling)) < 1e-6
+    assert not native.supports(x.double())
+    expected, chosen = vgg.pool_with_choices(x.double(), pooling)
+    assert relative(y, expected) < 1e-6
+    assert (choices is None) == (chosen is None) == (pooling == "average")
+    assert choices is None or torch.equal(choices.permute(2, 0, 1)[None], chosen)
+    found = vgg.pool_backward(back, choices, shape)
+    assert relative(found, vgg.pool_backward(back.double(), chosen, shape)) < 1e-6
+    rectified = x.double().requires_grad_()
+    (by_autograd,) = torch.autograd.grad(vgg.pool(rectified.relu(), pooling), rectified, back.double())
+    if pooling == "average":
+        found = found * (x > 0)
+    assert relative(found, by_autograd) < 1e-6
+
+
+@pytest.mark.parametrize("channels", [1, 7, 8, 19, 64])
+def test_signs(level, channels, generator):
+    x = channels_last(generator, 1, channels, 5, 6).round()
+    bits = native.signs(x)
+    assert bits.shape == (5, 6, -(-channels // 8))
+    assert torch.equal(native.unpacked(bits, channels) > 0, x[0].permute(1, 2, 0) > 0)
 
 
 @pytest.mark.parametrize("channels", [(64, 96), (3, 64), (64, 3), (1, 1)])

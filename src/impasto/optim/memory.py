@@ -11,7 +11,7 @@ from impasto.devices import available, used
 from impasto.errors import BudgetError
 from impasto.optim.solvers import IMAGES_HELD
 from impasto.settings.choices import Optimizer
-from impasto.vgg import tiling
+from impasto.vgg import native, tiling
 from impasto.vgg.encoder import Encoder
 
 #: Bytes of one number, and of one image per pixel.
@@ -60,17 +60,26 @@ def budget(asked: int | None, device: torch.device) -> int:
 def per_pixel(encoder: Encoder, taps: Collection[str]) -> float:
     """Bytes per pixel of a window that an objective of these layers and its gradient take at their peak.
 
-    Found by going through the table as `Encoder.backward` does. Forward, a convolution has its input, its padded input
-    and its output; ReLU outputs are retained, but for the first, which is computed again. Backward, a layer needs its
-    gradient twice and once more padded. The temporaries of loss terms are small (`losses.terms.row_chunks`).
+    Found by going through the table as `Encoder.backward` does. Forward and backward, a layer has its input or gradient
+    and its output, and in PyTorch's convolutions a padded copy. Retained are activations that are read, but for the
+    first, which are computed again; of other ReLUs a bit each, or a byte in PyTorch, and of pooling a byte. The
+    temporaries of loss terms are small (`losses.terms.row_chunks`).
     """
-    kept, peak = 0.0, 0.0
-    for row, layer in enumerate(encoder.layers):
+    in_c = native.supports(encoder.mean[None])
+    kept, peak, beside, before = 0.0, 0.0, 0.0, float(IMAGE)
+    for row, (layer, after) in enumerate(zip(encoder.layers, (*encoder.layers[1:], None), strict=True)):
         size = FLOAT * layer.channels / layer.stride**2
-        recomputed = row == 1 and encoder.layers[0].name not in taps
-        if (layer.kind == "relu" and not recomputed) or (layer.kind != "relu" and layer.name in taps):
-            kept += size
-        peak = max(peak, kept + size * (2 if layer.kind == "relu" else 3))
+        if layer.kind == "relu":  # its output is that of its convolution, unless both are read
+            kept += 0 if layer.name in taps else size / (32 if in_c else 4)
+            beside = max(beside, size if encoder.layers[row - 1].name in taps else 0)
+        else:
+            recomputed = row == 0 and layer.name not in taps
+            kept += size * (layer.name in taps)
+            kept += size * (after is not None and after.kind == "relu" and after.name in taps and not recomputed)
+            kept += size / 4 * (layer.kind == "pool")
+            peak = max(peak, kept + before + size + (0 if in_c else before))
+        before = size
+    peak += beside
     return 1.1 * peak + 2 * IMAGE
 
 

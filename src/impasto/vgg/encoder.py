@@ -7,9 +7,9 @@ second convolution, `relu4_2` the same after its ReLU, `pool4` the pooling that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -165,8 +165,8 @@ class Encoder:
     ) -> Tensor:
         """The vector-Jacobian product of the activations at `taps`: one forward and one backward pass.
 
-        Autograd's result with less memory: a convolution retains nothing of its input, a ReLU only its output, and
-        gradients are computed in place or in the `workspace`.
+        Autograd's result with less memory: of layers that are not read, the backward pass needs one bit per activation,
+        its sign, and of max pooling which of four is chosen. Gradients are computed in place or in the `workspace`.
 
         Args:
             image: `(1, 3, h, w)`, sRGB in [0, 1].
@@ -182,41 +182,51 @@ class Encoder:
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
         workspace.begin(("backward", image.shape, frozenset(taps)))
         start = x = image - self.mean.view(1, 3, 1, 1)
+        tapped = [layer.name in taps for layer in rows]
         # The first activations are the largest of all, and the cheapest to compute again.
-        recomputed = 1 if len(rows) > 2 and rows[2].kind == "conv" and rows[0].name not in taps else -1
-        outputs: list[Tensor | None] = []
-        marks = []  # how far the workspace was filled before each layer
+        recomputed = 1 if len(rows) > 2 and tapped[1] and not tapped[0] else -1
+        places = _places(rows, tapped, recomputed)
+        values: dict[int, Tensor] = {}  # row -> its output, if it is read
+        masks: dict[int, Tensor] = {}  # row of a ReLU -> where its output is positive
+        choices: dict[int, Tensor | None] = {}  # row of a pooling -> which of four is the maximum
+        sizes = []  # of each row's input
+        marks = []  # how far the workspace was filled before each row
         for row, layer in enumerate(rows):
+            sizes.append((x.shape[2], x.shape[3]))
             marks.append(workspace.retained)
-            is_retained = layer.name in taps or (layer.kind == "conv" and row + 1 != recomputed)
-            x = self._forward(layer, x, taps, workspace.retain if is_retained else workspace.scratch)
-            is_read = layer.name in taps or layer.kind == "relu"
-            outputs.append(x if is_read and row != recomputed else None)
-        gradient, relu_mask = torch.zeros_like(x), None
-        for row, layer in reversed(list(enumerate(rows))):
-            output = outputs.pop()
-            if row == recomputed:
-                first = self._forward(rows[0], start, taps, workspace.scratch)
-                output = self._forward(layer, first, taps, empty_nhwc)
-            if layer.name in taps:
-                assert output is not None
-                accumulate(layer.name, output, gradient)
+            at_end = places[row]
+            allocate = workspace.retain if at_end is None else partial(workspace.scratch, at_end=at_end)
             if layer.kind == "pool":
-                pooled = outputs[-1]
-                assert pooled is not None
-                gradient = pool_backward(gradient, pooled, self.pooling, workspace.scratch)
+                x, choices[row] = pool_with_choices(x, self.pooling, allocate)
+            else:
+                x = self._forward(layer, x, taps, allocate)
+            if tapped[row] and row != recomputed:
+                values[row] = x
+            elif layer.kind == "relu" and not (tapped[row] or tapped[row - 1] or self._chooses(rows[row + 1])):
+                masks[row] = signs(x)
+        gradient, mask = torch.zeros_like(x), None
+        for row, layer in reversed(list(enumerate(rows))):
+            if row == recomputed:
+                values[row] = self._forward(rows[0], start, taps, workspace.scratch)
+            if tapped[row]:
+                accumulate(layer.name, values[row], gradient)
+            if layer.kind == "pool":
+                gradient = pool_backward(gradient, choices.pop(row), sizes[row], workspace.scratch)
             elif layer.kind == "conv":
                 allocate = workspace.scratch if row else empty_nhwc  # the last one is the caller's
-                kernel = self.kernels[layer.name]
-                gradient = convolve_backward(gradient, kernel, self.padding, relu_mask, allocate)
-                relu_mask = None
-            elif rows[row - 1].name in taps:
-                assert output is not None
-                gradient = relu_backward(gradient, output)
+                gradient = convolve_backward(gradient, self.kernels[layer.name], self.padding, mask, allocate)
+                mask = None
+            elif tapped[row - 1]:
+                gradient = relu_backward(gradient, values[row - 1])
             else:  # fused into the convolution's backward pass
-                relu_mask = output
+                mask = signs(values[row]) if tapped[row] else masks.pop(row, None)
+            values.pop(row, None)
             workspace.retained = marks[row]
         return gradient
+
+    def _chooses(self, layer: Layer) -> bool:
+        """Whether it is max pooling, whose choices tell where the ReLU before it was positive, too."""
+        return layer.kind == "pool" and self.pooling == "max"
 
     def _forward(self, layer: Layer, x: Tensor, taps: Collection[str], allocate: Allocate) -> Tensor:
         """One layer's output; the ReLU is fused into a convolution that is not tapped itself."""
@@ -303,27 +313,27 @@ def convolve_backward(
     gradient: Tensor,
     kernel: Kernel,
     padding: Padding,
-    relu_mask: Tensor | None = None,
+    mask: Tensor | None = None,
     allocate: Allocate = empty_nhwc,
 ) -> Tensor:
     """The gradient by the input of `convolve`, given that by its output: a convolution with the adjoint kernel.
 
-    With a fused ReLU, `relu_mask` is its output, and `gradient` is overwritten.
+    With a fused ReLU, `mask` is the `signs` of its output, and `gradient` is overwritten.
     """
     if native.supports(gradient):
         wrap: Padding = "circular" if padding == "circular" else "zeros"
-        back = native.convolve(gradient, kernel.weight, None, wrap, mask=relu_mask, allocate=allocate)
+        back = native.convolve(gradient, kernel.weight, None, wrap, mask=mask, allocate=allocate)
     else:
-        if relu_mask is not None:
-            gradient, relu_mask = relu_backward(gradient, relu_mask), None
+        if mask is not None:
+            gradient, mask = gradient.masked_fill_(mask.logical_not_(), 0), None
         if padding == "circular":
             back = F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), kernel.adjoint)
         else:
             back = F.conv2d(gradient, kernel.adjoint, padding=1)
-    return fold_border(back, gradient, kernel.adjoint, relu_mask) if padding == "replicate" else back
+    return fold_border(back, gradient, kernel.adjoint, mask) if padding == "replicate" else back
 
 
-def fold_border(back: Tensor, gradient: Tensor, adjoint: Tensor, relu_mask: Tensor | None) -> Tensor:
+def fold_border(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | None) -> Tensor:
     """The backward pass with replicate padding, given `back`, that with zero padding, which is overwritten.
 
     The gradients of the copies beyond the border belong to the pixels that were copied. They come from the outermost
@@ -333,7 +343,7 @@ def fold_border(back: Tensor, gradient: Tensor, adjoint: Tensor, relu_mask: Tens
     def beyond(side: tuple[int | slice, ...], part: Tensor) -> Tensor:
         """Gradients of the copies along one side, through `part` of the kernel, `(in, out, 3)`: `(length + 2, in)`."""
         edge = gradient[0][(..., *side)].T
-        edge = edge if relu_mask is None else edge * (relu_mask[0][(..., *side)].T > 0)
+        edge = edge if mask is None else edge * native.unpacked(mask[side], edge.shape[1])
         found = edge.new_zeros(len(edge) + 2, len(part))
         for tap in range(3):  # views of the kernel: nothing is copied
             found[2 - tap : 2 - tap + len(edge)].addmm_(edge, part[..., tap].T)
@@ -353,6 +363,11 @@ def fold_border(back: Tensor, gradient: Tensor, adjoint: Tensor, relu_mask: Tens
     return back
 
 
+def signs(x: Tensor) -> Tensor:
+    """Where `x`, `(1, n, h, w)`, is positive, as `convolve_backward` reads it: packed bits for the C kernels."""
+    return native.signs(x) if native.supports(x) else x > 0
+
+
 def relu_backward(gradient: Tensor, output: Tensor) -> Tensor:
     """The gradient by a ReLU's input, in place of that by its `output`."""
     torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=gradient)
@@ -362,24 +377,63 @@ def relu_backward(gradient: Tensor, output: Tensor) -> Tensor:
 def pool(x: Tensor, pooling: Pooling, allocate: Allocate = empty_nhwc) -> Tensor:
     """The maximum or mean of every 2x2 square."""
     if native.supports(x):
-        return native.pool(x, pooling == "average", allocate)
+        return native.pool(x, pooling == "average", allocate)[0]
     return F.max_pool2d(x, 2) if pooling == "max" else F.avg_pool2d(x, 2)
 
 
-def pool_backward(gradient: Tensor, x: Tensor, pooling: Pooling, allocate: Allocate = empty_nhwc) -> Tensor:
-    """The gradient by the input `x` of `pool`. Its maxima are found again: stored, their positions would take as much
-    memory as two more layers."""
+def pool_with_choices(x: Tensor, pooling: Pooling, allocate: Allocate = empty_nhwc) -> tuple[Tensor, Tensor | None]:
+    """`pool` of a ReLU's output, and what `pool_backward` reads: which of four is each maximum, one byte each; of means
+    nothing.
+
+    0 to 3, the first of equal ones; 4 where none is positive, so that the ReLU passes no gradient on.
+    """
     if native.supports(x):
-        return native.pool_backward(gradient, x, pooling == "average", allocate)
-    square, none, one = (2, 2), (0, 0), (1, 1)
-    ops = torch.ops.aten
-    back: Tensor
+        return native.pool(x, pooling == "average", allocate, with_choices=True)
+    y = pool(x, pooling)
     if pooling == "average":
-        back = ops.avg_pool2d_backward(gradient, x, square, square, none, False, True, None)
-    else:
-        _, places = F.max_pool2d(x, 2, return_indices=True)
-        back = ops.max_pool2d_with_indices_backward(gradient, x, square, square, none, one, False, places)
+        return y, None
+    upper_left, upper_right, lower_left, lower_right = _squares(x)
+    right, far = upper_left < upper_right, lower_left < lower_right
+    below = torch.maximum(upper_left, upper_right) < torch.maximum(lower_left, lower_right)
+    choices = torch.where(below, far.to(torch.uint8) + 2, right.to(torch.uint8))
+    return y, choices.masked_fill_(y <= 0, 4)
+
+
+def pool_backward(
+    gradient: Tensor, choices: Tensor | None, size: tuple[int, int], allocate: Allocate = empty_nhwc
+) -> Tensor:
+    """The gradient by the input of a pooling, of this height and width; with choices, by that of the ReLU before it."""
+    if native.supports(gradient):
+        return native.pool_backward(gradient, choices, size, allocate)
+    shape, layout = (*gradient.shape[:2], *size), torch.channels_last
+    back = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout).zero_()
+    for number, part in enumerate(_squares(back)):
+        part.copy_(gradient / 4 if choices is None else gradient.where(choices == number, 0))
     return back
+
+
+def _squares(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Views of `(1, n, h, w)`: the upper left, upper right, lower left and lower right pixels of its 2x2 squares."""
+    x = x[..., : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+    return x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
+
+
+def _places(rows: Sequence[Layer], tapped: Sequence[bool], recomputed: int) -> list[bool | None]:
+    """Where in a workspace each row's output goes in a forward pass that a backward pass follows.
+
+    None: it is retained, as it is read then. Else it is scratch, and goes to the end of the workspace (True) or behind
+    what is retained (False): the last of these to the end, as the next that is retained is computed from it.
+    """
+    places: list[bool | None] = []
+    at_end = True
+    for row, layer in reversed(list(enumerate(rows))):
+        # A ReLU's output is that of its convolution, in place.
+        is_read_as_relu = layer.kind == "conv" and row + 1 < len(rows) and tapped[row + 1] and row + 1 != recomputed
+        is_retained = layer.kind == "relu" or tapped[row] or is_read_as_relu
+        places.append(None if is_retained else at_end)
+        if layer.kind != "relu":
+            at_end = is_retained or not at_end
+    return places[::-1]
 
 
 def random_encoder(blocks: Iterable[tuple[int, int]], seed: int = 0, pooling: Pooling = "max") -> Encoder:

@@ -59,11 +59,14 @@ class Workspace:
         self._at_end = False
         return self._at(start, channels, height, width)
 
-    def scratch(self, channels: int, height: int, width: int) -> Tensor:
-        """A tensor that stays valid until the next but one `scratch`; the first after `retain` also while more is
-        retained."""
+    def scratch(self, channels: int, height: int, width: int, at_end: bool | None = None) -> Tensor:
+        """A tensor that stays valid until the next but one `scratch`; one at the end also while more is retained.
+
+        Args:
+            at_end: whether it is; None for the other place than the last one's.
+        """
         size = _rounded(channels * height * width)
-        self._at_end = not self._at_end
+        self._at_end = not self._at_end if at_end is None else at_end
         if self._at_end:
             self._end = size
             start = max(self.size - size, 0)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from impasto.devices import CPU_FLOAT
+from impasto.devices import CPU_BYTE, CPU_FLOAT
 from impasto.settings.choices import Padding
 
 #: Instruction sets, by their level in the C code.
@@ -64,8 +64,9 @@ def library() -> Any:
             convolutions = (found.impasto_convolve, found.impasto_convolve_panels, found.impasto_convolve_thin)
             for function, count in zip(convolutions, (7, 6, 6), strict=True):
                 function.argtypes = [*[pointer] * 5, *[long] * count, ctypes.c_int, pointer, long, pointer]
-            for function, count in ((found.impasto_pool, 2), (found.impasto_pool_back, 3)):
-                function.argtypes = [*[pointer] * count, *[long] * 4, ctypes.c_int, long, pointer]
+            found.impasto_signs.argtypes = [pointer, pointer, long, long, ctypes.c_int, long, pointer]
+            for function in (found.impasto_pool, found.impasto_pool_back):
+                function.argtypes = [*[pointer] * 3, *[long] * 4, ctypes.c_int, long, pointer]
             return found
     return None
 
@@ -100,19 +101,19 @@ def supports(x: Tensor, *weights: Tensor) -> bool:
 _KEPT = WeakTensorKeyDictionary()
 
 
-def _address(tensor: Tensor | None, *shape: int) -> int | None:
+def _address(tensor: Tensor | None, *shape: int, dtype: torch.dtype = torch.float32) -> int | None:
     """Where the C code finds the numbers of a tensor of this shape; None stays None.
 
     Raises:
-        TypeError: the tensor is not what the C code reads: float32 on the CPU, dense, pictures channels last.
+        TypeError: the tensor is not what the C code reads: of this type, on the CPU, dense, pictures channels last.
     """
     if tensor is None:
         return None
     layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
     kind = (tensor.dtype, tensor.device.type, tuple(tensor.shape))
-    if kind != (torch.float32, "cpu", shape) or not tensor.is_contiguous(memory_format=layout):
+    if kind != (dtype, "cpu", shape) or not tensor.is_contiguous(memory_format=layout):
         raise TypeError(
-            f"the C kernels need a dense float32 tensor of shape {shape} on the CPU; "
+            f"the C kernels need a dense {dtype} tensor of shape {shape} on the CPU; "
             f"given is {tensor.dtype} of shape {kind[2]} on {tensor.device}"
         )
     return tensor.data_ptr()
@@ -169,7 +170,8 @@ def convolve(
         adjoint: the kernel of its backward pass, see `transform`.
         bias: `(outputs,)` or None.
         rectify: whether a ReLU follows.
-        mask: of the shape of `x`, which counts only where this is positive: the backward pass of a ReLU before it.
+        mask: the `signs` of a tensor of the shape of `x`, which counts only where they are set: the backward pass of a
+            ReLU before it.
         allocate: gives the memory of the result.
 
     Returns:
@@ -178,12 +180,11 @@ def convolve(
     _, inputs, height, width = x.shape
     outputs, threads = adjoint.shape[1], torch.get_num_threads()
     x = x.contiguous(memory_format=torch.channels_last)
-    mask = None if mask is None else mask.contiguous(memory_format=torch.channels_last)
     y = allocate(outputs, height, width)
     tiles = -(-height // 4) * -(-width // 4)
     given = [
         _address(x, 1, inputs, height, width),
-        _address(mask, 1, inputs, height, width),
+        _address(mask, height, width, -(-inputs // 8), dtype=torch.uint8),
         _address(adjoint, inputs, outputs, 3, 3),
         _address(bias, outputs),
         _address(y, 1, outputs, height, width),
@@ -206,26 +207,55 @@ def convolve(
     return y
 
 
-def pool(x: Tensor, average: bool, allocate: Allocate = empty_nhwc) -> Tensor:
-    """The maximum or mean of every 2x2 square of `x`, `(1, n, h, w)`: `(1, n, h // 2, w // 2)`, channels last."""
+def signs(x: Tensor) -> Tensor:
+    """Which numbers of `x`, `(1, n, h, w)`, are positive: one bit each, `(h, w, ⌈n / 8⌉)`, from the lowest on."""
+    _, channels, height, width = x.shape
+    x = x.contiguous(memory_format=torch.channels_last)
+    bits = torch.empty((height, width, -(-channels // 8)), **CPU_BYTE)
+    given = (_address(x, 1, channels, height, width), bits.data_ptr(), height * width, channels)
+    library().impasto_signs(*given, level(), torch.get_num_threads(), _pool())
+    return bits
+
+
+def unpacked(bits: Tensor, channels: int) -> Tensor:
+    """`(..., ⌈channels / 8⌉)` as `signs` gives it: `(..., channels)` of 0 and 1."""
+    return (bits[..., None] >> torch.arange(8, **CPU_BYTE) & 1).flatten(-2)[..., :channels]
+
+
+def pool(
+    x: Tensor, average: bool, allocate: Allocate = empty_nhwc, with_choices: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """The maximum or mean of every 2x2 square of `x`, `(1, n, h, w)`: `(1, n, h // 2, w // 2)`, channels last.
+
+    Also, if asked for, which of four each maximum is, `(h // 2, w // 2, n)`: 0 to 3, or 4 where none is positive.
+    """
     _, channels, height, width = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
     y = allocate(channels, height // 2, width // 2)
+    choices = torch.empty((height // 2, width // 2, channels), **CPU_BYTE) if with_choices and not average else None
     given = (_address(x, 1, channels, height, width), _address(y, 1, channels, height // 2, width // 2))
     shape = (height, width, channels, average)
-    library().impasto_pool(*given, *shape, level(), torch.get_num_threads(), _pool())
-    return y
+    chosen = None if choices is None else choices.data_ptr()
+    library().impasto_pool(*given, chosen, *shape, level(), torch.get_num_threads(), _pool())
+    return y, choices
 
 
-def pool_backward(gradient: Tensor, x: Tensor, average: bool, allocate: Allocate = empty_nhwc) -> Tensor:
-    """The gradient of the `x` that was pooled, given that of what `pool` gave; the first of equal maxima gets all."""
-    _, channels, height, width = x.shape
-    gradient, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (gradient, x))
+def pool_backward(
+    gradient: Tensor, choices: Tensor | None, size: tuple[int, int], allocate: Allocate = empty_nhwc
+) -> Tensor:
+    """The gradient of what was pooled, of this height and width, given that of what `pool` gave.
+
+    With the choices of maxima: the gradient of what a ReLU made it of; the first of equal maxima gets all. Without: the
+    gradient of what a mean is of.
+    """
+    channels, (height, width) = gradient.shape[1], size
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
     y = allocate(channels, height, width)
-    given = [
+    given = (
         _address(gradient, 1, channels, height // 2, width // 2),
-        *(_address(tensor, 1, channels, height, width) for tensor in (x, y)),
-    ]
-    shape = (height, width, channels, average)
+        _address(choices, height // 2, width // 2, channels, dtype=torch.uint8),
+        _address(y, 1, channels, height, width),
+    )
+    shape = (height, width, channels, choices is None)
     library().impasto_pool_back(*given, *shape, level(), torch.get_num_threads(), _pool())
     return y

@@ -21,8 +21,10 @@
 #endif
 
 struct job {
-    const float *x, *mask, *weights, *kernel, *bias, *zeros;
+    const float *x, *weights, *kernel, *bias, *zeros;
+    const unsigned char *mask; /* bits, (height, width, inputs rounded up to bytes) */
     float *y, *v, *scratch;
+    unsigned char *bits;
     long height, width, inputs, outputs, padding, relu, average, across, tiles, work, per_block, blocks, scratch_each;
     void (*block)(const struct job *, long first, long count, float *scratch);
     atomic_long next, threads_in;
@@ -32,6 +34,13 @@ enum { ZEROS, REPLICATE, CIRCULAR };
 
 static inline long round_up(long n, long to) { return (n + to - 1) / to * to; }
 
+static inline int bit(const unsigned char *bits, long n) { return bits[n / 8] >> n % 8 & 1; }
+
+/* The bits of a pixel's inputs, NULL if there is no mask. */
+static inline const unsigned char *bits_of(const struct job *job, long pixel) {
+    return job->mask ? job->mask + pixel * ((job->inputs + 7) / 8) : NULL;
+}
+
 /* The row or column that a position beyond the border is padded with; -1 for zeros. */
 static inline long inside(long at, long side, long padding) {
     if (at >= 0 && at < side) return at;
@@ -40,16 +49,17 @@ static inline long inside(long at, long side, long padding) {
     return at < 0 ? 0 : side - 1;
 }
 
-static void find_inputs(const struct job *job, long tile, const float **pixel, const float **mask) {
+static void find_inputs(const struct job *job, long tile, const float **pixel, const unsigned char **mask) {
     long top = tile / job->across * 4 - 1, left = tile % job->across * 4 - 1;
     for (int i = 0; i < 6; i++) {
         /* The last tiles have rows beyond the padding, which no output pixel needs. */
         long row = top + i > job->height ? -1 : inside(top + i, job->height, job->padding);
         for (int j = 0; j < 6; j++) {
             long column = left + j > job->width ? -1 : inside(left + j, job->width, job->padding);
-            long at = (row * job->width + column) * job->inputs;
-            pixel[6 * i + j] = row < 0 || column < 0 ? job->zeros : job->x + at;
-            mask[6 * i + j] = row < 0 || column < 0 || !job->mask ? job->zeros : job->mask + at;
+            long at = row * job->width + column;
+            int beyond = row < 0 || column < 0;
+            pixel[6 * i + j] = beyond ? job->zeros : job->x + at * job->inputs;
+            mask[6 * i + j] = beyond || !job->mask ? (const unsigned char *)job->zeros : bits_of(job, at);
         }
     }
 }
@@ -76,9 +86,9 @@ static void gather(const struct job *job, long y, long x, float *v) {
             continue;
         }
         for (int j = 0; j < 3; j++, v += channels) {
-            long column = inside(x + j - 1, job->width, job->padding), at = (row * job->width + column) * channels;
+            long column = inside(x + j - 1, job->width, job->padding), at = row * job->width + column;
             for (long n = 0; n < channels; n++)
-                v[n] = row < 0 || column < 0 || (job->mask && !(job->mask[at + n] > 0)) ? 0 : job->x[at + n];
+                v[n] = row < 0 || column < 0 || (job->mask && !bit(bits_of(job, at), n)) ? 0 : job->x[at * channels + n];
         }
     }
 }
@@ -144,12 +154,13 @@ static const block_function panels_of[] = {panels_plain, panels_avx2, panels_avx
 static const block_function widen_of[] = {widen_plain, widen_avx2, widen_avx512};
 static const block_function narrow_of[] = {narrow_plain, narrow_avx2, narrow_avx512};
 static const block_function pool_of[] = {pool_plain, pool_avx2, pool_avx512};
+static const block_function signs_of[] = {signs_plain, signs_avx2, signs_avx512};
 static const block_function pool_back_of[] = {pool_back_plain, pool_back_avx2, pool_back_avx512};
 #else
 static const block_function blocks_of[] = {block_plain}, transforms_of[] = {transform_plain};
 static const block_function tiles_of[] = {tiles_plain}, panels_of[] = {panels_plain};
 static const block_function widen_of[] = {widen_plain}, narrow_of[] = {narrow_plain};
-static const block_function pool_of[] = {pool_plain}, pool_back_of[] = {pool_back_plain};
+static const block_function pool_of[] = {pool_plain}, pool_back_of[] = {pool_back_plain}, signs_of[] = {signs_plain};
 #endif
 
 /* The outputs in a panel: columns of the kernel that are contiguous in memory. */
@@ -215,12 +226,12 @@ void impasto_transform(const float *weights, float *kernel, long inputs, long ou
 
 /* y = x convolved with the kernel, plus bias, through a ReLU if `relu`.
  *
- * x: (height, width, inputs). mask: of the shape of x, which counts as 0 where the mask is not positive; or NULL.
+ * x: (height, width, inputs). mask: one bit for each of x, which counts as 0 where it is not set, see impasto_signs; or NULL.
  * kernel: made by impasto_transform. bias: (outputs), or NULL. y: (height, width, outputs). padding: 0 zeros,
  * 1 replicate, 2 circular. per_block: tiles per block. scratch: impasto_scratch floats. run: GOMP_parallel of the pool
  * to share, or NULL.
  */
-void impasto_convolve(const float *x, const float *mask, const float *kernel, const float *bias, float *y, long height,
+void impasto_convolve(const float *x, const unsigned char *mask, const float *kernel, const float *bias, float *y, long height,
                       long width, long inputs, long outputs, long padding, long relu, long per_block, int level,
                       float *scratch, long threads, parallel run) {
     struct job job = {.x = x, .mask = mask, .kernel = kernel, .bias = bias, .y = y, .height = height, .width = width,
@@ -247,7 +258,7 @@ long impasto_scratch_panels(long height, long width, long inputs, long threads) 
  * transformed one at a time and applied to all tiles while they are in the cache; they are not stored.
  *
  * weights: see impasto_transform; scratch: impasto_scratch_panels floats. */
-void impasto_convolve_panels(const float *x, const float *mask, const float *weights, const float *bias, float *y,
+void impasto_convolve_panels(const float *x, const unsigned char *mask, const float *weights, const float *bias, float *y,
                              long height, long width, long inputs, long outputs, long padding, long relu, int level,
                              float *scratch, long threads, parallel run) {
     struct job job = {.x = x, .mask = mask, .weights = weights, .bias = bias, .y = y, .height = height, .width = width,
@@ -283,7 +294,7 @@ long impasto_scratch_thin(long width, long inputs, long outputs, long threads) {
 
 /* impasto_convolve for fewer than 16 inputs or outputs. weights: see impasto_transform; scratch: impasto_scratch_thin
  * floats. */
-void impasto_convolve_thin(const float *x, const float *mask, const float *weights, const float *bias, float *y,
+void impasto_convolve_thin(const float *x, const unsigned char *mask, const float *weights, const float *bias, float *y,
                            long height, long width, long inputs, long outputs, long padding, long relu, int level,
                            float *scratch, long threads, parallel run) {
     struct job job = {.x = x, .mask = mask, .kernel = scratch, .bias = bias, .y = y, .height = height, .width = width,
@@ -309,10 +320,21 @@ void impasto_convolve_thin(const float *x, const float *mask, const float *weigh
     share(&job, threads, run);
 }
 
-/* y, (height / 2, width / 2, channels): the maximum or mean of every 2x2 square of x, (height, width, channels). */
-void impasto_pool(const float *x, float *y, long height, long width, long channels, long average, int level,
-                  long threads, parallel run) {
-    struct job job = {.x = x, .y = y, .height = height, .width = width, .inputs = channels, .average = average};
+/* Which of x, (pixels, channels), are positive: bits, (pixels, channels rounded up to bytes), from the lowest bit on. */
+void impasto_signs(const float *x, unsigned char *bits, long pixels, long channels, int level, long threads, parallel run) {
+    struct job job = {.x = x, .bits = bits, .inputs = channels};
+    job.work = pixels;
+    job.per_block = 1024;
+    job.block = signs_of[level];
+    share(&job, threads, run);
+}
+
+/* y, (height / 2, width / 2, channels): the maximum or mean of every 2x2 square of x, (height, width, channels). choices:
+ * for each maximum, which of the four it is, 4 if none is positive; or NULL. */
+void impasto_pool(const float *x, float *y, unsigned char *choices, long height, long width, long channels, long average,
+                  int level, long threads, parallel run) {
+    struct job job = {.x = x, .y = y, .bits = choices, .height = height, .width = width, .inputs = channels,
+                      .average = average};
     job.work = height / 2;
     job.per_block = 4;
     job.block = pool_of[level];
@@ -320,10 +342,10 @@ void impasto_pool(const float *x, float *y, long height, long width, long channe
 }
 
 /* y = the gradient with respect to x, (height, width, channels), given the gradient with respect to the output of
- * impasto_pool for x. */
-void impasto_pool_back(const float *gradient, const float *x, float *y, long height, long width, long channels,
+ * impasto_pool for x and its choices: with respect to what a ReLU made x of. An average has no choices. */
+void impasto_pool_back(const float *gradient, unsigned char *choices, float *y, long height, long width, long channels,
                        long average, int level, long threads, parallel run) {
-    struct job job = {.x = gradient, .mask = x, .y = y, .height = height, .width = width, .inputs = channels,
+    struct job job = {.x = gradient, .bits = choices, .y = y, .height = height, .width = width, .inputs = channels,
                       .average = average};
     job.work = (height + 1) / 2;
     job.per_block = 4;

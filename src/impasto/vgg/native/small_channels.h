@@ -11,14 +11,6 @@ static inline void NAME(finish)(const float *restrict sums, const float *restric
     }
 }
 
-/* v = x where the mask is positive, else 0; v = x without a mask. */
-static inline void NAME(masked)(const float *restrict x, const float *restrict mask, float *restrict v, long count) {
-    if (mask)
-        for (long n = 0; n < count; n++) v[n] = mask[n] > 0 ? x[n] : 0;
-    else
-        memcpy(v, x, sizeof(float) * count);
-}
-
 /* Few inputs: im2col of `count` pixels from `first` on, times the kernel. */
 static void NAME(widen)(const struct job *job, long first, long count, float *scratch) {
     long depth = 9 * job->inputs, wide = round_up(job->outputs, NV * VL), rows = round_up(count, MR);
@@ -47,7 +39,8 @@ static void NAME(narrow)(const struct job *job, long first, long count, float *s
         if (row < 0) continue;
         for (long x = 0; x < width; x += MR) {
             long pixels = width - x < MR ? width - x : MR, at = (row * width + x) * depth;
-            NAME(masked)(job->x + at, job->mask ? job->mask + at : NULL, v, pixels * depth);
+            for (long i = 0; i < pixels; i++)
+                NAME(masked)(job->x + at + i * depth, bits_of(job, row * width + x + i), v + i * depth, depth);
             memset(v + pixels * depth, 0, sizeof(float) * (MR - pixels) * depth);
             for (long k = 0; k < wide; k += NV * VL)
                 NAME(product)(v, depth, job->kernel + k * depth, depth, m + (r * job->across + x) * wide + k, wide);

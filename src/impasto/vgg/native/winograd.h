@@ -23,22 +23,20 @@ static inline __attribute__((always_inline)) void NAME(output4)(const VEC *m, in
 }
 
 /* The transformed input of one tile, its 36 pixels: v[point][tile][channel]. */
-static void NAME(tile_in)(const float *const *pixel, const float *const *mask, long channels, float *v, long point) {
+static void NAME(tile_in)(const float *const *pixel, const unsigned char *const *mask, long channels, float *v,
+                          long point) {
     VEC d[36], t[36];
     for (long c = 0; c < channels; c += VL) {
         long count = channels - c < VL ? channels - c : VL;
-        for (int i = 0; i < 36; i++) {
-            if (count == VL) {
-                d[i] = LOAD(pixel[i] + c);
-                if (mask) {
-                    VEC m = LOAD(mask[i] + c), zero = {0};
-                    d[i] = (VEC)((m > zero) & (__typeof__(m > zero))d[i]);
-                }
-            } else {
+        if (count == VL && mask)
+            for (int i = 0; i < 36; i++) d[i] = NAME(where)(mask[i], c, LOAD(pixel[i] + c));
+        else if (count == VL)
+            for (int i = 0; i < 36; i++) d[i] = LOAD(pixel[i] + c);
+        else
+            for (int i = 0; i < 36; i++) {
                 d[i] = (VEC){0};
-                for (long j = 0; j < count; j++) d[i][j] = !mask || mask[i][c + j] > 0 ? pixel[i][c + j] : 0;
+                for (long j = 0; j < count; j++) d[i][j] = !mask || bit(mask[i], c + j) ? pixel[i][c + j] : 0;
             }
-        }
         for (int j = 0; j < 6; j++) NAME(input6)(d + j, 6, t + j, 6);
         for (int i = 0; i < 6; i++) NAME(input6)(t + 6 * i, 1, d + 6 * i, 1);
         for (int i = 0; i < 36; i++) STORE(v + i * point + c, d[i]);
@@ -86,7 +84,8 @@ static inline __attribute__((always_inline)) void NAME(product)(const float *v, 
 static void NAME(fetch)(const struct job *job, long first, long count, long rows, float *v, long point) {
     long deep = round_up(job->inputs, VL);
     for (long n = 0; n < count; n++) {
-        const float *pixel[36], *mask[36];
+        const float *pixel[36];
+        const unsigned char *mask[36];
         find_inputs(job, first + n, pixel, mask);
         NAME(tile_in)(pixel, job->mask ? mask : 0, job->inputs, v + n * deep, point);
     }
