@@ -2,6 +2,7 @@
 
     python -m benchmarks.controls PHOTO PAINTING OTHER_PAINTING -o docs/images/control
 
+That of strengths is the sheet of `benchmarks.strengths`.
 Existing pictures are kept, so that an interrupted run can be resumed.
 """
 
@@ -20,7 +21,7 @@ from impasto.images import sheets
 SIDE = 256
 #: Name of a contact sheet of PHOTO and PAINTING -> the options that vary.
 SHEETS = {
-    "strength": ["strength=0.5,0.75,1,1.5", "pooling=max,average"],
+    "presets": ["preset=faithful,default,painterly,bold,nearest"],
     "statistic": ["statistic=gram,mean,moments,covariance,gaussian,wasserstein,nearest"],
     "style-scale": ["style_scale=0.5;1;2;0.5,2"],
     "layers": ["content_layers=relu2_2;relu4_2;relu5_2", "style_layers=relu1_1,relu2_1;relu3_1,relu4_1"],
@@ -59,7 +60,7 @@ def main() -> None:
     for name in ("photo", "painting", "other"):
         parser.add_argument(name)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures")
-    parser.add_argument("--only", nargs="*", help="names of pictures, such as strength; all by default")
+    parser.add_argument("--only", nargs="*", help="names of pictures, such as presets; all by default")
     args = parser.parse_args()
     photo, painting, other, folder = args.photo, args.painting, args.other, args.output
     parts = folder / "parts"

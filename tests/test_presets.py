@@ -22,7 +22,7 @@ def test_names():
     assert preset("gatys2016").content_weight / preset("gatys2016").style_weight == 1e-3
     assert preset("course").content_weight == 10
     assert preset("preview").size == 256
-    with pytest.raises(ValueError, match="default, preview, gatys2016, course"):
+    with pytest.raises(ValueError, match="default, preview, faithful, painterly, bold, nearest, gatys2016, course"):
         preset("gatys")
     with pytest.raises(ValueError, match="did you mean 'strength'"):
         preset("default", strenght=2)

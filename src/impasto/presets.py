@@ -50,6 +50,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # A quick look at the defaults: a quarter of the pixels, and fewer evaluations.
     "preview": {"size": 256, "iterations": 30},
+    # The photo's own colours, under gentle strokes.
+    "faithful": {"strength": 0.6, "color": "luminance"},
+    # Strokes twice as large.
+    "painterly": {"strength": 1.2, "style_scale": (2.0,)},
+    # As far as the photo can still be found.
+    "bold": {"strength": 2.0, "style_scale": (1.5,)},
+    # Every detail is the most similar one of the painting (Kolkin et al. 2022): its own strokes, less of its forms.
+    "nearest": {"statistic": "nearest"},
     # Gatys, Ecker & Bethge, CVPR 2016, alpha/beta = 1e-3. The paper also scales VGG's filters to a mean
     # activation of 1 over ImageNet; ours are not scaled, which changes the meaning of the layers' weights, not the
     # method. It resizes the style to the size of the content; we keep the painting's aspect ratio and resize it to
