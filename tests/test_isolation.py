@@ -381,6 +381,6 @@ def test_no_allocation_takes_its_dtype_or_device_from_defaults():
         for node in factories(ast.parse(path.read_text())):
             given = {keyword.arg for keyword in node.keywords}
             spread = {keyword.value.id for keyword in node.keywords if keyword.arg is None}
-            if not ({"dtype", "device"} <= given or spread & {"CPU_FLOAT", "CPU_DOUBLE", "CPU_INDEX"}):
+            if not ({"dtype", "device"} <= given or spread & {"CPU_FLOAT", "CPU_DOUBLE", "CPU_INDEX", "CPU_BYTE"}):
                 missing.append(f"{path.name}:{node.lineno} {ast.unparse(node)}")
     assert missing == []
