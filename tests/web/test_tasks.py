@@ -33,8 +33,10 @@ def until_stopped(started=None):
 
 
 def last(tasks, task):
-    *_, snapshot = tasks.follow(task)
-    return snapshot
+    """The state in which a task ended, with all its reports: a follower gets each only once."""
+    *_, end = tasks.follow(task)
+    assert end.is_over
+    return tasks.snapshot(task)
 
 
 def test_a_job_from_beginning_to_end(visitor):
