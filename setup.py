@@ -7,7 +7,9 @@ setup(
         Extension(
             "impasto.vgg.native._native",
             ["src/impasto/vgg/native/native.c"],
-            depends=[f"src/impasto/vgg/native/{part}.h" for part in ("isa", "masks", "winograd", "small_channels", "pooling")],
+            depends=[
+                f"src/impasto/vgg/native/{part}.h" for part in ("isa", "masks", "winograd", "small_channels", "pooling")
+            ],
             extra_compile_args=["-O3", "-std=gnu11"],
             extra_link_args=["-pthread"],
             optional=True,
