@@ -38,6 +38,16 @@ class Page:
         self.tab.goto(f"{server.address}/form")
         self.tab.wait_for_selector("#paint")
 
+    def click_until(self, button, seen):
+        """Click until `seen` says that the click did something: none does while Gradio mounts its components."""
+        for _ in range(60):
+            self.tab.click(button)
+            for _ in range(10):
+                if seen():
+                    return
+                self.tab.wait_for_timeout(200)
+        raise AssertionError(f"clicks on {button} do nothing")
+
     def __getattr__(self, name):
         return getattr(self.tab, name)
 
@@ -46,11 +56,8 @@ class Page:
         self.tab.wait_for_selector("#photo img")
 
     def fill(self, **options):
-        for _ in range(60):  # a click does nothing while Gradio is still mounting its components
-            if self.tab.locator("#group-time").is_visible():
-                break
-            self.tab.click("#advanced > button")
-            self.tab.wait_for_timeout(1000)
+        if not self.tab.locator("#group-time").is_visible():
+            self.click_until("#advanced > button", self.tab.locator("#group-time").is_visible)
         for name, value in options.items():
             field = self.tab.get_by_label(re.compile(rf"^\s*{name}")).first  # followed by its help
             if not field.is_visible():
@@ -172,7 +179,7 @@ def test_painting_with_a_mask(visit, server, portrait, tmp_path):
 
 def test_an_explanation(visit, portrait):
     page = visit(viewport={"width": 1280, "height": 900})
-    page.get_by_role("tab", name="Look inside the network").click()
+    page.click_until("role=tab[name='Look inside the network']", page.locator("#seen-photo").is_visible)
     page.set_input_files("#seen-photo input[type=file]", portrait)
     page.wait_for_selector("#seen-photo img")
     page.get_by_label("What does a Gram matrix say?").check()
@@ -195,8 +202,7 @@ def test_bad_uploads_are_reported(visit, server, tmp_path, portrait):
         page.set_input_files("#photo input[type=file]", tmp_path / name)
         page.locator(".toast-body", has_text=name).wait_for()
         assert str(server.temporary) not in page.inner_text("body")
-        page.click("#paint")
-        page.get_by_text("Add a photo first.").first.wait_for()
+        page.click_until("#paint", page.get_by_text("Add a photo first.").first.is_visible)
         page.wait_for_function("!document.querySelector('#paint').disabled")
         # The page stays usable.
         page.upload(portrait)
