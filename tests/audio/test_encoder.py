@@ -51,7 +51,7 @@ class TestSoundEncoder:
         found, padded = {}, encoder.pad(samples)[None, :, None]
         names = [layer.name for layer in encoder.layers]
         for chunk in encoder.chunks(samples.shape[1], 8):
-            for layer, features in encoder.walk(chunk.window(padded), names):
+            for layer, features, _ in encoder.walk(chunk.window(padded), names):
                 own = chunk.inside(features, encoder.stride(layer)).flatten(2)[0]
                 found[layer] = found.get(layer, 0) + own @ own.T
         return [found[name] for name in names]
@@ -67,7 +67,7 @@ class TestSoundEncoder:
         parts = {name: [] for name in names}
         for chunk in encoder.chunks(samples.shape[1], most):
             assert chunk.stop - chunk.start <= max(most, encoder.least_stride)
-            for name, features in encoder.walk(chunk.window(padded), names):
+            for name, features, _ in encoder.walk(chunk.window(padded), names):
                 own = chunk.inside(features, encoder.stride(name))
                 assert torch.allclose(own, whole[name][(..., *chunk.owned_slices(encoder.stride(name)))], atol=1e-4)
                 parts[name].append(own)

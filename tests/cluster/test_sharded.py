@@ -23,7 +23,7 @@ from impasto.optim.canvas import Canvas, LocalCanvas
 from impasto.optim.checkpoints import Checkpoints
 from impasto.optim.memory import Plan
 from impasto.settings.options import StylizeOptions
-from impasto.vgg import tiling
+from impasto.vgg import tiles, tiling
 
 pytestmark = pytest.mark.usefixtures("nodes")
 
@@ -66,7 +66,7 @@ def workers():
 @pytest.fixture
 def group(workers):
     """Two workers, each with half of 64 rows."""
-    workers.spans = tiling.row_spans(64, 2, 16, 16)
+    workers.spans = tiles.row_spans(64, 2, 16, 16)
     return workers
 
 
@@ -172,7 +172,7 @@ def test_more_workers_than_cores(monkeypatch, generator):
     """A worker that finds no free core after a while shares one."""
     monkeypatch.setattr(groups, "PATIENCE", 5)
     group = WorkerGroup(3, 1)
-    group.spans = tiling.row_spans(96, 3, 16, 16)
+    group.spans = tiles.row_spans(96, 3, 16, 16)
     one = torch.randn(1, 3, 96, 4, generator=generator)
     assert_close(group.scatter(one).gather(), one, rtol=0, atol=0)
     group.dismiss()
@@ -195,11 +195,11 @@ def test_the_picture_is_that_of_one_process_in_the_same_tiles(photo, whole, monk
 
     def tiles_of_two(encoder, taps, height, width, most):
         stride, reach = encoder.least_size(taps), tiling.halo(encoder, taps)
-        parts = tiling.row_spans(height, 2, stride, reach)
+        parts = tiles.row_spans(height, 2, stride, reach)
         return tuple(
             tile
             for part in parts
-            for tile in tiling.grid(height, width, 1 << 30, stride, reach, rows=(part.start, part.stop))
+            for tile in tiles.grid(height, width, 1 << 30, stride, reach, rows=(part.start, part.stop))
         )
 
     monkeypatch.setattr(problem, "divide", tiles_of_two)

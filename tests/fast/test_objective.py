@@ -47,7 +47,7 @@ def objective(tiny_encoder):
 
 def features(encoder, image, layer):
     """`(n, positions)`"""
-    ((_, found),) = encoder.walk(image, [layer])
+    ((_, found, _),) = encoder.walk(image, [layer])
     return found[0].flatten(1)
 
 
@@ -169,7 +169,7 @@ class TestEncoder:
         for given, columns in ((None, 48), (mask, 16)):
             moments = []
             for layer in StyleReader.LAYERS:
-                ((_, found),) = tiny_encoder.walk(source.image[None], [layer])
+                ((_, found, _),) = tiny_encoder.walk(source.image[None], [layer])
                 part = found[0, ..., : columns // tiny_encoder.stride(layer)].flatten(1)
                 moments.append(torch.stack([part.mean(1), part.square().mean(1)]))
             found = summary(tiny_encoder, dataclasses.replace(source, mask=given))

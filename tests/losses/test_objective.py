@@ -300,7 +300,7 @@ def by_autograd(objective, image):
     """The loss as one formula, differentiated by torch: the reference for the backward pass that is written out."""
     image = image.clone().requires_grad_()
     loss = image.new_tensor(0.0)
-    for layer, features in objective.network.walk(image, objective.taps):
+    for layer, features, _ in objective.network.walk(image, objective.taps):
         for term in [term for term in objective.terms if term.layer == layer]:
             if isinstance(term, ContentLoss):
                 loss = loss + term.weight * (features - term.target).square().sum()

@@ -24,6 +24,7 @@ from impasto.settings.fields import format_bytes, parse_bytes
 from impasto.settings.options import StylizeOptions
 from impasto.vgg import tiling, weights
 from impasto.vgg.encoder import random_encoder
+from impasto.vgg.workspace import Workspace
 
 HALF = np.zeros((64, 96), np.uint8)
 HALF[:, :48] = 255
@@ -78,38 +79,49 @@ class Living(TorchDispatchMode):
 
 @pytest.mark.parametrize("window", [10**9, 40_000], ids=["whole", "tiles"])
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "split"),
     [
-        *({"statistic": name} for name in ("gram", "moments", "wasserstein", "nearest")),
-        {"content_mask": {"1": HALF}},
-        {"style_layers": "conv1_1,conv2_1"},
-        {"content_layers": "relu1_2"},
-        {"padding": "zeros", "pooling": "average"},
+        *(({"statistic": name}, "") for name in ("gram", "moments", "wasserstein", "nearest")),
+        ({"content_mask": {"1": HALF}}, ""),
+        ({"style_layers": "conv1_1,conv2_1"}, ""),
+        ({"content_layers": "relu1_2"}, ""),
+        ({"padding": "zeros", "pooling": "average"}, ""),
+        ({"statistic": "gram"}, "pool2"),
+        ({"statistic": "nearest"}, "pool2"),
+        ({"content_layers": "relu1_2", "content_mask": {"1": HALF}}, "pool2"),
     ],
-    ids=["gram", "moments", "wasserstein", "nearest", "masks", "conv1_1", "relu1_2", "zeros, average"],
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values()))[:20],
 )
-def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, window):
+def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, split, window):
     """What they take per pixel of a window, counted; what they take whatever its size is made small."""
-    seen = random_encoder(((2, 64), (2, 64), (1, 64)), seed=1).to("cpu")
+    seen = random_encoder(((2, 64), (2, 64), *([(1, 256), (1, 64)] if split else [(1, 64)])), seed=1).to("cpu")
     monkeypatch.setattr(
         weights, "load", lambda name, pooling, padding, _: replace(seen, pooling=pooling, padding=padding)
     )
     monkeypatch.setattr(terms, "CHUNK", 1 << 16)
     monkeypatch.setattr(nearest, "ROWS", 64)
-    layers = {"content_layers": "relu2_2", "style_layers": "relu1_1,relu2_1,relu3_1"} | changes
-    size = 288 if "nearest" in changes.values() else 384  # neighbours take the square of the pixels' number
+    layers = {
+        "content_layers": "relu2_2",
+        "style_layers": "relu1_1,relu2_1,relu3_1" + ",relu4_1" * bool(split),
+    } | changes
+    size = 240 if "nearest" in changes.values() else 384  # neighbours take the square of the pixels' number
     options, device = StylizeOptions(size=size, scales=1, **layers), torch.device("cpu")
     inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, Memo(0))
     problem, _ = stylize.problem_of(inputs, options, device)
     (scale,) = problem.scales
-    objective = problem.objective(scale, memory.Plan(window, "lbfgs", 10, True, 0))
+    rate, share = memory.per_pixel(problem.encoder, problem.taps), 1.0
+    if split:
+        rate, share = memory._split(problem.encoder, problem.taps, (scale.height, scale.width))
+    plan = memory.Plan(min(window, scale.pixels), "lbfgs", 10, True, 0, split, share)
+    objective = problem.objective(scale, plan)
     largest = max(tile.pixels for tile in objective.tiles)
     canvas = inputs.content[None].clone()
+    dataclasses.replace(objective, workspace=Workspace()).value_and_grad(canvas)  # transforms kernels
     for _ in range(2):  # the first measures how large the workspace must be
+        objective.workspace.free()
         with Living() as living:
             objective.value_and_grad(canvas)
         beside = living.peak - memory.IMAGE * scale.pixels  # the gradient of the whole picture
-        rate = memory.per_pixel(problem.encoder, {*options.content_layers, *options.resolved_style_layers})
         assert beside < rate * largest + (6 << 20)
         assert beside > 0.6 * rate * largest
 
@@ -167,9 +179,31 @@ def test_less_is_remembered_before_windows_become_tiny(encoder):
     assert plan(encoder, size, 3 * 10**9).method == "adam"
 
 
-def test_more_memory_never_means_smaller_windows(encoder):
-    found = [plan(encoder, (2000, 3000), budget * 10**8, "adam") for budget in range(9, 40, 3)]
-    assert [chosen.window for chosen in found] == sorted(chosen.window for chosen in found)
+def test_more_memory_never_means_more_time(encoder):
+    size, times, splits = (2000, 3000), [], set()
+    for budget in range(9, 60, 3):
+        chosen = plan(encoder, size, budget * 10**8, "adam")
+        tiles = tiling.divide(encoder, [*STYLE, "relu4_2"], *size, chosen.window)
+        passes = memory.GRADIENT + memory.SUMS * (len(tiles) > 1) + memory.SPLIT_COST * bool(chosen.split)
+        passes += memory.UNCACHED * (not chosen.caches_content_features)
+        times.append(passes * sum(tile.pixels for tile in tiles))
+        splits.add((chosen.split, len(tiles) > 1))
+    assert times == sorted(times, reverse=True)
+    assert splits == {("", False), ("pool2", False), ("pool2", True), ("", True)}
+
+
+def test_the_first_blocks_are_split_off_before_there_are_windows(encoder):
+    """A picture that does not fit whole is computed whole but for them, in little more than half of the memory."""
+    pixels = 1000 * 1500
+    state = 24 * memory.IMAGE * pixels + memory.FIXED_COST
+    chosen = plan(encoder, (1000, 1500), state + 300 * pixels)
+    assert (chosen.window, chosen.split, chosen.history) == (pixels, "pool2", 10)
+    assert chosen.tile < pixels / 5
+    assert plan(encoder, (1000, 1500), state + 700 * pixels).split == ""
+    seamless = dataclasses.replace(encoder, padding="circular")  # tiles of 4 pixels cannot be laid around it
+    with pytest.raises(ValueError, match="seamless"):
+        plan(seamless, (1000, 1502), state + 300 * pixels)
+    assert plan(seamless, (1000, 1504), state + 300 * pixels).split == "pool2"
 
 
 @pytest.mark.parametrize(

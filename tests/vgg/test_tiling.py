@@ -17,6 +17,8 @@ from impasto.losses.targets import content_losses, extract_features, style_losse
 from impasto.losses.terms import ContentLoss, TotalVariation
 from impasto.vgg import tiling, weights
 from impasto.vgg.encoder import random_encoder
+from impasto.vgg.split import SplitEncoder
+from impasto.vgg.tiles import Span, Tile, row_spans, whole
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 BLOCKS = ((1, 3), (2, 4), (1, 5))
@@ -49,9 +51,12 @@ def objective_of(encoder, size, statistic="gram", masked=False, keep=False, grey
     return Objective(encoder, terms, TotalVariation(0.1, encoder.padding == "circular"), view, tiles, photo)
 
 
-def assert_the_same(encoder, size, window, rtol=1e-10, **kinds):
+def assert_the_same(encoder, size, window, rtol=1e-10, split="", **kinds):
+    """As a whole and in tiles; with `split`, in tiles and with the first blocks of each in tiles of their own."""
     image = noise(0, 1, 3, *size).to(encoder.mean.dtype)
     whole, tiled = (objective_of(encoder, size, window=w, **kinds) for w in (1 << 20, window))
+    if split:
+        tiled = dataclasses.replace(tiled, network=SplitEncoder(encoder, split, 600))
     expected, found = whole.value_and_grad(image), tiled.value_and_grad(image)
     assert list(found.terms) == list(expected.terms)
     for name, value in expected.terms.items():
@@ -79,6 +84,40 @@ def test_every_statistic(statistic, padding, masked):
     rtol = 1e-7 if statistic == "wasserstein" else 1e-10
     tiled = assert_the_same(encoder, (41, 54), 900, rtol, statistic=statistic, masked=masked)
     assert len(tiled.tiles) > 4
+
+
+@pytest.mark.parametrize("pool", ["pool1", "pool2"])
+@pytest.mark.parametrize("window", [1200, 1 << 20], ids=["tiles", "whole"])
+@pytest.mark.parametrize(
+    ("padding", "kinds"),
+    [
+        ("replicate", {"statistic": "gram", "masked": True}),
+        ("zeros", {"statistic": "nearest", "kept": True}),
+        ("circular", {"statistic": "moments", "keep": True}),
+    ],
+    ids=["replicate", "zeros", "circular"],
+)
+def test_a_network_that_is_split(padding, kinds, window, pool):
+    """Its first blocks in tiles, its others whole; the content's features, in the first blocks here, cached or not."""
+    encoder = dataclasses.replace(random_encoder(BLOCKS), padding=padding)
+    assert_the_same(encoder, (32, 56) if padding == "circular" else (41, 54), window, split=pool, **kinds)
+
+
+def test_a_network_split_below_all_layers_that_are_read():
+    encoder = dataclasses.replace(random_encoder(BLOCKS), padding="replicate")
+    split, image, found = SplitEncoder(encoder, "pool2", 500), noise(0, 1, 3, 33, 47), []
+
+    def accumulate(layer, features, grad, part=None):
+        if grad is not None:
+            part = part or whole(33, 47)
+            part.inside(grad, 1).add_(part.inside(features, 1))
+
+    for network in (encoder, split):
+        found.append(network.backward(image, ["relu1_1"], accumulate))
+    assert_close(found[1], found[0], rtol=1e-12, atol=1e-14)
+    assert next(layer for layer, _, part in split.walk(image, ["relu1_1"]) if part.rows.start == 0) == "relu1_1"
+    with pytest.raises(ValueError, match="relu3_1 needs at least 4×4"):
+        next(split.walk(image[..., :3], ["relu1_1", "relu3_1"]))
 
 
 @pytest.mark.parametrize(("keep", "grey"), [(True, False), (False, True), (True, True)])
@@ -116,9 +155,7 @@ def test_the_grid_is_the_one_that_overlaps_least():
         assert max(tile.pixels for tile in tiles) <= most
         seen = sum(tile.pixels for tile in tiles)
         for rows, columns in itertools.product(range(1, 12), range(1, 40)):
-            spans = [
-                tiling.row_spans(length, count, 16, 80) for length, count in zip(size, (rows, columns), strict=True)
-            ]
+            spans = [row_spans(length, count, 16, 80) for length, count in zip(size, (rows, columns), strict=True)]
             pixels = [row.window_length * column.window_length for row, column in itertools.product(*spans)]
             assert max(pixels) > most or sum(pixels) >= seen
     (smallest,) = {
@@ -136,12 +173,12 @@ def test_the_halo_is_as_wide_as_necessary_and_no_wider():
     size = (400, 32)
     image = noise(0, 1, 3, *size)
     expected = encoder(image, ["relu5_1"])["relu5_1"]
-    span = tiling.Span(160, 240, 160 - 80, 240 + 80)
+    span = Span(160, 240, 160 - 80, 240 + 80)
     for missing, same in ((0, True), (16, False)):
         rows = dataclasses.replace(
             span, window_start=span.window_start + missing, window_stop=span.window_stop - missing
         )
-        tile = tiling.Tile(rows, tiling.Span(0, 32, 0, 32))
+        tile = Tile(rows, Span(0, 32, 0, 32))
         ((_, _, features),) = tiling.walk(encoder, image, ["relu5_1"], [tile])
         assert ((features - tile.owned(expected, 16)).abs().max() < 1e-13) == same
 
@@ -153,14 +190,16 @@ def test_in_single_precision_on_the_real_network():
     painting = Region(None, (StyleSource("a", noise(2, 3, 150, 170).float()),))
     layers = {f"relu{block}_1": 0.2 for block in range(1, 6)}
     found = []
-    for window in (1 << 20, 50_000):
+    for window, network in ((1 << 20, encoder), (50_000, encoder), (1 << 20, SplitEncoder(encoder, "pool2", 8000))):
         tiles = tiling.divide(encoder, [*layers, "relu4_2"], *size, window)
         content = content_losses(extract_features(encoder, photo, ["relu4_2"], tiles), "relative")
         style, _ = style_losses(encoder, painting, layers, size, window=window // 4)
         terms = (*content, *weighted(style, layers, 20.0))
-        found.append(Objective(encoder, terms, TotalVariation(0.1), tiles=tiles, photo=photo).value_and_grad(image))
-    assert_close(found[1].loss, found[0].loss, rtol=1e-5, atol=0)
-    assert (found[1].gradient - found[0].gradient).norm() / found[0].gradient.norm() < 1e-5
+        found.append(Objective(network, terms, TotalVariation(0.1), tiles=tiles, photo=photo).value_and_grad(image))
+    # In bands, rounding decides otherwise between two activations that are all but equal.
+    for each, rtol in zip(found[1:], (1e-5, 1e-3), strict=True):
+        assert_close(each.loss, found[0].loss, rtol=1e-5, atol=0)
+        assert (each.gradient - found[0].gradient).norm() / found[0].gradient.norm() < rtol
 
 
 def test_weights_are_those_of_the_whole_mask():

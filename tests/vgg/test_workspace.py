@@ -30,7 +30,7 @@ def test_a_workspace_changes_nothing(encoder, taps, generator):
         image = torch.rand(1, 3, height, width, generator=generator)
         found = encoder.backward(image, taps, accumulate, workspace)
         assert torch.equal(found, encoder.backward(image, taps, accumulate))
-        walked = {name: features.clone() for name, features in encoder.walk(image, taps, workspace)}
+        walked = {name: features.clone() for name, features, _ in encoder.walk(image, taps, workspace)}
         for name, features in encoder(image, taps).items():
             assert torch.equal(walked[name], features)
 

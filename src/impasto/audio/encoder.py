@@ -221,9 +221,10 @@ class SoundEncoder:
 
     def walk(
         self, padded: Tensor, taps: Collection[str], workspace: Workspace | None = None
-    ) -> Iterator[tuple[str, Tensor]]:
-        """(layer, features), as `features` gives them."""
-        yield from self.features(padded, taps).items()
+    ) -> Iterator[tuple[str, Tensor, None]]:
+        """(layer, features, None), as `features` gives them."""
+        for name, found in self.features(padded, taps).items():
+            yield name, found, None
 
     def backward(
         self, padded: Tensor, taps: Collection[str], accumulate: AccumulateGrad, workspace: Workspace | None = None

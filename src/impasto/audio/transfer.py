@@ -138,7 +138,7 @@ class SoundProblem:
         padded, names = self.encoder.pad(samples)[None, :, None], [layer.name for layer in self.encoder.layers]
         with torch.no_grad():
             for chunk in chunks:
-                for name, features in self.encoder.walk(chunk.window(padded), names):
+                for name, features, _ in self.encoder.walk(chunk.window(padded), names):
                     own = chunk.inside(features, self.encoder.stride(name))
                     if own.numel():
                         yield name, own

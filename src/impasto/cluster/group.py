@@ -21,7 +21,7 @@ from torch import Tensor
 
 from impasto.cluster.worker import CanvasId, ShardWorker
 from impasto.errors import ClusterError
-from impasto.vgg.tiling import Span
+from impasto.vgg.tiles import Span
 
 #: Raised where a worker, or something that only it had, is lost.
 LOST = (

@@ -44,7 +44,7 @@ from impasto.optim.solvers import IMAGES_HELD, Evaluation, Iterate, State
 from impasto.optim.steps import Step
 from impasto.settings.options import StylizeOptions
 from impasto.vgg import tiling
-from impasto.vgg.tiling import Span
+from impasto.vgg.tiles import Span, grid, row_spans
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class ShardedExecution:
         """The workers, with their rows of this scale."""
         if self._group is None:
             self._group = WorkerGroup(self._workers, self._threads)
-        self._group.spans = tiling.row_spans(scale.height, self._workers, self._stride, self._radius)
+        self._group.spans = row_spans(scale.height, self._workers, self._stride, self._radius)
         return self._group
 
     def plan(self, scale: Scale) -> Plan:
@@ -208,7 +208,7 @@ class ShardedExecution:
         specs = self._shards(scale, plan, group.spans)
         content = group.set_up("begin", [(spec,) for spec in specs])
         features = {layer: _combined([part[layer] for part in content]) for layer in self.problem.content_layers}
-        styles, energy = self.problem.style_losses(scale, plan.window)
+        styles, energy = self.problem.style_losses(scale, plan.tile)
         terms, encoder = self.problem.losses(features, styles, energy, scale), self.problem.encoder
         group.set_up(
             "set_terms", [([_owned(term, span, encoder.stride(term.layer)) for term in terms],) for span in group.spans]
@@ -223,19 +223,26 @@ class ShardedExecution:
         keep = problem.view(photo, size).keep
         shards = []
         for span in spans:
-            rows = span.window(1)
-            tiles = tiling.grid(*size, plan.window, self._stride, self._radius, rows=(span.start, span.stop))
+            rows, owned = span.window(1), (span.start, span.stop)
+            tiles, tiles_read = (
+                [
+                    tile.relative_to(span.window_start)
+                    for tile in grid(*size, most, self._stride, self._radius, rows=owned)
+                ]
+                for most in (plan.window, plan.tile)
+            )
             shards.append(
                 ShardSpec(
                     problem.encoder,
+                    plan,
                     span,
                     size,
                     photo[..., rows, :].numpy(),
                     None if keep is None else keep[rows].numpy(),
                     problem.luminance_only,
-                    [tile.relative_to(span.window_start) for tile in tiles],
+                    tiles,
+                    tiles_read,
                     tuple(problem.content_layers),
-                    plan.caches_content_features,
                     problem.total_variation,
                 )
             )

@@ -24,8 +24,9 @@ from impasto.losses.statistics import Sums
 from impasto.losses.targets import ContentFeatures, extract_features
 from impasto.losses.terms import LossTerm, Positions, TotalVariation
 from impasto.optim.canvas import LocalCanvas
+from impasto.optim.memory import Plan
 from impasto.vgg.encoder import Encoder
-from impasto.vgg.tiling import Span, Tile
+from impasto.vgg.tiles import Span, Tile
 
 #: Rows of a canvas, as they travel.
 Rows = np.ndarray[Any, np.dtype[np.float32]]
@@ -47,19 +48,20 @@ class ShardSpec:
         size: of the whole picture, height and width.
         photo: `(1, 3, h, w)`, the rows of the window.
         keep: `(h, w)`, likewise: 1 where the photo stays as it is.
-        tiles: of the rows that it owns, in its window.
-        content_layers: whose features of the photo it measures, and caches if `caches_content_features`.
+        tiles, tiles_read: of the rows that it owns, in its window: for evaluations, and for the photo's features.
+        content_layers: whose features of the photo it measures, and caches if the plan says so.
     """
 
     encoder: Encoder
+    plan: Plan
     rows: Span
     size: tuple[int, int]
     photo: Rows
     keep: Rows | None
     luminance_only: bool
     tiles: Sequence[Tile]
+    tiles_read: Sequence[Tile]
     content_layers: Sequence[str]
-    caches_content_features: bool
     total_variation: TotalVariation | None
 
 
@@ -126,11 +128,11 @@ class ShardWorker:
         """Extract the photo's features: layer -> how many numbers they are, and the mean of their squares."""
         self._spec, photo = spec, torch.tensor(spec.photo, **CPU_FLOAT)
         self._content = extract_features(
-            spec.encoder, photo, spec.content_layers, spec.tiles, spec.caches_content_features
+            spec.encoder, photo, spec.content_layers, spec.tiles_read, spec.plan.caches_content_features
         )
         keep = None if spec.keep is None else torch.tensor(spec.keep, **CPU_FLOAT)
         view = View(spec.luminance_only, photo, keep)
-        self._objective = Objective(spec.encoder, (), None, view, spec.tiles, photo)
+        self._objective = Objective(spec.plan.network(spec.encoder), (), None, view, spec.tiles, photo)
         return {layer: (found.count, found.energy) for layer, found in self._content.items()}
 
     def set_terms(self, terms: Sequence[LossTerm]) -> None:

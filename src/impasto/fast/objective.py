@@ -159,7 +159,7 @@ def summary(encoder: Encoder, painting: StyleSource) -> Tensor:
     """What a network predicts the vector of a painting from, `(2 StyleReader.CHANNELS,)`."""
     found = []
     with torch.no_grad():
-        for layer, features in encoder.walk(painting.image[None], StyleReader.LAYERS):
+        for layer, features, _ in encoder.walk(painting.image[None], StyleReader.LAYERS):
             mask = regions.positions(painting.mask, encoder.stride(layer))
             found.append(moments(*flat(features, mask)).mean)
     return summarize(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -14,18 +14,22 @@ from impasto.losses.statistics import Sums
 from impasto.losses.terms import LossTerm, Positions, TemporalLoss, TotalVariation
 from impasto.optim.solvers import Evaluation
 from impasto.vgg.encoder import AccumulateGrad
-from impasto.vgg.tiling import whole
+from impasto.vgg.tiles import Tile, whole
 from impasto.vgg.workspace import Workspace
 
 
 class FeatureNetwork(Protocol):
-    """A network whose layers can be read and differentiated: `vgg.encoder.Encoder`, `audio.encoder.SoundEncoder`."""
+    """A network whose layers can be read and differentiated: `vgg.encoder.Encoder`, `vgg.split.SplitEncoder`,
+    `audio.encoder.SoundEncoder`.
+
+    With features comes the tile of the network's input whose positions they include, or None for all of them.
+    """
 
     def stride(self, tap: str, /) -> int: ...
 
     def walk(
         self, image: Tensor, taps: Collection[str], workspace: Workspace | None = None, /
-    ) -> Iterator[tuple[str, Tensor]]: ...
+    ) -> Iterator[tuple[str, Tensor, Tile | None]]: ...
 
     def backward(
         self, image: Tensor, taps: Collection[str], accumulate: AccumulateGrad, workspace: Workspace | None = None, /
@@ -33,7 +37,7 @@ class FeatureNetwork(Protocol):
 
 
 class InputTile(Protocol):
-    """A part of the input: `vgg.tiling.Tile` of a picture, `audio.encoder.Chunk` of a sound."""
+    """A part of the input: `vgg.tiles.Tile` of a picture, `audio.encoder.Chunk` of a sound."""
 
     def window(self, image: Tensor, /) -> Tensor: ...
 
@@ -139,14 +143,21 @@ class Objective:
         terms = [term for term in self.terms if not term.is_local]
         sums: dict[str, Sums] = {}
         for tile in self.tiles:
-            for layer, features in self.network.walk(tile.window(image), {t.layer for t in terms}, self.workspace):
-                stride = self.network.stride(layer)
-                positions, own = Positions(*tile.owned_slices(stride)), tile.inside(features, stride)
-                for term in terms if own.numel() else ():
-                    if term.layer == layer:
-                        part = term.restricted_to(positions).reduce(own)
-                        sums[term.name] = sums[term.name] + part if term.name in sums else part
+            layers = {term.layer for term in terms}
+            for layer, features, part in self.network.walk(tile.window(image), layers, self.workspace):
+                self._reduce(_owned(tile, part), layer, features, terms, sums)
         return sums
+
+    def _reduce(
+        self, tile: InputTile, layer: str, features: Tensor, terms: Sequence[LossTerm], sums: dict[str, Sums]
+    ) -> None:
+        """Add the terms' sums over the positions that a tile owns to `sums`."""
+        stride = self.network.stride(layer)
+        positions, own = Positions(*tile.owned_slices(stride)), tile.inside(features, stride)
+        for term in terms if own.numel() else ():
+            if term.layer == layer:
+                part = term.restricted_to(positions).reduce(own)
+                sums[term.name] = sums[term.name] + part if term.name in sums else part
 
     def finish(self, sums: Mapping[str, Sums]) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Values and d value / d sums, by the names of the terms that have sums."""
@@ -159,30 +170,36 @@ class Objective:
         A term that is not local and whose d value / d sums is not given is finished on the way, with the sums over
         the only tile.
         """
+        known = dict(grad_sums)
         values: dict[str, float] = {}
         gradient = torch.zeros(image.shape, dtype=image.dtype, device=image.device)
         for tile in self.tiles or (whole(image.shape[-2], image.shape[-1]),) if self.terms else ():
-            accumulate = self._accumulate(tile, grad_sums, values)
+            accumulate = self._accumulate(tile, known, values)
             tile.add(gradient, self.network.backward(tile.window(image), self.taps, accumulate, self.workspace))
         if len(self.tiles) > 1:  # what works on the whole picture may need the memory more
             self.workspace.free()
         return gradient, values
 
-    def _accumulate(self, tile: InputTile, grad_sums: Mapping[str, Tensor], values: dict[str, float]) -> AccumulateGrad:
-        """Adds up the gradients of the terms of a layer, and the values that are not known yet."""
-        photo = self._photo_features(tile)
+    def _accumulate(self, tile: InputTile, known: dict[str, Tensor], values: dict[str, float]) -> AccumulateGrad:
+        """Adds up the gradients of the terms of a layer, and the values and d value / d sums not `known` yet."""
+        photo, sums = self._photo_features(tile), dict[str, Sums]()
 
-        def accumulate(layer: str, features: Tensor, grad: Tensor) -> None:
-            stride = self.network.stride(layer)
-            own, own_grad = tile.inside(features, stride), tile.inside(grad, stride)
-            positions = Positions(*tile.owned_slices(stride), photo.get(layer))
-            for term in self.terms if own.numel() else ():
-                if term.layer != layer:
-                    continue
-                local, known = term.restricted_to(positions), grad_sums.get(term.name)
-                if known is None and not term.is_local:
-                    values[term.name], known = term.finish(local.reduce(own))
-                value = local.accumulate_grad(own, known, own_grad)
+        def accumulate(layer: str, features: Tensor, grad: Tensor | None, part: Tile | None = None) -> None:
+            stride, own_tile = self.network.stride(layer), _owned(tile, part)
+            terms = [term for term in self.terms if term.layer == layer]
+            unknown = [term for term in terms if not term.is_local and term.name not in known]
+            if grad is None or part is None:
+                self._reduce(own_tile, layer, features, unknown, sums)
+            if grad is None:
+                return
+            finished = self.finish({term.name: sums.pop(term.name) for term in unknown if term.name in sums})
+            values.update(finished[0])
+            known.update(finished[1])
+            own, own_grad = own_tile.inside(features, stride), own_tile.inside(grad, stride)
+            read = _part(photo[layer], tile, own_tile, stride) if layer in photo else None
+            positions = Positions(*own_tile.owned_slices(stride), read)
+            for term in terms if own.numel() else ():
+                value = term.restricted_to(positions).accumulate_grad(own, known.get(term.name), own_grad)
                 if term.is_local:
                     values[term.name] = values.get(term.name, 0.0) + value
 
@@ -195,5 +212,29 @@ class Objective:
             return {}
         if self.photo is None:
             raise ValueError("content losses without a target need the photo")
-        found = self.network.walk(tile.window(self.photo), layers, self.workspace)
-        return {layer: tile.inside(features, self.network.stride(layer)).clone() for layer, features in found}
+        found: dict[str, Tensor] = {}
+        for layer, features, part in self.network.walk(tile.window(self.photo), layers, self.workspace):
+            stride, own_tile = self.network.stride(layer), _owned(tile, part)
+            own = own_tile.inside(features, stride)
+            if part is None:
+                found[layer] = own.clone()
+                continue
+            if layer not in found:
+                rows, columns = tile.owned_slices(stride)
+                shape = (*features.shape[:2], rows.stop - rows.start, columns.stop - columns.start)
+                found[layer] = features.new_empty(shape).contiguous(memory_format=torch.channels_last)
+            _part(found[layer], tile, own_tile, stride).copy_(own)
+        return found
+
+
+def _owned(tile: InputTile, part: Tile | None) -> InputTile:
+    """What a part of a tile's window owns of what the tile owns; all of it where there are no parts."""
+    return tile if part is None else part.within(cast(Tile, tile))  # sounds have none
+
+
+def _part(features: Tensor, tile: InputTile, own: InputTile, stride: int) -> Tensor:
+    """Of the features at the positions that `tile` owns, those that `own` owns."""
+    if tile is own:
+        return features
+    (top, left), (rows, columns) = (side.start for side in tile.owned_slices(stride)), own.owned_slices(stride)
+    return features[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]

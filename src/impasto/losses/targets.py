@@ -19,7 +19,8 @@ from impasto.losses.statistics import MOMENTS, STATISTICS, Distance, Phi, Sums
 from impasto.losses.terms import ContentLoss, NearestNeighborLoss, StyleLoss, flat, row_chunks
 from impasto.settings.choices import ContentNorm, StyleName, StyleNorm
 from impasto.vgg.encoder import Encoder
-from impasto.vgg.tiling import Tile, divide, walk, whole
+from impasto.vgg.tiles import Tile, whole
+from impasto.vgg.tiling import divide, walk
 
 Weighted = TypeVar("Weighted", ContentLoss, StyleLoss | NearestNeighborLoss)
 

@@ -144,7 +144,7 @@ class PictureProblem:
             return self
         view, layer = self.view(photo, (scale.height, scale.width)), calibration.LAYER
         encoder = dataclasses.replace(self.encoder, padding="zeros")  # as VGG was trained
-        tiles = divide(encoder, [layer], scale.height, scale.width, self.plan(scale).window)
+        tiles = divide(encoder, [layer], scale.height, scale.width, self.plan(scale).tile)
         painted, original = (
             extract_features(encoder, view(image), [layer], tiles)[layer].features for image in (canvas, photo)
         )
@@ -193,20 +193,25 @@ class PictureProblem:
     def objective(self, scale: Scale, plan: Plan) -> Objective:
         """What is minimised at a scale, computed as planned."""
         size, photo = (scale.height, scale.width), self.photo_at(scale)
-        tiles = divide(self.encoder, self.taps, *size, plan.window)
-        styles, energy = self.style_losses(scale, plan.window)
+        styles, energy = self.style_losses(scale, plan.tile)
         features: Mapping[str, ContentFeatures] = {}
         if photo is not None:
             features = self.memo.get(
-                ("photo", size, plan.window, plan.caches_content_features, self.photo_key),
-                lambda: extract_features(self.encoder, photo, self.content_layers, tiles, plan.caches_content_features),
+                ("photo", size, plan.tile, plan.caches_content_features, self.photo_key),
+                lambda: extract_features(
+                    self.encoder,
+                    photo,
+                    self.content_layers,
+                    divide(self.encoder, self.taps, *size, plan.tile),
+                    plan.caches_content_features,
+                ),
             )
         return Objective(
-            self.encoder,
+            plan.network(self.encoder),
             self.losses(features, styles, energy, scale),
             self.total_variation,
             self.view(photo, size),
-            tiles,
+            divide(self.encoder, self.taps, *size, plan.window),
             photo,
             self.temporal if size == self.size else None,
         )

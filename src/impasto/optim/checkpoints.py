@@ -218,6 +218,8 @@ def _plan_entry(plan: Plan) -> dict[str, Any]:
         "history": plan.history,
         "keeps": plan.caches_content_features,
         "bytes": plan.bytes,
+        "split": plan.split,
+        "share": plan.share,
     }
 
 
@@ -270,7 +272,15 @@ def read(path: Path, device: torch.device) -> tuple[Checkpoint, dict[str, Any]]:
             resets=about["falls"],
         )
         plans = [
-            Plan(plan["window"], plan["method"], plan["history"], plan["keeps"], plan["bytes"])
+            Plan(
+                plan["window"],
+                plan["method"],
+                plan["history"],
+                plan["keeps"],
+                plan["bytes"],
+                plan.get("split", ""),  # earlier versions did not split
+                plan.get("share", 1.0),
+            )
             for plan in about["plans"]
         ]
         checkpoint = Checkpoint(

@@ -7,10 +7,10 @@ second convolution, `relu4_2` the same after its ReLU, `pool4` the pooling that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +21,19 @@ from impasto.settings.choices import Padding, Pooling
 from impasto.settings.fields import unknown
 from impasto.vgg import native
 from impasto.vgg.native import Allocate, empty_nhwc
+from impasto.vgg.tiles import Tile
 from impasto.vgg.workspace import Workspace
 
-#: Called with a layer's name, its activations, and the gradient by them, to which it adds in place.
-AccumulateGrad = Callable[[str, Tensor, Tensor], None]
+
+class AccumulateGrad(Protocol):
+    """Called with a layer's name, its activations, and the gradient by them, to which it adds in place.
+
+    Activations may be given in parts, each with the tile of the network's input whose positions it owns. Then every
+    part is given twice, first without a gradient: for sums over all of them.
+    """
+
+    def __call__(self, layer: str, features: Tensor, grad: Tensor | None, part: Tile | None = None, /) -> None: ...
+
 
 #: Architecture -> one (convolutions, channels) pair per block; every block ends in a 2x2 pooling.
 ARCHITECTURES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -105,7 +114,8 @@ class Encoder:
         layers: the table, see `layers`.
         kernels: convolution name -> `Kernel`, made for pixels in [0, 1]: the channel order and scale that
             the weights were trained with are folded into the first one.
-        mean: `(3,)`, RGB in [0, 1], subtracted from the picture before the first convolution pads with zeros.
+        mean: `(3,)`, RGB in [0, 1], subtracted from the picture before the first convolution pads with zeros; empty in
+            an encoder that reads activations, see `after`.
         pooling: `max` as trained, or `average`, which Gatys et al. found to look slightly better.
         padding: what a convolution sees beyond the picture: `zeros` as trained, or its own last row again
             (`replicate`), without which the border of the picture is painted as a frame; or the
@@ -137,24 +147,27 @@ class Encoder:
         Raises:
             ValueError: an unknown layer, or a picture too small for the deepest.
         """
-        return dict(self.walk(image, taps))
+        return {layer: features for layer, features, _ in self.walk(image, taps)}
 
     def walk(
         self, image: Tensor, taps: Collection[str], workspace: Workspace | None = None
-    ) -> Iterator[tuple[str, Tensor]]:
+    ) -> Iterator[tuple[str, Tensor, Tile | None]]:
         """The activations at `taps`, as `__call__` gives them, each as soon as it is computed, shallow first.
 
         In a `workspace` each is valid only until the next one is computed.
+
+        Returns:
+            (layer, features, None: they are all of the layer's).
         """
         rows = self._rows(taps)
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
-        x = image - self.mean.view(1, 3, 1, 1)
+        x = self._centred(image)
         if workspace is not None:
             workspace.begin(("forward", image.shape, frozenset(taps)))
         for layer in rows:
             x = self._forward(layer, x, taps, empty_nhwc if workspace is None else workspace.scratch)
             if layer.name in taps:
-                yield layer.name, x
+                yield layer.name, x, None
 
     def backward(
         self,
@@ -181,7 +194,7 @@ class Encoder:
         rows, workspace = self._rows(taps), workspace or Workspace()
         self.check_size(image.shape[-2], image.shape[-1], taps, "the picture")
         workspace.begin(("backward", image.shape, frozenset(taps)))
-        start = x = image - self.mean.view(1, 3, 1, 1)
+        start = x = self._centred(image)
         tapped = [layer.name in taps for layer in rows]
         # The first activations are the largest of all, and the cheapest to compute again.
         recomputed = 1 if len(rows) > 2 and tapped[1] and not tapped[0] else -1
@@ -223,6 +236,10 @@ class Encoder:
             values.pop(row, None)
             workspace.retained = marks[row]
         return gradient
+
+    def _centred(self, image: Tensor) -> Tensor:
+        """What the first layer reads."""
+        return image - self.mean.view(1, 3, 1, 1) if self.mean.numel() else image
 
     def _chooses(self, layer: Layer) -> bool:
         """Whether it is max pooling, whose choices tell where the ReLU before it was positive, too."""
@@ -281,6 +298,15 @@ class Encoder:
         names = {row.name for row in rows}
         kept = {name: self.kernels[name] for name in self.kernels if name in names}
         return dataclasses.replace(self, layers=rows, kernels=kept)
+
+    def after(self, pool: str) -> Encoder:
+        """The layers after a pooling, reading its output in place of a picture."""
+        row = self.depth(pool)
+        rows = tuple(
+            dataclasses.replace(layer, stride=layer.stride // self.layers[row].stride)
+            for layer in self.layers[row + 1 :]
+        )
+        return dataclasses.replace(self, layers=rows, mean=self.mean[:0])
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Encoder:
         """The same encoder elsewhere."""

@@ -8,108 +8,14 @@ positions of all tiles are the sums over the whole picture, exactly.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from impasto.vgg.encoder import Encoder
+from impasto.vgg.tiles import Tile, grid, whole
 from impasto.vgg.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Span:
-    """One side of a tile, in pixels: what it owns, and what its window covers."""
-
-    start: int
-    stop: int
-    window_start: int
-    window_stop: int
-
-    @property
-    def window_length(self) -> int:
-        """The length of the window."""
-        return self.window_stop - self.window_start
-
-    def relative_to(self, start: int) -> Span:
-        """The same span, counted from `start`."""
-        return Span(self.start - start, self.stop - start, self.window_start - start, self.window_stop - start)
-
-    def window(self, stride: int) -> slice:
-        """The window's positions at a layer of this stride, in the coordinates of the whole picture."""
-        return slice(self.window_start // stride, self.window_stop // stride)
-
-    def owned(self, stride: int) -> slice:
-        """The owned positions at a layer of this stride, in the coordinates of the whole picture."""
-        return slice(self.start // stride, self.stop // stride)
-
-    def inside(self, stride: int) -> slice:
-        """The owned positions at a layer of this stride, in the coordinates of the window."""
-        return slice((self.start - self.window_start) // stride, (self.stop - self.window_start) // stride)
-
-    def indices(self, side: int, device: torch.device) -> Tensor:
-        """The window's pixels in a picture that is `side` long and periodic."""
-        return torch.arange(self.window_start, self.window_stop, dtype=torch.int64, device=device) % side
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of a picture, and the window that its activations are computed from.
-
-    Attributes:
-        rows, columns: see `Span`.
-        wraps: whether the picture is periodic.
-    """
-
-    rows: Span
-    columns: Span
-    wraps: bool = False
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of the window."""
-        return self.rows.window_length * self.columns.window_length
-
-    def relative_to(self, row: int) -> Tile:
-        """The same tile, its rows counted from `row`."""
-        return Tile(self.rows.relative_to(row), self.columns, self.wraps)
-
-    def window(self, picture: Tensor, stride: int = 1) -> Tensor:
-        """The window of a picture `(…, h, w)`, or of a layer of this stride of one that is not periodic."""
-        if not self.wraps:
-            return picture[..., self.rows.window(stride), self.columns.window(stride)]
-        rows = self.rows.indices(picture.shape[-2], picture.device)
-        return picture[..., rows, :][..., self.columns.indices(picture.shape[-1], picture.device)]
-
-    def add(self, whole: Tensor, part: Tensor) -> None:
-        """Add `part`, of the window's size, to the window of `whole`, `(1, c, h, w)`."""
-        if not self.wraps:
-            self.window(whole).add_(part)
-            return
-        rows = whole.new_zeros(*part.shape[:-1], whole.shape[-1])
-        rows.index_add_(-1, self.columns.indices(whole.shape[-1], whole.device), part)
-        whole.index_add_(-2, self.rows.indices(whole.shape[-2], whole.device), rows)
-
-    def inside(self, features: Tensor, stride: int) -> Tensor:
-        """The owned positions of the window's features, `(1, n, h', w')`."""
-        return features[..., self.rows.inside(stride), self.columns.inside(stride)]
-
-    def owned_slices(self, stride: int) -> tuple[slice, slice]:
-        """Rows and columns of the owned positions at a layer of this stride."""
-        return self.rows.owned(stride), self.columns.owned(stride)
-
-    def owned(self, whole: Tensor, stride: int) -> Tensor:
-        """The owned positions of the whole picture's, `(…, h', w')`."""
-        rows, columns = self.owned_slices(stride)
-        return whole[..., rows, columns]
-
-
-def whole(height: int, width: int) -> Tile:
-    """The one tile that is all of a picture."""
-    return Tile(Span(0, height, 0, height), Span(0, width, 0, width))
 
 
 def halo(encoder: Encoder, taps: Collection[str]) -> int:
@@ -146,57 +52,6 @@ def divide(encoder: Encoder, taps: Collection[str], height: int, width: int, mos
     return grid(height, width, most, stride, halo(encoder, taps), wraps)
 
 
-def grid(
-    height: int,
-    width: int,
-    most: int,
-    stride: int,
-    radius: int,
-    wraps: bool = False,
-    rows: tuple[int, int] | None = None,
-) -> tuple[Tile, ...]:
-    """The tiles of `divide`: their sides are multiples of `stride`, their windows extend `radius` pixels further.
-
-    With `rows`, tiles of these rows only, from one multiple of `stride` to another or to the end.
-    """
-    start, stop = rows or (0, height)
-    by_rows = [_spans(start, stop, height, count, radius, stride, wraps) for count in _counts((stop - start) // stride)]
-    by_columns = [_spans(0, width, width, count, radius, stride, wraps) for count in _counts(width // stride)]
-    choices = itertools.product(_measured(by_rows), _measured(by_columns))
-    # By how far the windows are too large, then by how many pixels they have in all.
-    best = min(choices, key=lambda choice: (max(0, choice[0][0] * choice[1][0] - most), choice[0][1] * choice[1][1]))
-    return tuple(Tile(row, column, wraps) for row in best[0][2] for column in best[1][2])
-
-
-def row_spans(height: int, count: int, stride: int, radius: int) -> list[Span]:
-    """The rows of a picture in `count` parts, multiples of `stride`, with windows that extend `radius` further."""
-    return _spans(0, height, height, count, radius, stride, False)
-
-
-def _counts(squares: int) -> list[int]:
-    """Into how many parts a side may be divided: every number, of large ones those that differ in size."""
-    return sorted({math.ceil(squares / size) for size in range(1, squares + 1)}) or [1]
-
-
-def _measured(divisions: list[list[Span]]) -> list[tuple[int, int, list[Span]]]:
-    """Each division of a side with the length of its largest window, and of all windows together."""
-    lengths = [[span.window_length for span in spans] for spans in divisions]
-    return [(max(each), sum(each), spans) for each, spans in zip(lengths, divisions, strict=True)]
-
-
-def _spans(start: int, stop: int, side: int, count: int, radius: int, stride: int, wraps: bool) -> list[Span]:
-    """A side's part from `start` to `stop`, divided."""
-    squares = max(1, (stop - start) // stride)  # what is left over beyond them belongs to the last tile
-    starts = [start + round(index * squares / count) * stride for index in range(count)]
-    stops = [*starts[1:], stop]
-    if wraps:
-        return [Span(first, last, first - radius, last + radius) for first, last in zip(starts, stops, strict=True)]
-    return [
-        Span(first, last, max(0, first - radius), min(side, last + radius))
-        for first, last in zip(starts, stops, strict=True)
-    ]
-
-
 def walk(
     encoder: Encoder, image: Tensor, taps: Collection[str], tiles: Collection[Tile], workspace: Workspace | None = None
 ) -> Iterator[tuple[Tile, str, Tensor]]:
@@ -205,5 +60,5 @@ def walk(
     In a `workspace` features are valid only until the next ones are computed.
     """
     for tile in tiles:
-        for layer, features in encoder.walk(tile.window(image), taps, workspace):
+        for layer, features, _ in encoder.walk(tile.window(image), taps, workspace):
             yield tile, layer, tile.inside(features, encoder.stride(layer))
