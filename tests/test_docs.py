@@ -64,7 +64,8 @@ SOUNDS = ("speech.wav", "rain.wav", "music.wav", "voice.wav", "strings.flac", "d
 
 
 def commands():
-    """(page, command) of every command: in lines indented by four spaces, and in fenced shell blocks."""
+    """(page, command) of every command, once: in lines indented by four spaces, and in fenced shell blocks."""
+    seen = set()
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
         fenced = None
@@ -75,7 +76,11 @@ def commands():
             code = line[4:] if line.startswith("    ") and fenced is None else line if fenced in ("sh", "shell") else ""
             code = code.strip().removeprefix("$ ")
             for command in re.split(r" && ", code.partition("  #")[0].partition("    →")[0].strip()):
-                if re.match(r"(impasto|python3?|pip|\./|git|ray|curl|mkdocs|\.venv)\b", command):
+                if (
+                    re.match(r"(impasto|python3?|pip|\./|git|ray|curl|mkdocs|\.venv)\b", command)
+                    and command not in seen
+                ):
+                    seen.add(command)
                     yield pytest.param(page, command.strip(), id=f"{page.stem}-{number}-{command[:40]}")
 
 

@@ -51,7 +51,7 @@ def test_quiet(run, picture):
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 def test_ctrl_c_keeps_the_best_picture(picture):
     arguments = [sys.executable, "-m", "impasto", "stylize", picture, "mosaic", "-o", "out.png", "--json"]
-    arguments += ["--size", "200", "--iterations", "100000"]
+    arguments += ["--size", "200", "--iterations", "100000", "--style-weight", "8"]
     with processes.running(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(5):
             assert json.loads(process.stdout.readline())["event"] == "step"

@@ -70,9 +70,7 @@ def test_a_browser_is_opened_where_it_is_seen(monkeypatch, platform, variables, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals to send")
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda value: ""
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda value: "")
 def test_signals_end_the_server(tmp_path, number, code):
     """And its files are deleted. (SIGINT ends those of the other tests.)"""
     server = Server(tmp_path)

@@ -20,7 +20,7 @@ def server(tmp_path_factory):
     if not is_built():
         pytest.skip("the page is not built: npm ci && npm run build in browser/")
     folder = tmp_path_factory.mktemp("server")
-    server = Server(folder, "--max-size", "256")
+    server = Server(folder, "--max-size", "128")
     yield server
     server.close()
     assert "Traceback" not in server.log.read_text()
@@ -81,10 +81,10 @@ def test_painting_finely(visit, server, photo):
     assert page.inner_text("#fine") == "Stop"
     page.click("#fine")
     page.wait("finely mosaic")
-    assert page.pixels().shape == (170, 256, 4)
+    assert page.pixels().shape == (85, 128, 4)
     assert page.inner_text("#fine") == "Paint finely"
     page.click("#save")
-    assert page.inner_text("#save-shown") == "As shown, 256 × 170"
+    assert page.inner_text("#save-shown") == "As shown, 128 × 85"
     assert page.is_hidden("#save-full")
     with page.expect_download() as event:
         page.click("#save-shown")

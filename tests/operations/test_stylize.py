@@ -207,9 +207,10 @@ def test_time_budget(photo, monkeypatch):
 
     monkeypatch.setattr("impasto.optim.clock.time.monotonic", lambda: now[0])
     monkeypatch.setattr(Objective, "value_and_grad", timed)
-    options = {"size": 160, "iterations": 8, "style_layers": {"relu1_1": 1.0}}
+    layers = {"style_layers": {"relu1_1": 1.0}, "content_layers": {"relu2_2": 1.0}}
+    options = {"size": 160, "iterations": 8, **layers}
     everything = list(impasto.iterate(photo, "mosaic", preset("default", **options)))[-1].seconds
-    for budget in (0.9, 0.5, 0.25):
+    for budget in (0.9, 0.25):
         steps = list(impasto.iterate(photo, "mosaic", preset("default", time_budget=budget * everything, **options)))
         assert steps[-1].seconds <= budget * everything * 1.05
         assert steps[-1].picture.shape == (107, 160)

@@ -190,17 +190,16 @@ def plan(
             for split, (rate, share) in rates.items():
                 most = min(round(max(0, budget - taken) / rate), pixels)
                 try:
-                    tiles = tiling.divide(encoder, read, height, width, most)
+                    largest, total = tiling.measure(encoder, read, height, width, most)
                 except ValueError as error:  # seamless, and of no size that can be divided
                     undivided = error
                     continue
-                largest, overlap = max(tile.pixels for tile in tiles), sum(tile.pixels for tile in tiles) / pixels
                 used = min(share, TILE / largest) if split else 1.0
                 plan = Plan(largest, *tried, cached, round(taken + rate * largest), split, used)
                 least = min(least, plan.bytes)
-                passes = GRADIENT + SUMS * (len(tiles) > 1) + UNCACHED * (not cached) + SPLIT_COST * bool(split)
+                passes = GRADIENT + SUMS * (largest < pixels) + UNCACHED * (not cached) + SPLIT_COST * bool(split)
                 if plan.bytes <= budget:
-                    found.append((passes * overlap, overlap, plan))
+                    found.append((passes * total / pixels, total / pixels, plan))
         fallback += found
         if found and min(found)[1] <= MAX_OVERLAP:
             return min(found)[2]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -121,17 +123,18 @@ def grid(
     wraps: bool = False,
     rows: tuple[int, int] | None = None,
 ) -> tuple[Tile, ...]:
-    """The tiles of `divide`: their sides are multiples of `stride`, their windows extend `radius` pixels further.
+    """The tiles of `tiling.divide`: their sides are multiples of `stride`, their windows extend `radius` further.
 
     With `rows`, tiles of these rows only, from one multiple of `stride` to another or to the end.
     """
-    start, stop = rows or (0, height)
-    by_rows = [_spans(start, stop, height, count, radius, stride, wraps) for count in _counts((stop - start) // stride)]
-    by_columns = [_spans(0, width, width, count, radius, stride, wraps) for count in _counts(width // stride)]
-    choices = itertools.product(_measured(by_rows), _measured(by_columns))
-    # By how far the windows are too large, then by how many pixels they have in all.
-    best = min(choices, key=lambda choice: (max(0, choice[0][0] * choice[1][0] - most), choice[0][1] * choice[1][1]))
-    return tuple(Tile(row, column, wraps) for row in best[0][2] for column in best[1][2])
+    by_rows, by_columns = _best(height, width, most, stride, radius, wraps, rows)
+    return tuple(Tile(row, column, wraps) for row in by_rows.spans for column in by_columns.spans)
+
+
+def grid_pixels(height: int, width: int, most: int, stride: int, radius: int, wraps: bool) -> tuple[int, int]:
+    """Pixels of the largest window of this `grid`, and of all windows together."""
+    by_rows, by_columns = _best(height, width, most, stride, radius, wraps, None)
+    return by_rows.longest * by_columns.longest, by_rows.total * by_columns.total
 
 
 def bands(height: int, width: int, count: int, stride: int, radius: int, wraps: bool) -> tuple[Tile, ...]:
@@ -150,10 +153,33 @@ def _counts(squares: int) -> list[int]:
     return sorted({math.ceil(squares / size) for size in range(1, squares + 1)}) or [1]
 
 
-def _measured(divisions: list[list[Span]]) -> list[tuple[int, int, list[Span]]]:
-    """Each division of a side with the length of its largest window, and of all windows together."""
-    lengths = [[span.window_length for span in spans] for spans in divisions]
-    return [(max(each), sum(each), spans) for each, spans in zip(lengths, divisions, strict=True)]
+class _Division(NamedTuple):
+    """A side, divided; the length of its longest window, and of all windows together."""
+
+    longest: int
+    total: int
+    spans: list[Span]
+
+
+@lru_cache(maxsize=16)
+def _divisions(start: int, stop: int, side: int, radius: int, stride: int, wraps: bool) -> list[_Division]:
+    """A side's part from `start` to `stop`, divided in all ways."""
+    found = []
+    for count in _counts((stop - start) // stride):
+        spans = _spans(start, stop, side, count, radius, stride, wraps)
+        lengths = [span.window_length for span in spans]
+        found.append(_Division(max(lengths), sum(lengths), spans))
+    return found
+
+
+def _best(
+    height: int, width: int, most: int, stride: int, radius: int, wraps: bool, rows: tuple[int, int] | None
+) -> tuple[_Division, _Division]:
+    """Rows and columns of the grid: by how far its windows are too large, then by how many pixels they have in all."""
+    start, stop = rows or (0, height)
+    by_rows = _divisions(start, stop, height, radius, stride, wraps)
+    choices = itertools.product(by_rows, _divisions(0, width, width, radius, stride, wraps))
+    return min(choices, key=lambda two: (max(0, two[0].longest * two[1].longest - most), two[0].total * two[1].total))
 
 
 def _spans(start: int, stop: int, side: int, count: int, radius: int, stride: int, wraps: bool) -> list[Span]:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from torch import Tensor
 
 from impasto.vgg.encoder import Encoder
-from impasto.vgg.tiles import Tile, grid, whole
+from impasto.vgg.tiles import Tile, grid, grid_pixels, whole
 from impasto.vgg.workspace import Workspace
 
 
@@ -43,13 +43,29 @@ def divide(encoder: Encoder, taps: Collection[str], height: int, width: int, mos
     """
     if height * width <= most:
         return (whole(height, width),)
+    return grid(height, width, most, *_grid(encoder, taps, height, width))
+
+
+def measure(encoder: Encoder, taps: Collection[str], height: int, width: int, most: int) -> tuple[int, int]:
+    """Pixels of the largest window of `divide`, and of all windows together.
+
+    Raises:
+        ValueError: as `divide` does.
+    """
+    if height * width <= most:
+        return height * width, height * width
+    return grid_pixels(height, width, most, *_grid(encoder, taps, height, width))
+
+
+def _grid(encoder: Encoder, taps: Collection[str], height: int, width: int) -> tuple[int, int, bool]:
+    """Of the tiles of a picture: the stride, how far windows extend beyond them, and whether they wrap around it."""
     stride, wraps = encoder.least_size(taps), encoder.padding == "circular"
     if wraps and (height % stride or width % stride):
         raise ValueError(
             f"the picture is {width}×{height} px and seamless; to be computed in tiles both sides must be multiples "
             f"of {stride}, such as {round(width / stride) * stride}×{round(height / stride) * stride}"
         )
-    return grid(height, width, most, stride, halo(encoder, taps), wraps)
+    return stride, halo(encoder, taps), wraps
 
 
 def walk(

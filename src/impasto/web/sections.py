@@ -136,7 +136,7 @@ class DialSection:
                 elem_id="strength",
             )
             self.size = gr.Slider(
-                128,
+                min(128, limits.size // 2),
                 limits.size,
                 min(512, limits.size),
                 step=16,
