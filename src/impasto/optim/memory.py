@@ -29,7 +29,7 @@ MAX_OVERLAP = 2.5
 #: not cached, and in several tiles another one for the sums.
 GRADIENT, UNCACHED, SUMS = 2.0, 0.8, 1.0
 #: The pooling at which a network may be split (`vgg.split`), and what that costs, in the same unit: most is one more
-#: forward pass of the first blocks, the rest the overlap of their tiles. (Measured: 1.21 to 1.25 times the time.)
+#: forward pass of the first blocks, the rest the overlap of their bands. (Measured: 1.21 to 1.25 times the time.)
 SPLIT, SPLIT_COST = "pool2", 0.5
 #: Shorter histories of L-BFGS, tried where the requested one does not fit.
 HISTORIES = (5, 3, 2)
@@ -45,8 +45,8 @@ class Plan:
         caches_content_features: whether the photo's features, the targets of content losses, are kept or computed
             again by every evaluation.
         bytes: the peak that is expected, beyond what the process holds already.
-        split: the pooling up to which the network computes each window in tiles, see `vgg.split`; "" for none.
-        share: the pixels of those tiles, as a share of the window's.
+        split: the pooling up to which the network computes each window in bands, see `vgg.split`; "" for none.
+        share: the pixels of a band, as a share of the window's.
     """
 
     window: int
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def tile(self) -> int:
-        """Pixels that the whole network may read at once: of the window, or of its tiles where the network is split."""
+        """Pixels that the whole network may read at once: of the window, or of a band where the network is split."""
         return round(self.window * self.share)
 
 
@@ -106,7 +106,7 @@ def _split(encoder: Encoder, taps: Collection[str], size: tuple[int, int]) -> tu
 
     Returns:
         Bytes per pixel: of the gradient, the output of the pooling, its gradient, and what the layers after it take;
-        and the pixels of the first layers' tiles, as a share of the window's: so few that they take no more than those
+        and the pixels of the first layers' bands, as a share of the window's: so few that they take no more than those
         layers.
     """
     if SPLIT not in {layer.name for layer in encoder.layers}:
