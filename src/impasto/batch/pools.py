@@ -68,6 +68,8 @@ class Processes:
         self._calls: list[Future[Any] | None] = [None] * workers
         # Ctrl-C interrupts the main thread alone, and so no start of a process. Processes inherit the blocked signals.
         self._starter = ThreadPoolExecutor(1, initializer=_block_signals)
+        # An executor does not wait for a thread whose start was interrupted, so it starts before there is any call.
+        self._starter.submit(int).result()
 
     @property
     def capacity(self) -> int:
