@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 
 import psutil
 import pytest
@@ -53,3 +54,39 @@ def test_processes_do_not_outlive_their_parent(tmp_path):
 
 def _kill_me():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def touch_later(path):
+    time.sleep(2)
+    path.touch()
+
+
+def test_an_interrupted_start_leaves_no_worker(monkeypatch, tmp_path):
+    """Ctrl-C at the moment in which the thread that starts processes has started itself, and starts the first one."""
+    start, interrupts = threading.Thread.start, [KeyboardInterrupt()]
+    spawn = ProcessPoolExecutor._spawn_process
+
+    def interrupted(thread):
+        start(thread)
+        if interrupts:
+            time.sleep(0.3)
+            raise interrupts.pop()
+
+    def slow(executor):
+        time.sleep(1)
+        spawn(executor)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", slow)
+
+    def call():
+        nonlocal pool
+        pool = Processes(1, 1)
+        pool.submit(touch_later, tmp_path / "called")
+
+    pool = None
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    if pool is not None:
+        pool.close()
+    assert not (tmp_path / "called").exists()
