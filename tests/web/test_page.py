@@ -70,7 +70,9 @@ class Page:
         return self.tab.inner_text("#fine-status")
 
     def choose(self, style):
-        self.tab.locator("#styles button", has_text=style).click()
+        # A click is lost when a picture that arrives moves the tile under it.
+        chosen = self.tab.locator("#chosen", has_text=style)
+        self.click_until(f"#styles button:has-text('{style}')", chosen.is_visible)
 
     def upload_painting(self, path):
         with self.tab.expect_file_chooser() as chooser:
@@ -83,7 +85,10 @@ class Page:
 
     def instant(self, before=None):
         """The address of the instant picture, once there is another than `before`."""
-        self.tab.wait_for_function(f"(before) => ![null, undefined, before].includes({INSTANT})", arg=before)
+        end = time.monotonic() + 60
+        while self.tab.evaluate(INSTANT) in (None, before):
+            assert time.monotonic() < end, (self.tab.inner_text("#chosen"), self.tab.inner_text("#status"), self.errors)
+            self.tab.wait_for_timeout(50)
         return self.tab.evaluate(INSTANT)
 
     def settings(self):
