@@ -28,7 +28,7 @@ from impasto import devices, extras
 from impasto.errors import PictureError
 from impasto.files import StrPath, local_path
 from impasto.images import formats
-from impasto.images.forks import check_process
+from impasto.images.libvips import computing
 from impasto.images.picture import BinaryFile, Picture, PictureLike
 
 log = logging.getLogger(__name__)
@@ -476,6 +476,7 @@ def _text(error: object) -> str:
 # -- values ------------------------------------------------------------------------------------------------
 
 
+@computing()
 def _from_vips(image: Any, what: str) -> Picture:
     """The picture of a libvips image.
 
@@ -483,7 +484,6 @@ def _from_vips(image: Any, what: str) -> Picture:
         PictureError: it is too large, or its values are out of range.
         pyvips.Error: it cannot be decoded.
     """
-    check_process()
     _check_pixels(image.width, image.height, what)
     image = _scaled(image.autorot(), what)
     alpha = None

@@ -16,7 +16,7 @@ from impasto import files
 from impasto.errors import PictureError
 from impasto.files import StrPath, atomic_write, check_writable, local_path
 from impasto.images.decode import open_file, reason_of
-from impasto.images.forks import check_process
+from impasto.images.libvips import computing
 from impasto.images.picture import Picture, to_integers
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def check_space(path: StrPath, size: tuple[int, int], bits: int = 8) -> None:
     files.check_space(Path(path), size[0] * size[1] * 3 * bits // 8 // (4 if lossy else 1), PictureError)
 
 
+@computing()
 def write(
     path: StrPath,
     picture: Picture,
@@ -78,7 +79,6 @@ def write(
         PictureError: see `check_output`; or writing fails, because the disk is full for example.
         ValueError: see `check_output`; a destination that is no path.
     """
-    check_process()
     if not isinstance(path, (str, os.PathLike)):
         given = type(path).__name__
         raise ValueError(f"the destination is of type {given}; expected a path (to_pil().save writes to open files)")

@@ -1,16 +1,18 @@
-"""Processes that are forked after pictures were read."""
+"""What libvips shares within a process: its threads, in processes that are forked; its cache."""
 
 import multiprocessing
 import sys
 
+import PIL.Image
 import pytest
+import pyvips
 from torch.utils.data import DataLoader, Dataset
 
 from impasto import images
 from impasto.errors import PictureError
 from impasto.images import Picture
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no forks")
+FORKS = pytest.mark.skipif(sys.platform == "win32", reason="there are no forks")
 
 
 class Photos(Dataset):
@@ -30,6 +32,7 @@ def path(photo, tmp_path):
     return tmp_path / "a.png"
 
 
+@FORKS
 @pytest.mark.parametrize("method", ["read", "write"])
 def test_say_what_to_do(path, method):
     """They neither hang nor die."""
@@ -43,12 +46,14 @@ def _write(path, picture: Picture):
     images.write(path, Picture(picture.rgb))
 
 
+@FORKS
 def test_read_headers_and_arrays(path, photo):
     images.read(path)
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply_async(images.size_of, (path,)).get(timeout=60) == (64, 96)
 
 
+@FORKS
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_a_data_loader(path, method):
     expected = images.read(path).rgb
@@ -58,3 +63,38 @@ def test_a_data_loader(path, method):
             next(iter(loader))
     else:
         assert (next(iter(loader)) == expected).all()
+
+
+def _read_damaged(path, picture):
+    damaged = path.with_name("damaged.png")
+    damaged.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(PictureError):
+        images.read(damaged)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda path, picture: images.read(path),
+        lambda path, picture: images.read(path.read_bytes()),
+        lambda path, picture: images.read(PIL.Image.open(path)),
+        _read_damaged,
+        lambda path, picture: images.size_of(path),
+        lambda path, picture: images.read_settings(path),
+        *(
+            lambda path, picture, suffix=suffix: images.write(path.with_suffix(suffix), picture)
+            for suffix in images.FORMATS
+        ),
+    ],
+)
+def test_no_pictures_are_kept_in_the_cache(path, use):
+    """It would hold hundreds of megabytes of them; its limit, which is the host's, is as before."""
+    picture = images.read(path)
+    limit = pyvips.cache_get_max()
+    black = pyvips.Image.black(1, 1)  # an operation of the host's
+    before = pyvips.cache_get_size()
+    assert before > 0
+    use(path, picture)
+    assert pyvips.cache_get_size() <= before
+    assert pyvips.cache_get_max() == limit > 0
+    assert black.avg() == 0
