@@ -14,7 +14,7 @@ static float *buffer(long count, int filled) {
 }
 
 static double direct(const float *x, const float *masking, const float *weights, const float *bias, long h, long w, long c,
-                     long k, long padding, long i, long j, long o) {
+                     long k, long padding, int backward, long i, long j, long o) {
     double sum = bias[o];
     for (int a = 0; a < 3; a++)
         for (int b = 0; b < 3; b++) {
@@ -22,8 +22,8 @@ static double direct(const float *x, const float *masking, const float *weights,
             if (row < 0 || column < 0) continue;
             for (long n = 0; n < c; n++) {
                 long at = (row * w + column) * c + n;
-                /* weights: [inputs][3][3][outputs], rotated by 180 degrees */
-                if (!masking || masking[at] > 0) sum += (double)x[at] * weights[(n * 9 + 8 - (3 * a + b)) * k + o];
+                double weight = backward ? weights[(n * 9 + 8 - (3 * a + b)) * k + o] : weights[(o * 9 + 3 * a + b) * c + n];
+                if (!masking || masking[at] > 0) sum += x[at] * weight;
             }
         }
     return sum;
@@ -56,7 +56,7 @@ int main(void) {
     for (int round = 0; round < 400; round++) {
         long h = 1 + rand() % 19, w = 1 + rand() % 19, c = 1 + rand() % 37, k = 1 + rand() % 37;
         long padding = rand() % 3, relu = rand() % 2, per = 1 + rand() % 30, threads = 1 + rand() % 3;
-        int level = rand() % (impasto_level() + 1), masked = rand() % 2;
+        int level = rand() % (impasto_level() + 1), masked = rand() % 2, backward = rand() % 2;
         long panel = impasto_panel(level), count = 36 * c * round_up(k, panel);
         float *x = buffer(h * w * c, 1), *masking = masked ? buffer(h * w * c, 1) : NULL, *bias = buffer(k, 1);
         unsigned char *mask = masked ? malloc(h * w * ((c + 7) / 8)) : NULL;
@@ -68,18 +68,20 @@ int main(void) {
         float *scratch = buffer(floats, 0);
         if (masked) impasto_signs(masking, mask, h * w, c, level, threads, NULL);
         if (thin) {
-            impasto_convolve_thin(x, mask, weights, bias, y, h, w, c, k, padding, relu, level, scratch, threads, NULL);
+            impasto_convolve_thin(x, mask, weights, bias, y, h, w, c, k, padding, relu, backward, level, scratch, threads,
+                                  NULL);
         } else if (by_panels) {
-            impasto_convolve_panels(x, mask, weights, bias, y, h, w, c, k, padding, relu, level, scratch, threads, NULL);
+            impasto_convolve_panels(x, mask, weights, bias, y, h, w, c, k, padding, relu, backward, level, scratch,
+                                    threads, NULL);
         } else {
-            impasto_transform(weights, kernel, c, k, level, threads, NULL);
+            impasto_transform(weights, kernel, c, k, backward, level, threads, NULL);
             impasto_convolve(x, mask, kernel, bias, y, h, w, c, k, padding, relu, per, level, scratch, threads, NULL);
         }
         double error = 0, size = 1e-12;
         for (long i = 0; i < h; i++)
             for (long j = 0; j < w; j++)
                 for (long o = 0; o < k; o++) {
-                    double right = direct(x, masking, weights, bias, h, w, c, k, padding, i, j, o);
+                    double right = direct(x, masking, weights, bias, h, w, c, k, padding, backward, i, j, o);
                     if (relu && right < 0) right = 0;
                     double wrong = y[(i * w + j) * k + o] - right;
                     error += wrong * wrong, size += right * right;

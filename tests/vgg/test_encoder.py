@@ -39,7 +39,7 @@ def test_against_a_literal_network(pooling, reduce, generator):
     ours = encoder(image, [layer.name for layer in encoder.layers])
     x = image[0].numpy() - 0.5
     for name in ("1_1", "1_2", "2_1"):
-        weight, bias, _ = (tensor.numpy() for tensor in encoder.kernels[f"conv{name}"])
+        weight, bias = (tensor.numpy() for tensor in encoder.kernels[f"conv{name}"])
         x = literal_convolution(x, weight, bias)
         np.testing.assert_allclose(ours[f"conv{name}"][0], x, rtol=1e-10, atol=1e-12)
         x = np.maximum(x, 0)

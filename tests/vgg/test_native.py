@@ -56,7 +56,7 @@ def check(shape, seed, padding, rectify, masked):
     expected = F.conv2d(seen, weight.double(), bias.double())
     expected = expected.relu() if rectify else expected
     bits = native.signs(mask) if masked else None
-    found = native.convolve(x, kernel(weight, bias).adjoint, bias, padding, rectify, bits)
+    found = native.convolve(x, kernel(weight, bias).weight, bias, padding, rectify, bits)
     # Rounding is of the size of what is added up, however little of that is left.
     added = F.conv2d(seen.abs(), weight.double().abs(), bias.double().abs())
     assert found.shape == expected.shape
@@ -74,8 +74,11 @@ def test_against_the_direct_method(level, kept, monkeypatch):
 @pytest.mark.parametrize("padding", list(MODES))
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("channels", [(20, 33), (3, 20)])
-def test_the_way_back(shape, padding, masked, channels, generator):
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_way_back(shape, padding, masked, channels, kept, generator, level, monkeypatch):
     """The gradient of the forward pass, by autograd, in double precision."""
+    if not kept:
+        monkeypatch.setattr(native, "KEPT", 0)
     inputs, outputs = channels
     x = channels_last(generator, 1, inputs, *shape).double().requires_grad_()
     weight, bias = torch.randn(outputs, inputs, 3, 3, generator=generator), torch.randn(outputs, generator=generator)
@@ -122,17 +125,19 @@ def test_signs(level, channels, generator):
 
 @pytest.mark.parametrize("channels", [(64, 96), (3, 64), (64, 3), (1, 1)])
 @pytest.mark.parametrize("kept", [True, False])
-def test_threads_change_nothing(generator, kept, channels, monkeypatch):
+@pytest.mark.parametrize("backward", [False, True])
+def test_threads_change_nothing(generator, kept, channels, backward, monkeypatch):
     if not kept:
         monkeypatch.setattr(native, "KEPT", 0)
     inputs, outputs = channels
-    x, weight = channels_last(generator, 1, inputs, 61, 47), torch.randn(outputs, inputs, 3, 3, generator=generator)
-    adjoint, before = kernel(weight, torch.zeros(outputs)).adjoint, torch.get_num_threads()
+    x = channels_last(generator, 1, outputs if backward else inputs, 61, 47)
+    weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
+    weight, before = kernel(weight, torch.zeros(outputs)).weight, torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            found.append(native.convolve(x, adjoint, None, "zeros"))
+            found.append(native.convolve(x, weight, None, "zeros", backward=backward))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(found[0], found[1])
@@ -141,10 +146,10 @@ def test_threads_change_nothing(generator, kept, channels, monkeypatch):
 
 def test_without_a_pool_to_share(generator, monkeypatch):
     x, weight = channels_last(generator, 1, 32, 60, 60), torch.randn(32, 32, 3, 3, generator=generator)
-    adjoint = kernel(weight, torch.zeros(32)).adjoint
-    expected = native.convolve(x, adjoint, None, "replicate")
+    weight = kernel(weight, torch.zeros(32)).weight
+    expected = native.convolve(x, weight, None, "replicate")
     monkeypatch.setattr(native, "_pool", lambda: None)
-    assert torch.equal(native.convolve(x, adjoint, None, "replicate"), expected)
+    assert torch.equal(native.convolve(x, weight, None, "replicate"), expected)
 
 
 def test_large_kernels_take_turns_in_one_room(generator, monkeypatch):
@@ -156,7 +161,7 @@ def test_large_kernels_take_turns_in_one_room(generator, monkeypatch):
     for _ in range(2):
         for one in kernels:
             expected = F.conv2d(x.double(), one.weight.double(), padding=1)
-            assert relative(native.convolve(x, one.adjoint, None, "zeros"), expected) < 1e-5
+            assert relative(native.convolve(x, one.weight, None, "zeros"), expected) < 1e-5
 
 
 def test_what_is_not_for_us(generator):

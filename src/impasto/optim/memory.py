@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from impasto import allocator
 from impasto.devices import available, used
 from impasto.errors import BudgetError
 from impasto.optim.solvers import IMAGES_HELD
@@ -69,6 +70,7 @@ class Plan:
 
 def budget(asked: int | None, device: torch.device) -> int:
     """Bytes that may be allocated beyond those the process holds: up to `asked` in all, or most of what is free."""
+    allocator.release()
     if asked is None:
         return round(SHARE * available(device))
     return asked - (torch.cuda.memory_allocated(device) if device.type == "cuda" else used())

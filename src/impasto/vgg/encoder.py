@@ -88,22 +88,15 @@ class Kernel(NamedTuple):
     Attributes:
         weight: `(out, in, 3, 3)`.
         bias: `(out,)`.
-        adjoint: `(in, out, 3, 3)`, the kernel of the backward pass: the same, turned around and swapped.
     """
 
     weight: Tensor
     bias: Tensor
-    adjoint: Tensor
 
 
 def kernel(weight: Tensor, bias: Tensor) -> Kernel:
     """The kernel of a convolution, laid out as convolutions read it (`channels_last`)."""
-    adjoint = weight.flip(2, 3).transpose(0, 1)
-    return Kernel(
-        weight.contiguous(memory_format=torch.channels_last),
-        bias,
-        adjoint.contiguous(memory_format=torch.channels_last),
-    )
+    return Kernel(weight.contiguous(memory_format=torch.channels_last), bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,7 +320,7 @@ def convolve(
     Here and below, `allocate` gives the memory of the result where the C kernels compute it.
     """
     if native.supports(x, kernel.weight):
-        return native.convolve(x, kernel.adjoint, kernel.bias, padding, rectify, allocate=allocate)
+        return native.convolve(x, kernel.weight, kernel.bias, padding, rectify, allocate=allocate)
     if padding == "zeros":
         y = F.conv2d(x, kernel.weight, kernel.bias, padding=1)
     else:
@@ -348,18 +341,18 @@ def convolve_backward(
     """
     if native.supports(gradient):
         wrap: Padding = "circular" if padding == "circular" else "zeros"
-        back = native.convolve(gradient, kernel.weight, None, wrap, mask=mask, allocate=allocate)
+        back = native.convolve(gradient, kernel.weight, None, wrap, mask=mask, backward=True, allocate=allocate)
     else:
         if mask is not None:
             gradient, mask = gradient.masked_fill_(mask.logical_not_(), 0), None
         if padding == "circular":
-            back = F.conv2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), kernel.adjoint)
+            back = F.conv_transpose2d(F.pad(gradient, (1, 1, 1, 1), mode="circular"), kernel.weight, padding=2)
         else:
-            back = F.conv2d(gradient, kernel.adjoint, padding=1)
-    return fold_border(back, gradient, kernel.adjoint, mask) if padding == "replicate" else back
+            back = F.conv_transpose2d(gradient, kernel.weight, padding=1)
+    return fold_border(back, gradient, kernel.weight, mask) if padding == "replicate" else back
 
 
-def fold_border(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | None) -> Tensor:
+def fold_border(back: Tensor, gradient: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
     """The backward pass with replicate padding, given `back`, that with zero padding, which is overwritten.
 
     The gradients of the copies beyond the border belong to the pixels that were copied. They come from the outermost
@@ -367,17 +360,17 @@ def fold_border(back: Tensor, gradient: Tensor, adjoint: Tensor, mask: Tensor | 
     """
 
     def beyond(side: tuple[int | slice, ...], part: Tensor) -> Tensor:
-        """Gradients of the copies along one side, through `part` of the kernel, `(in, out, 3)`: `(length + 2, in)`."""
+        """Gradients of the copies along one side, through `part` of the kernel, `(out, in, 3)`: `(length + 2, in)`."""
         edge = gradient[0][(..., *side)].T
         edge = edge if mask is None else edge * native.unpacked(mask[side], edge.shape[1])
-        found = edge.new_zeros(len(edge) + 2, len(part))
+        found = edge.new_zeros(len(edge) + 2, part.shape[1])
         for tap in range(3):  # views of the kernel: nothing is copied
-            found[2 - tap : 2 - tap + len(edge)].addmm_(edge, part[..., tap].T)
+            found[tap : tap + len(edge)].addmm_(edge, part[..., tap])
         return found
 
     every = slice(None)
-    top, bottom = beyond((0, every), adjoint[:, :, 2]), beyond((-1, every), adjoint[:, :, 0])
-    left, right = beyond((every, 0), adjoint[..., 2]), beyond((every, -1), adjoint[..., 0])
+    top, bottom = beyond((0, every), weight[:, :, 0]), beyond((-1, every), weight[:, :, 2])
+    left, right = beyond((every, 0), weight[..., 0]), beyond((every, -1), weight[..., 2])
     pixels = back[0].permute(1, 2, 0)
     pixels[0] += top[1:-1]
     pixels[-1] += bottom[1:-1]

@@ -204,24 +204,26 @@ class _Kernels(Mapping[str, Kernel]):
     """The kernels of convolutions, each made when it is first asked for: the deepest ones often are not."""
 
     def __init__(self, convolutions: Mapping[str, _Convolution], pixels: Preprocessing) -> None:
-        self._convolutions, self._pixels = convolutions, pixels
-        self._made: dict[str, Kernel] = {}
+        self._names, self._pixels = tuple(convolutions), pixels
+        self._stored, self._made = dict(convolutions), dict[str, Kernel]()
 
     def __getitem__(self, name: str) -> Kernel:
-        if name not in self._made:
-            weight, bias, table = self._convolutions[name]
+        stored = self._stored.get(name)
+        if stored is not None:
+            weight, bias, table = stored
             weight = weight.float() if table is None else table[weight.int()].float()
             if name == "conv1_1":
                 weight = weight.flip(1) if self._pixels.order == "BGR" else weight
                 weight = weight / torch.tensor(self._pixels.deviation, **CPU_FLOAT).view(3, 1, 1)
-            self._made[name] = kernel(weight, bias.float())
+            self._made.setdefault(name, kernel(weight, bias.float()))  # another thread may have made it meanwhile
+            self._stored.pop(name, None)
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._convolutions)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._convolutions)
+        return len(self._names)
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:

@@ -60,9 +60,9 @@ def library() -> Any:
             found.impasto_panel.restype = long
             for scratch in (found.impasto_scratch, found.impasto_scratch_panels, found.impasto_scratch_thin):
                 scratch.restype, scratch.argtypes = long, [long] * 4
-            found.impasto_transform.argtypes = [pointer, pointer, long, long, ctypes.c_int, long, pointer]
+            found.impasto_transform.argtypes = [pointer, pointer, long, long, long, ctypes.c_int, long, pointer]
             convolutions = (found.impasto_convolve, found.impasto_convolve_panels, found.impasto_convolve_thin)
-            for function, count in zip(convolutions, (7, 6, 6), strict=True):
+            for function, count in zip(convolutions, (7, 7, 7), strict=True):
                 function.argtypes = [*[pointer] * 5, *[long] * count, ctypes.c_int, pointer, long, pointer]
             found.impasto_signs.argtypes = [pointer, pointer, long, long, ctypes.c_int, long, pointer]
             for function in (found.impasto_pool, found.impasto_pool_back):
@@ -97,8 +97,8 @@ def supports(x: Tensor, *weights: Tensor) -> bool:
     )
 
 
-#: Transformed kernels by the tensor that they were made of, for as long as that lives.
-_KEPT = WeakTensorKeyDictionary()
+#: Transformed kernels of forward and backward passes by the tensor that they were made of, for as long as that lives.
+_KEPT = (WeakTensorKeyDictionary(), WeakTensorKeyDictionary())
 
 
 def _address(tensor: Tensor | None, *shape: int, dtype: torch.dtype = torch.float32) -> int | None:
@@ -136,69 +136,71 @@ class _Scratch(threading.local):
 _SCRATCH = _Scratch()
 
 
-def transform(adjoint: Tensor) -> Tensor:
-    """The transformed kernel of a convolution, given the *adjoint* one: `(inputs, outputs, 3, 3)`, channels last.
+def transform(weight: Tensor, backward: bool = False) -> Tensor:
+    """The transformed kernel of a convolution, or of its backward pass, given `(out, in, 3, 3)`, channels last.
 
-    Turned around and swapped, that is the kernel with its outputs next to each other, as the transform reads it.
     A large one is good until the next.
     """
-    if (kept := _KEPT.get(adjoint)) is not None:
+    if (kept := _KEPT[backward].get(weight)) is not None:
         return kept
-    inputs, outputs = adjoint.shape[:2]
+    inputs, outputs = weight.shape[:2] if backward else weight.shape[1::-1]
     panel = library().impasto_panel(level())
     count = 36 * inputs * -(-outputs // panel) * panel
     kernel = torch.empty(count, **CPU_FLOAT) if count <= KEPT else _SCRATCH.take("kernel", count)
-    given = (_address(adjoint, inputs, outputs, 3, 3), kernel.data_ptr(), inputs, outputs)
+    given = (_address(weight, *weight.shape[:2], 3, 3), kernel.data_ptr(), inputs, outputs, backward)
     library().impasto_transform(*given, level(), torch.get_num_threads(), _pool())
     if count <= KEPT:
-        _KEPT[adjoint] = kernel
+        _KEPT[backward][weight] = kernel
     return kernel
 
 
 def convolve(
     x: Tensor,
-    adjoint: Tensor,
+    weight: Tensor,
     bias: Tensor | None,
     padding: Padding,
     rectify: bool = False,
     mask: Tensor | None = None,
+    backward: bool = False,
     allocate: Allocate = empty_nhwc,
 ) -> Tensor:
     """A 3x3 convolution that keeps the size of `x`, `(1, inputs, h, w)`.
 
     Args:
-        adjoint: the kernel of its backward pass, see `transform`.
+        weight: `(outputs, inputs, 3, 3)`, channels last.
         bias: `(outputs,)` or None.
         rectify: whether a ReLU follows.
         mask: the `signs` of a tensor of the shape of `x`, which counts only where they are set: the backward pass of a
             ReLU before it.
+        backward: whether to convolve with the adjoint kernel instead: `(inputs, outputs, 3, 3)` is given, and read
+            turned around, with its channels swapped.
         allocate: gives the memory of the result.
 
     Returns:
         `(1, outputs, h, w)`, channels last.
     """
     _, inputs, height, width = x.shape
-    outputs, threads = adjoint.shape[1], torch.get_num_threads()
+    outputs, threads = weight.shape[1 if backward else 0], torch.get_num_threads()
     x = x.contiguous(memory_format=torch.channels_last)
     y = allocate(outputs, height, width)
     tiles = -(-height // 4) * -(-width // 4)
     given = [
         _address(x, 1, inputs, height, width),
         _address(mask, height, width, -(-inputs // 8), dtype=torch.uint8),
-        _address(adjoint, inputs, outputs, 3, 3),
+        _address(weight, *((inputs, outputs) if backward else (outputs, inputs)), 3, 3),
         _address(bias, outputs),
         _address(y, 1, outputs, height, width),
     ]
     shape = (height, width, inputs, outputs, PADDINGS.index(padding), rectify)
     if min(inputs, outputs) < THIN:
         scratch = _SCRATCH.take("scratch", library().impasto_scratch_thin(width, inputs, outputs, threads))
-        library().impasto_convolve_thin(*given, *shape, level(), scratch.data_ptr(), threads, _pool())
+        library().impasto_convolve_thin(*given, *shape, backward, level(), scratch.data_ptr(), threads, _pool())
         return y
     if 36 * inputs * outputs > KEPT and tiles <= FEW:
         scratch = _SCRATCH.take("scratch", library().impasto_scratch_panels(height, width, inputs, threads))
-        library().impasto_convolve_panels(*given, *shape, level(), scratch.data_ptr(), threads, _pool())
+        library().impasto_convolve_panels(*given, *shape, backward, level(), scratch.data_ptr(), threads, _pool())
         return y
-    given[2] = transform(adjoint).data_ptr()
+    given[2] = transform(weight, backward).data_ptr()
     share = -(-tiles // threads)
     block = max([size for size in BLOCKS if 4 * 36 * size * (inputs + outputs) <= CACHE] or [BLOCKS[0]])
     block = min(block, -(-share // 12) * 12)

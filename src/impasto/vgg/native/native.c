@@ -25,7 +25,8 @@ struct job {
     const unsigned char *mask; /* bits, (height, width, inputs rounded up to bytes) */
     float *y, *v, *scratch;
     unsigned char *bits;
-    long height, width, inputs, outputs, padding, relu, average, across, tiles, work, per_block, blocks, scratch_each;
+    long height, width, inputs, outputs, backward, padding, relu, average;
+    long across, tiles, work, per_block, blocks, scratch_each;
     void (*block)(const struct job *, long first, long count, float *scratch);
     atomic_long next, threads_in;
 };
@@ -39,6 +40,13 @@ static inline int bit(const unsigned char *bits, long n) { return bits[n / 8] >>
 /* The bits of a pixel's inputs, NULL if there is no mask. */
 static inline const unsigned char *bits_of(const struct job *job, long pixel) {
     return job->mask ? job->mask + pixel * ((job->inputs + 7) / 8) : NULL;
+}
+
+/* The weight between two channels at one of nine taps. The weights of a network lie in memory as [outputs][3][3][inputs].
+ * A backward pass reads the same ones: what it takes in are the network's outputs, and the taps are rotated. */
+static inline const float *weight_of(const struct job *job, long input, long output, long tap) {
+    return job->weights + (job->backward ? (input * 9 + 8 - tap) * job->outputs + output
+                                         : (output * 9 + tap) * job->inputs + input);
 }
 
 /* The row or column that a position beyond the border is padded with; -1 for zeros. */
@@ -212,12 +220,11 @@ static void share(struct job *job, long threads, parallel run) {
 
 /* Transform a kernel.
  *
- * weights: [inputs][3][3][outputs], rotated by 180 degrees: the memory layout of the adjoint kernel. kernel: the result,
- * [36][outputs by panels][inputs][panel].
+ * weights: see weight_of. kernel: the result, [36][outputs by panels][inputs][panel].
  */
-void impasto_transform(const float *weights, float *kernel, long inputs, long outputs, int level, long threads,
-                       parallel run) {
-    struct job job = {.weights = weights, .y = kernel, .inputs = inputs, .outputs = outputs};
+void impasto_transform(const float *weights, float *kernel, long inputs, long outputs, long backward, int level,
+                       long threads, parallel run) {
+    struct job job = {.weights = weights, .y = kernel, .inputs = inputs, .outputs = outputs, .backward = backward};
     job.work = inputs;
     job.per_block = 16;
     job.block = transforms_of[level];
@@ -257,12 +264,12 @@ long impasto_scratch_panels(long height, long width, long inputs, long threads) 
 /* impasto_transform and impasto_convolve in one, for a large kernel and a small picture: panels of the kernel are
  * transformed one at a time and applied to all tiles while they are in the cache; they are not stored.
  *
- * weights: see impasto_transform; scratch: impasto_scratch_panels floats. */
+ * weights: see weight_of; scratch: impasto_scratch_panels floats. */
 void impasto_convolve_panels(const float *x, const unsigned char *mask, const float *weights, const float *bias, float *y,
-                             long height, long width, long inputs, long outputs, long padding, long relu, int level,
-                             float *scratch, long threads, parallel run) {
+                             long height, long width, long inputs, long outputs, long padding, long relu,
+                             long backward, int level, float *scratch, long threads, parallel run) {
     struct job job = {.x = x, .mask = mask, .weights = weights, .bias = bias, .y = y, .height = height, .width = width,
-                      .inputs = inputs, .outputs = outputs, .padding = padding, .relu = relu};
+                      .inputs = inputs, .outputs = outputs, .padding = padding, .relu = relu, .backward = backward};
     job.across = (width + 3) / 4;
     job.work = job.tiles = job.across * ((height + 3) / 4);
     long rows = round_up(job.tiles, 12), panel = impasto_panel(level);
@@ -292,13 +299,13 @@ long impasto_scratch_thin(long width, long inputs, long outputs, long threads) {
     return 9 * round_up(inputs, 32) * round_up(outputs, 32) + round_up(outputs, 16) + threads * thin_scratch(width, inputs, outputs);
 }
 
-/* impasto_convolve for fewer than 16 inputs or outputs. weights: see impasto_transform; scratch: impasto_scratch_thin
- * floats. */
+/* impasto_convolve for fewer than 16 inputs or outputs. weights: see weight_of; scratch: impasto_scratch_thin floats. */
 void impasto_convolve_thin(const float *x, const unsigned char *mask, const float *weights, const float *bias, float *y,
-                           long height, long width, long inputs, long outputs, long padding, long relu, int level,
-                           float *scratch, long threads, parallel run) {
-    struct job job = {.x = x, .mask = mask, .kernel = scratch, .bias = bias, .y = y, .height = height, .width = width,
-                      .inputs = inputs, .outputs = outputs, .padding = padding, .relu = relu};
+                           long height, long width, long inputs, long outputs, long padding, long relu, long backward,
+                           int level, float *scratch, long threads, parallel run) {
+    struct job job = {.x = x, .mask = mask, .weights = weights, .kernel = scratch, .bias = bias, .y = y,
+                      .height = height, .width = width, .inputs = inputs, .outputs = outputs, .padding = padding,
+                      .relu = relu, .backward = backward};
     long wider = inputs <= outputs, panel = impasto_panel(level), depth = wider ? 9 * inputs : inputs;
     long columns = round_up(wider ? outputs : 9 * outputs, panel);
     memset(scratch, 0, sizeof(float) * depth * columns);
@@ -306,8 +313,7 @@ void impasto_convolve_thin(const float *x, const unsigned char *mask, const floa
         for (long tap = 0; tap < 9; tap++)
             for (long o = 0; o < outputs; o++) {
                 long row = wider ? tap * inputs + i : i, column = wider ? o : tap * outputs + o;
-                scratch[column / panel * panel * depth + row * panel + column % panel] =
-                    weights[(i * 9 + 8 - tap) * outputs + o];
+                scratch[column / panel * panel * depth + row * panel + column % panel] = *weight_of(&job, i, o, tap);
             }
     job.zeros = scratch + depth * columns;
     memset(scratch + depth * columns, 0, sizeof(float) * outputs);

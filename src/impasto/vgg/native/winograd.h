@@ -122,16 +122,17 @@ static inline __attribute__((always_inline)) void NAME(kernel6)(const VEC *g, in
     o[5 * ostep] = g[2 * step];
 }
 
-/* The transformed kernel of one input channel and VL outputs from k on: u[point]. job->weights:
- * [inputs][3][3][outputs], rotated by 180 degrees. */
+/* The transformed kernel of one input channel and VL outputs from k on: u[point]. */
 static inline void NAME(weights)(const struct job *job, long channel, long k, float *u, long point) {
     VEC g[9], t[18], o[36];
     long left = job->outputs - k < VL ? job->outputs - k : VL;
     for (int i = 0; i < 9; i++) {
-        const float *w = job->weights + (channel * 9 + 8 - i) * job->outputs + k;
-        g[i] = (VEC){0};
-        if (left == VL) g[i] = LOAD(w);
-        else for (long j = 0; j < left; j++) g[i][j] = w[j];
+        float lane[VL] = {0};
+        if (job->backward && left == VL) g[i] = LOAD(weight_of(job, channel, k, i));
+        else {
+            for (long j = 0; j < left; j++) lane[j] = *weight_of(job, channel, k + j, i);
+            g[i] = LOAD(lane);
+        }
     }
     for (int j = 0; j < 3; j++) NAME(kernel6)(g + j, 3, t + j, 3);
     for (int i = 0; i < 6; i++) NAME(kernel6)(t + 3 * i, 1, o + 6 * i, 1);
@@ -142,8 +143,8 @@ static inline void NAME(weights)(const struct job *job, long channel, long k, fl
 static void NAME(transform)(const struct job *job, long first, long count, float *scratch) {
     long depth = job->inputs, wide = round_up(job->outputs, NV * VL);
     (void)scratch;
-    for (long c = first; c < first + count; c++)
-        for (long k = 0; k < wide; k += VL) {
+    for (long k = 0; k < wide; k += VL)
+        for (long c = first; c < first + count; c++) {
             float *u = job->y + k / (NV * VL) * (depth * NV * VL) + c * NV * VL + k % (NV * VL);
             NAME(weights)(job, c, k, u, depth * wide);
         }
@@ -163,8 +164,8 @@ static void NAME(panels)(const struct job *job, long first, long count, float *s
     float *u = scratch, *m = scratch + 36 * depth * wide;
     for (long k = first * wide; k < (first + count) * wide; k += wide) {
         long channels = job->outputs - k < wide ? job->outputs - k : wide;
-        for (long c = 0; c < depth; c++)
-            for (long j = 0; j < wide; j += VL) NAME(weights)(job, c, k + j, u + c * wide + j, depth * wide);
+        for (long j = 0; j < wide; j += VL)
+            for (long c = 0; c < depth; c++) NAME(weights)(job, c, k + j, u + c * wide + j, depth * wide);
         for (int p = 0; p < 36; p++)
             for (long n = 0; n < rows; n += MR)
                 NAME(product)(job->v + (p * rows + n) * deep, deep, u + p * depth * wide, depth,
