@@ -40,9 +40,10 @@ def recorded(*args):
     return plans[-1]
 Objective.value_and_grad, memory.plan = timed, recorded
 start = time.perf_counter()
-code = cli.run(sys.argv[1:])
+if code := cli.run(sys.argv[1:]):
+    sys.exit(code)
 print(json.dumps({
-    "code": code, "seconds": seconds, "total": time.perf_counter() - start,
+    "seconds": seconds, "total": time.perf_counter() - start,
     "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     "window": plans[-1].window, "method": plans[-1].method, "history": plans[-1].history,
     "cached": plans[-1].caches_content_features, "split": plans[-1].split,
