@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -340,3 +341,16 @@ def test_only_the_kernels_that_are_needed_are_made(monkeypatch):
     for _ in range(2):
         encoder.up_to(["relu2_1"])
         assert len(made) == 3
+
+
+def test_threads_share_one_set_of_kernels():
+    kernels = weights.load("vgg19").kernels
+    barrier = threading.Barrier(4)
+
+    def take(_):
+        barrier.wait()
+        return {name: kernels[name] for name in kernels}
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(take, range(4))
+    assert all(other[name] is first[name] for other in others for name in kernels)
