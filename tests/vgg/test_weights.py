@@ -332,7 +332,7 @@ def test_requests_would_verify_by_default():
 
 
 def test_only_the_kernels_that_are_needed_are_made(monkeypatch):
-    """Each once: those of all sixteen layers take 160 MB."""
+    """Each once: those of all sixteen layers take 80 MB."""
     made = []
     kernel = weights.kernel
     monkeypatch.setattr(weights, "kernel", lambda *given: made.append(given) or kernel(*given))
