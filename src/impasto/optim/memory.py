@@ -20,8 +20,8 @@ from impasto.vgg.split import TILE, SplitEncoder
 FLOAT = 4
 IMAGE = 3 * FLOAT
 #: Bytes that an evaluation takes whatever its size: convolutions' scratch memory and transformed kernels, Gram
-#: matrices and their gradients, chunks of features, and up to 120 MB of small blocks that the allocator caches.
-FIXED_COST = 220 << 20
+#: matrices and their gradients, chunks of features, and up to 200 MB of small blocks that the allocator caches.
+FIXED_COST = 300 << 20
 #: The share of the free memory that is used by default.
 SHARE = 0.8
 #: Where windows hold more than this many times the picture's pixels in all, a shorter history is preferred.
