@@ -145,6 +145,15 @@ def test_what_is_kept_beside_is_planned(photo):
     assert beside(statistic="nearest", style_scale=(0.5,)) == pytest.approx(one / 4, rel=0.02)
 
 
+@pytest.mark.parametrize("changes", [{}, {"match_colors": False}, {"init": "style"}], ids=str)
+def test_the_start_is_released_with_the_first_canvas(photo, changes):
+    """It is no view of the photo, which stays: plans count neither again."""
+    options, device = StylizeOptions(size=96, **changes), torch.device("cpu")
+    inputs = stylize.prepare_inputs(photo, ["mosaic"], options, device, Memo(0))
+    problem, start = stylize.problem_of(inputs, options, device)
+    assert start.untyped_storage().data_ptr() != problem.content.photo.untyped_storage().data_ptr()
+
+
 def test_layers_without_weight_are_not_planned(photo):
     """They are not computed, by no operation."""
     device, plans = torch.device("cpu"), []

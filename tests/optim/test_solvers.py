@@ -66,6 +66,28 @@ def test_adam_finds_the_minimum():
     assert_close(last(adam(objective, from_(START), rate=0.01), 600).canvas.tensor, target, rtol=0, atol=5e-3)
 
 
+def test_adam_steps_after_each_evaluation():
+    """The loss of an iterate is that of the picture before it; the very first is that of the start."""
+    objective, _ = quadratic(condition=10)
+    points = list(itertools.islice(adam(objective, from_(START)), 4))
+    pictures = [START, *(point.canvas.tensor for point in points)]
+    assert [point.loss for point in points] == [objective(LocalCanvas(picture)).loss for picture in pictures[:-1]]
+    assert [point.evaluations for point in points] == [1, 2, 3, 4]
+
+
+def test_adam_steps_back_to_where_the_loss_was_finite():
+    objective, _ = quadratic(condition=10)
+    calls, seen = itertools.count(), []
+
+    def poisoned(canvas):
+        seen.append(canvas.tensor)
+        found = objective(canvas)
+        return Evaluation(float("nan"), {}, found.gradient) if next(calls) == 3 else found
+
+    list(itertools.islice(adam(poisoned, from_(START)), 4))
+    assert_close(seen[4], seen[2], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("method", list(SOLVERS))
 def test_bounds_hold_and_the_rest_still_arrives(method):
     """A minimum outside the box: the pixels that want out stop at the bound, the others do not notice."""

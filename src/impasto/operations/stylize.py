@@ -136,6 +136,8 @@ def problem_of(
     encoder.check_size(*inputs.size, taps, "the result")
     check_regions(inputs.regions, encoder, style_layers, scales, options)
     start = start_of(options, inputs, device) if temporal is None else temporal.start
+    if start is inputs.content:
+        start = start.clone()  # released when the canvas is another, as memory plans expect; the photo is not
     photo_key, style_key = _memo_keys(inputs, options, device, identity(content), content_layers, style_layers)
     focus = None
     if options.saliency and content_layers and SALIENCY_LAYER in known:

@@ -1,6 +1,6 @@
 """Minimising an objective over the pixels: L-BFGS and Adam, as iterators.
 
-Both keep every pixel inside [0, 1], so that the picture shown is the picture that was evaluated, and both guard
+Both keep every pixel inside [0, 1]: pictures are evaluated as they are shown, and never clipped afterwards. Both guard
 themselves: a value or gradient that is not finite is never stepped on. All that they remember is in a `State`, which
 can be saved, and from which they resume as though they had never stopped.
 """
@@ -48,7 +48,7 @@ class Iterate:
 
     Attributes:
         canvas: `(1, c, h, w)` in [0, 1].
-        loss, terms: the objective there.
+        loss, terms: the objective there, for Adam before its last step.
         evaluations: how many times the objective was evaluated so far.
         is_finite: whether loss and gradient are; only the very first may not be.
         note: why the search ended here, if it did so by itself; empty otherwise.
@@ -68,7 +68,7 @@ class State:
 
     Attributes:
         canvas: `(1, c, h, w)` in [0, 1].
-        loss, terms: the objective there; `loss` is None before the first evaluation.
+        loss, terms: the objective there, for Adam before its last step; `loss` is None before the first evaluation.
         gradient: of the objective there, for L-BFGS.
         is_finite: whether loss and gradient are finite.
         evaluations: how many times the objective was evaluated.
@@ -99,9 +99,9 @@ class State:
         return Iterate(self.canvas, self.loss, self.terms, self.evaluations, self.is_finite, note)
 
 
-#: Optimiser -> how many images it holds while the objective is evaluated, its result included; and how many more for
-#: each step of its history: for memory plans.
-IMAGES_HELD: dict[Optimizer, tuple[int, int]] = {"lbfgs": (4, 2), "adam": (4, 0)}
+#: Optimiser -> how many images it holds beside the canvas while the objective is evaluated, its result included; and
+#: how many more for each step of its history: for memory plans.
+IMAGES_HELD: dict[Optimizer, tuple[int, int]] = {"lbfgs": (4, 2), "adam": (3, 0)}
 
 
 def is_finite(evaluation: Evaluation[Canvas]) -> bool:
@@ -202,6 +202,9 @@ def _direction(x: Canvas, gradient: Canvas, pairs: deque[Pair]) -> Canvas:
 def adam(objective: ValueAndGrad, state: State, rate: float = 0.02) -> Iterator[Iterate]:
     """Adam (Kingma & Ba, arXiv 1412.6980; β = 0.9, 0.999), every step clipped to [0, 1].
 
+    A step follows each evaluation, so the loss of an iterate is that of the picture before its last step, as in most
+    training loops: while the objective is evaluated, there is only one picture besides moments and gradient.
+
     On a value or gradient that is not finite it takes the step back, resets its moments and halves the rate; after
     `MAX_BACKTRACKS` such resets it ends, saying so.
 
@@ -211,47 +214,57 @@ def adam(objective: ValueAndGrad, state: State, rate: float = 0.02) -> Iterator[
         rate: about the change of a pixel in one step.
 
     Yields:
-        The start and then every step, better or not.
+        The picture after every step, better or not. A start whose loss is not finite is left as it is.
     """
-    if state.loss is None or state.moments is None:
-        state.pairs = []
-        _accept(state, state.canvas, objective(state.canvas), state.evaluations + 1)
-    yield state.iterate()
-    count = state.evaluations
-    while state.moments is not None:
-        length = -rate / 2**state.resets / (1 - 0.9**state.step)
-        trial = state.canvas.adam_stepped(*state.moments, length, 1 - 0.999**state.step)
-        found = objective(trial)
-        count += 1
+    state.pairs, state.gradient = [], None
+    if state.moments is not None:  # resumed
+        yield state.iterate()
+    while True:
+        found = objective(state.canvas)
         if is_finite(found):
-            _accept(state, trial, found, count)
-            del trial, found
+            state.consistent = False
+            _update_moments(state, found)
+            del found  # the step needs the memory
+            state.canvas = _adam_stepped(state, rate)
+            state.consistent = True
             yield state.iterate()
-            continue
-        del trial, found
-        state.consistent = False
-        state.moments, state.step, state.resets = None, 0, state.resets + 1
-        if state.resets < MAX_BACKTRACKS:
-            _accept(state, state.canvas, objective(state.canvas), count + 1)
-            count += 1
-        if state.moments is None:
-            state.evaluations, state.consistent = count, True
-            yield state.iterate("the loss was not finite again and again")
+        elif state.loss is None:
+            state.loss, state.terms, state.is_finite = found.loss, found.terms, False
+            state.evaluations += 1
+            yield state.iterate()
+            return
+        else:
+            del found
+            ends = state.moments is None or state.resets + 1 == MAX_BACKTRACKS
+            _adam_reset(state, rate)
+            if ends:
+                yield state.iterate("the loss was not finite again and again")
+                return
 
 
-def _accept(state: State, canvas: Canvas, found: Evaluation[Canvas], evaluations: int) -> None:
-    """Adam's next iterate: the gradient goes into the moments, and is released."""
+def _update_moments(state: State, found: Evaluation[Canvas]) -> None:
+    """Average a gradient, and its square, into Adam's moments."""
+    first, second = state.moments or (found.gradient.zeros(), found.gradient.zeros())
+    first.average_(found.gradient, 0.1)
+    second.average_square_(found.gradient, 0.001)
+    state.loss, state.terms, state.evaluations = found.loss, found.terms, state.evaluations + 1
+    state.moments, state.step = (first, second), state.step + 1
+
+
+def _adam_reset(state: State, rate: float) -> None:
+    """The canvas before the last step, but for pixels that were clipped, without moments and at half the rate."""
     state.consistent = False
-    finite = is_finite(found)
-    if state.loss is None or finite:
-        state.canvas, state.loss, state.terms, state.gradient = canvas, found.loss, found.terms, None
-        state.evaluations, state.is_finite = evaluations, finite
-    if finite:
-        first, second = state.moments or (found.gradient.zeros(), found.gradient.zeros())
-        first.average_(found.gradient, 0.1)
-        second.average_square_(found.gradient, 0.001)
-        state.moments, state.step = (first, second), state.step + 1
+    if state.moments is not None:
+        state.canvas = _adam_stepped(state, -rate)
+    state.moments, state.step, state.resets, state.evaluations = None, 0, state.resets + 1, state.evaluations + 1
     state.consistent = True
+
+
+def _adam_stepped(state: State, rate: float) -> Canvas:
+    """The canvas after the step that the moments imply; with -rate, after the opposite one."""
+    assert state.moments is not None
+    length = -rate / 2**state.resets / (1 - 0.9**state.step)
+    return state.canvas.adam_stepped(*state.moments, length, 1 - 0.999**state.step)
 
 
 #: Name -> the optimiser, given the objective, the state, the history of L-BFGS and the rate of Adam.

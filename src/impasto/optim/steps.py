@@ -27,7 +27,8 @@ class Step:
         iteration, iterations: evaluations done, and planned, at this scale.
         scale, scales: which scale this is, from 1, and how many there are.
         evaluations: evaluations done in all.
-        loss, losses: the objective's value, and the weighted value of each term by name.
+        loss, losses: the objective's value, and the weighted value of each term by name; with Adam, of the picture
+            before its last step.
         seconds: since the beginning.
         eta: seconds left, estimated.
         shape: height and width of the final picture.
