@@ -163,3 +163,7 @@ def test_progress_that_is_neither_a_truth_value_nor_a_function(photo, given):
 def test_packages_for_programs_are_loaded_with_their_names():
     assert impasto.batch.__name__ == "impasto.batch"
     assert impasto.fast.__name__ == "impasto.fast"
+
+
+def test_numbers_agree_with_their_nouns():
+    assert [progress.counted(number, "frame") for number in (0, 1, 2)] == ["0 frames", "1 frame", "2 frames"]

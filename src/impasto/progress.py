@@ -136,6 +136,11 @@ def description(step: Step) -> str:
     return f"scale {step.scale}/{step.scales} {width}×{height}, iteration {count}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 frame`, `2 frames`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """`0.7` -> `0.7 s`, `75` -> `1:15`, `3700` -> `1:01:40`."""
     if 0 < seconds < 9.95:

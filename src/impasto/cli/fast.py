@@ -16,7 +16,7 @@ from impasto.cli.stylize import Paintings, Photo
 from impasto.cli.train import read_photos
 from impasto.errors import WeightsError
 from impasto.files import check_writable
-from impasto.progress import duration
+from impasto.progress import counted, duration
 from impasto.settings.options import FastOptions, LearnOptions
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def learn(
         return signals.exit_code()
     kept = learner.save(output)
     if not quiet:
-        out.print(f"{kept or 'not kept'}  {learner.step} steps in {duration(learner.seconds)}", markup=False)
+        out.print(f"{kept or 'not kept'}  {counted(learner.step, 'step')} in {duration(learner.seconds)}", markup=False)
     return 0
 
 

@@ -14,7 +14,7 @@ from impasto.cli import signals
 from impasto.cli.display import err, out
 from impasto.cli.flags import Output
 from impasto.errors import ImpastoError
-from impasto.progress import StepBar, duration
+from impasto.progress import StepBar, counted, duration
 from impasto.settings.options import Options
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _finish(
         advice = "; run the same command with --resume to continue" if resumable else ""
         err.print(f"impasto: interrupted; the best result so far is in {written}{advice}", markup=False)
     elif not output.quiet:
-        work = f"{step.evaluations} evaluations in " if step.losses else ""
+        work = f"{counted(step.evaluations, 'evaluation')} in " if step.losses else ""
         out.print(f"{written}  {writer.describe(result)}, {work}{duration(step.seconds)}", markup=False)
     return written
 

@@ -13,7 +13,7 @@ from impasto.cli.flags import Output, PicturePath, Quiet, StorePaths
 from impasto.cli.parameters import with_options
 from impasto.cli.render import check_output, input_files
 from impasto.cli.stylize import Photo
-from impasto.progress import StepBar, duration
+from impasto.progress import StepBar, counted, duration
 from impasto.settings.options import StylizeOptions
 
 if TYPE_CHECKING:
@@ -95,5 +95,5 @@ def sheet(
         return signals.exit_code()
     if not quiet:
         last = latest[len(latest)]
-        out.print(f"{output}  {len(latest)} pictures in {duration(last.seconds)}", markup=False)
+        out.print(f"{output}  {counted(len(latest), 'picture')} in {duration(last.seconds)}", markup=False)
     return 0

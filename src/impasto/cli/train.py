@@ -17,7 +17,7 @@ from impasto.cli import signals
 from impasto.cli.display import err, out, set_up_logging
 from impasto.cli.flags import Quiet, checkpoint_flag, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
-from impasto.progress import duration
+from impasto.progress import counted, duration
 from impasto.settings.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def train(
         )
         return signals.exit_code()
     if shown:
-        out.print(f"{folder / 'model.safetensors'}  {run.step} steps", markup=False)
+        out.print(f"{folder / 'model.safetensors'}  {counted(run.step, 'step')}", markup=False)
     return 0
 
 

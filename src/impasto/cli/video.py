@@ -16,7 +16,7 @@ from impasto.cli.fast import learn_ahead
 from impasto.cli.flags import Cluster, Quiet, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
 from impasto.cli.stylize import Paintings
-from impasto.progress import duration
+from impasto.progress import counted, duration
 from impasto.settings.options import FastOptions, VideoOptions
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ def video(
             images.write(preview, last.picture)
     if last is not None and not (quiet or as_json):
         height, width = last.picture.shape
-        out.print(f"{destination}  {width}×{height} px, {last.frames} frames in {duration(last.seconds)}", markup=False)
+        out.print(
+            f"{destination}  {width}×{height} px, {counted(last.frames, 'frame')} in {duration(last.seconds)}",
+            markup=False,
+        )
     return 0 if not frames_folder(destination).exists() else 1
 
 
@@ -176,7 +179,8 @@ def live(
     if frame is not None and not quiet:
         recorded = "" if destination is None else f"{destination}  "
         out.print(
-            f"{recorded}{frame.painted} frames, {frame.dropped} dropped, {frame.frame_rate:.1f} a second", markup=False
+            f"{recorded}{counted(frame.painted, 'frame')}, {frame.dropped} dropped, {frame.frame_rate:.1f} a second",
+            markup=False,
         )
     return signals.exit_code(usual=True)
 

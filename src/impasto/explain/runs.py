@@ -18,7 +18,7 @@ from impasto.isolation import isolated
 from impasto.optim import checkpoints
 from impasto.optim.checkpoints import LossRecord
 from impasto.optim.steps import Step
-from impasto.progress import ProgressOption
+from impasto.progress import ProgressOption, counted
 
 
 @isolated
@@ -61,7 +61,7 @@ def checkpoint_report(path: StrPath) -> Report:
     if height == 1:
         raise ValueError(f"{path} is the checkpoint of a sound; there are reports on pictures only")
     report = _report(
-        f"A run after {checkpoint.evaluations} evaluations",
+        f"A run after {counted(checkpoint.evaluations, 'evaluation')}",
         list(checkpoint.curve),
         [(f"{checkpoint.evaluations}, {width}×{height} px", checkpoint.state.canvas.gather()[0])],
     )
