@@ -37,7 +37,7 @@ def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: O
 
     The pixels are optimised, from coarse to fine, until the activations of a deep layer of VGG-19 match those of
     the photo, and the statistics of several layers match those of the painting (Gatys, Ecker and Bethge, CVPR 2016).
-    The file stores the settings that made it: see 'impasto info'. Ctrl-C writes the best picture so far.
+    The file stores the settings that made it: see 'impasto info'. Ctrl-C writes the picture so far.
     """
     set_up_logging(output.quiet)
     import impasto

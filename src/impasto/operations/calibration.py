@@ -1,4 +1,4 @@
-"""Calibration of the style weight, by which a strength keeps as much of every photo, whatever the painting.
+"""Calibration of the style weight, by which a strength leaves the same share of every photo, whatever the painting.
 
 How much of the photo remains at a given style weight depends on the pair: at the weight that suits a portrait and
 Picabia's Udnie, a woodcut leaves no face. So a strength is a promise about the result, the content distance of

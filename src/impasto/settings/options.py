@@ -289,7 +289,7 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
         None,
         "Objective",
         "Style weight at strength 1, beta; it grows with the cube of the strength. By default it is calibrated: found "
-        "for the pair, so that a strength keeps as much of every photo.",
+        "for the pair, so that a strength leaves the same share of every photo.",
         **WEIGHT,
     )
     content_layers: Mapping[str, float] = option(
