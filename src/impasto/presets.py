@@ -54,8 +54,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "faithful": {"strength": 0.6, "color": "luminance"},
     # Strokes twice as large.
     "painterly": {"strength": 1.2, "style_scale": (2.0,)},
-    # As far as the photo can still be found.
-    "bold": {"strength": 2.0, "style_scale": (1.5,)},
+    # The painting's forms at their own size, and little left of the photo.
+    "bold": {"strength": 2.0},
     # Every detail is the most similar one of the painting (Kolkin et al. 2022): its own strokes, less of its forms.
     "nearest": {"statistic": "nearest"},
     # Gatys, Ecker & Bethge, CVPR 2016, alpha/beta = 1e-3. The paper also scales VGG's filters to a mean
