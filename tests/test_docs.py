@@ -133,7 +133,7 @@ def small_runs(monkeypatch, files, small_encoder, tmp_path):
         return dataclasses.replace(small_encoder, pooling=pooling, padding=padding)
 
     def short_plan(height, width, iterations, scales=None):
-        return plan(height, width, min(iterations, 2), min(scales or 2, 2))
+        return plan(height, width, 1, min(scales or 2, 2))
 
     learn_quickly(monkeypatch, small_encoder, seconds=1e-9)
     monkeypatch.setattr(weights, "load", load)
@@ -141,6 +141,7 @@ def small_runs(monkeypatch, files, small_encoder, tmp_path):
     monkeypatch.setattr(schedule, "plan", short_plan)
     monkeypatch.setattr("impasto.operations.texture.schedule.plan", short_plan)
     monkeypatch.setattr("impasto.explain.units.STEPS", 2)
+    monkeypatch.setattr("impasto.operations.calibration.ROUNDS", (1,))
     work = tmp_path / "work"
     shutil.copytree(files, work)
     monkeypatch.chdir(work)
