@@ -129,7 +129,7 @@ def test_ignored_signals_stay_ignored(picture):
     """As under `nohup`, and in the background of a script."""
     code = "import signal, sys; from impasto import cli\n"
     code += "signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN); cli.main()"
-    arguments = ["stylize", picture, "mosaic", "-o", "out.png", "--size", "64", "--iterations", "60", "--json"]
+    arguments = ["stylize", picture, "mosaic", "-o", "out.png", "--size", "64", "--iterations", "20", "--json"]
     with processes.running([sys.executable, "-c", code, *arguments], **PIPES) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGHUP)

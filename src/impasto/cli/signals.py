@@ -82,7 +82,11 @@ def _can_raise(frame: FrameType | None) -> bool:
 
 def _repeat(number: int) -> None:
     time.sleep(0.05)
-    _thread.interrupt_main(signal.Signals(number))
+    main = threading.main_thread().ident
+    if not hasattr(signal, "pthread_kill") or main is None:
+        _thread.interrupt_main(signal.Signals(number))
+    elif signal.getsignal(number) is _handle:
+        signal.pthread_kill(main, number)  # which also interrupts what the main thread waits for
 
 
 def received() -> int | None:
