@@ -1,6 +1,7 @@
 """What the tests share: small pictures, a small seeded encoder, weights read once, a cache folder of their own."""
 
 import dataclasses
+import hashlib
 from functools import wraps
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from hypothesis import settings
 
 from impasto import images
-from impasto.operations import calibration
+from impasto.operations import calibration, stylize
 from impasto.vgg import weights
 from impasto.vgg.encoder import Encoder, random_encoder
 
@@ -37,6 +38,27 @@ def weights_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "load", remembered)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def saliency_once():
+    """That of each photo, which is made 320 pixels large for it: several times those of the pictures of tests."""
+    known, compute = {}, stylize.saliency
+
+    @wraps(compute)
+    def remembered(encoder, photo):
+        if photo.device.type != "cpu":
+            return compute(encoder, photo)
+        first = encoder.kernels["conv1_1"].weight
+        key = (encoder.pooling, encoder.padding, photo.dtype, photo.shape)
+        key += tuple(hashlib.sha256(tensor.contiguous().numpy()).digest() for tensor in (photo, first))
+        if key not in known:
+            known[key] = compute(encoder, photo)
+        return known[key].clone()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stylize, "saliency", remembered)
         yield
 
 

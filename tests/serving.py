@@ -58,9 +58,14 @@ class Server:
             assert time.monotonic() < end, self.health()
             time.sleep(0.1)
 
-    def close(self):
-        self.process.send_signal(signal.SIGINT)
+    def close(self, number=signal.SIGINT):
+        """End it by a signal: with the code that is due, without an error, and with its files deleted."""
+        self.process.send_signal(number)
         try:
-            self.process.wait(30)
+            code = self.process.wait(60)
         finally:
             self.process.kill()
+        log = self.log.read_text()
+        assert code == (0 if number == signal.SIGINT else 128 + number), log
+        assert "Traceback" not in log
+        assert not list(self.temporary.glob("impasto-web-*"))

@@ -220,7 +220,7 @@ def filmed(**changes):
         video = pytest.importorskip("impasto.video")
         clips = pytest.importorskip("making_clips")
         clip = clips.write("in.mp4", clips.scene(3))
-        return list(video.iterate(clip, ["mosaic"], "out.mp4", VideoOptions(size=64, iterations=2, **changes)))
+        return list(video.iterate(clip, ["mosaic"], "out.mp4", VideoOptions(size=64, iterations=2, later=1, **changes)))
 
     return run
 

@@ -7,7 +7,7 @@ Each line of PAIRS.txt holds the paths of a photo and a painting. Other programs
 into environments in FOLDER. All programs stylise each pair, interleaved, starting from the photo, with equivalent
 content and style weights. A loss implemented independently of all of them (`reference_loss.py`) evaluates their
 intermediate pictures. The report gives seconds per evaluation, peak memory, and the seconds, start-up included, until
-impasto reaches the loss that the other program has after 100, 300 and 500 iterations.
+impasto reaches the loss that the other program has after 50, 100, 300 and 500 iterations.
 
 Every run is recorded as soon as it ends, and recorded runs are not repeated, so an interrupted benchmark can be resumed
 later. Without PAIRS.txt, only the report is printed. docs/performance.md reports the bundled record.
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument("--plot", type=Path, help="plot the loss over time")
     parser.add_argument("--iterations", type=int, default=500, help="of the other programs")
+    parser.add_argument("--every", type=int, default=50, help="iterations of the other programs between two pictures")
     parser.add_argument("--ours", type=int, default=400, help="iterations of impasto")
     args = parser.parse_args()
     record = json.loads(args.record.read_text()) if args.record.exists() else {}
@@ -98,7 +99,7 @@ def measure(args: argparse.Namespace, record: dict[str, dict[str, Any]]) -> None
             images.write(path, center_crop(images.read(source), height, width))
         loss = ReferenceLoss(vgg, photo, painting)
         for program in missing:
-            count, every = (args.ours, 5) if program == "impasto" else (args.iterations, 50)
+            count, every = (args.ours, 5) if program == "impasto" else (args.iterations, args.every)
             times, peak = run(program, pythons[program], folder, vgg, count, every)
             pictures = {number: folder / program / f"{number:05}.png" for number in times}
             losses = {number: loss(path) for number, path in pictures.items() if path.exists()}

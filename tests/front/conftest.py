@@ -171,6 +171,26 @@ def visit(browser):
         page.context.close()
 
 
+@pytest.fixture(scope="module")
+def opened(browser, isolated_address):
+    page = Page(browser, isolated_address)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def shared(opened):
+    """A page for tests of what does not depend on what it showed before, and that change no setting of the picture.
+
+    To open one takes seconds.
+    """
+    opened.errors.clear()
+    yield opened
+    opened.keyboard.press("Escape")  # dialogs
+    opened.set_viewport_size({"width": 1280, "height": 720})
+    opened.emulate_media(color_scheme="light")
+
+
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory):
     """Path of a photo, 451 × 300 pixels."""

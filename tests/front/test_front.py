@@ -170,9 +170,8 @@ class TestMessages:
         page.clock.run_for(1000)
         assert page.inner_text("#status") == ""
 
-    def test_an_empty_message_is_not_seen_but_still_announced(self, visit, isolated_address):
-        page = visit(isolated_address)
-        style = page.evaluate(
+    def test_an_empty_message_is_not_seen_but_still_announced(self, shared):
+        style = shared.evaluate(
             "() => { const { display, clipPath } = getComputedStyle(document.querySelector('#message')); "
             "return [display, clipPath]; }"
         )
@@ -201,32 +200,30 @@ class TestPhotos:
         assert page.is_visible("#before")
         assert page.get_attribute("#compare", "aria-pressed") == "true"
 
-    def test_alpha_is_kept(self, visit, isolated_address, photo, tmp_path):
+    def test_alpha_is_kept(self, shared, photo, tmp_path):
         cut = PIL.Image.open(photo).convert("RGBA")
         cut.putalpha(PIL.Image.linear_gradient("L").resize(cut.size))
         cut.save(tmp_path / "cut.png")
-        page = visit(isolated_address)
-        page.upload(tmp_path / "cut.png")
-        saved = save(page)
+        shared.upload(tmp_path / "cut.png")
+        saved = save(shared)
         assert saved.suggested_filename == "cut-impasto.png"
         found = images.read(saved.path())
         wanted = fast.stylize(tmp_path / "cut.png", "stained-glass")
         assert (found.alpha - wanted.alpha).abs().mean() < 0.01
 
-    def test_files_that_cannot_be_read(self, visit, isolated_address, photo, tmp_path):
-        page = visit(isolated_address)
-        shown = page.pixels()
+    def test_files_that_cannot_be_read(self, shared, photo, tmp_path):
+        shown = shared.pixels()
         for name, content, message in (
             ("damaged.jpg", b"no picture", "damaged.jpg cannot be read"),
             ("IMG_1.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "Most compatible"),
         ):
             (tmp_path / name).write_bytes(content)
-            page.set_input_files("#file", tmp_path / name)
-            page.get_by_text(message).wait_for()
-            assert page.get_attribute("#status", "role") == "alert"
-        assert (page.pixels() == shown).all()
-        page.upload(photo)  # the page recovers
-        assert page.inner_text("#status") == ""
+            shared.set_input_files("#file", tmp_path / name)
+            shared.get_by_text(message).wait_for()
+            assert shared.get_attribute("#status", "role") == "alert"
+        assert (shared.pixels() == shown).all()
+        shared.upload(photo)  # the page recovers
+        assert shared.inner_text("#status") == ""
 
     def test_a_photo_of_twelve_megapixels(self, visit, isolated_address, photo, tmp_path):
         PIL.Image.open(photo).resize((4000, 3000)).save(tmp_path / "large.jpg")
@@ -241,12 +238,11 @@ class TestPhotos:
         page.choose("udnie")  # painting in tiles has ended
         assert not page.errors
 
-    def test_a_photo_of_twenty_megapixels_is_reduced(self, visit, isolated_address, tmp_path):
+    def test_a_photo_of_twenty_megapixels_is_reduced(self, shared, tmp_path):
         PIL.Image.new("RGB", (5000, 4000), "teal").save(tmp_path / "huge.png")
-        page = visit(isolated_address)
-        page.upload(tmp_path / "huge.png")
-        page.click("#save")
-        width, height = map(int, re.findall(r"\d+", page.inner_text("#save-full")))
+        shared.upload(tmp_path / "huge.png")
+        shared.click("#save")
+        width, height = map(int, re.findall(r"\d+", shared.inner_text("#save-full")))
         assert 15.9e6 < width * height <= 16e6
 
     def test_the_photo_chosen_last_counts(self, visit, isolated_address, photo, tmp_path):
@@ -270,21 +266,19 @@ class TestPhotos:
         assert page.pixels("#before").shape == (300, 451, 4)
 
     @pytest.mark.parametrize("size", [(5000, 100), (120, 1400)], ids=str)
-    def test_flat_and_slim_photos(self, visit, isolated_address, photo, tmp_path, size):
+    def test_flat_and_slim_photos(self, shared, photo, tmp_path, size):
         PIL.Image.open(photo).resize(size).save(tmp_path / "flat.png")
-        page = visit(isolated_address)
-        page.upload(tmp_path / "flat.png")
-        assert difference(page.pixels(), fast.stylize(tmp_path / "flat.png", "stained-glass")) < 2
-        found = images.read(save(page, "#save-full").path())
+        shared.upload(tmp_path / "flat.png")
+        assert difference(shared.pixels(), fast.stylize(tmp_path / "flat.png", "stained-glass")) < 2
+        found = images.read(save(shared, "#save-full").path())
         assert difference(np.asarray(found), fast.stylize(tmp_path / "flat.png", "stained-glass", size=None)) < 8
-        assert not page.errors
+        assert not shared.errors
 
-    def test_dropped_and_pasted(self, visit, isolated_address):
+    def test_dropped_and_pasted(self, shared):
         """Both give the page files in a DataTransfer."""
-        page = visit(isolated_address)
         for event, key in (("drop", "dataTransfer"), ("paste", "clipboardData")):
-            page.forget()
-            page.evaluate(
+            shared.forget()
+            shared.evaluate(
                 """async ([name, key]) => {
                     const file = new File([await (await fetch("sample.webp")).blob()], "a.webp", {type: "image/webp"});
                     const transfer = new DataTransfer();
@@ -295,24 +289,22 @@ class TestPhotos:
                 }""",
                 [event, key],
             )
-            page.wait()
-        assert not page.errors
+            shared.wait()
+        assert not shared.errors
 
 
 class TestSaving:
-    def test_as_shown(self, visit, isolated_address, photo):
-        page = visit(isolated_address)
-        page.upload(photo)
-        saved = save(page)
+    def test_as_shown(self, shared, photo):
+        shared.upload(photo)
+        saved = save(shared)
         assert saved.suggested_filename == "my cat-impasto.jpg"
-        assert difference(page.pixels(), images.read(saved.path())) < 5  # JPEG
+        assert difference(shared.pixels(), images.read(saved.path())) < 5  # JPEG
 
-    def test_at_full_size_without_seams(self, visit, isolated_address, photo, tmp_path):
+    def test_at_full_size_without_seams(self, shared, photo, tmp_path):
         path = tmp_path / "larger.png"
         PIL.Image.open(photo).resize((1353, 900), PIL.Image.Resampling.BICUBIC).save(path)
-        page = visit(isolated_address)
-        page.upload(path)
-        found = np.asarray(images.read(save(page, "#save-full").path())).astype(float)
+        shared.upload(path)
+        found = np.asarray(images.read(save(shared, "#save-full").path())).astype(float)
         assert found.shape == (900, 1353, 3)
         assert difference(found, fast.stylize(path, "stained-glass", size=None)) < 5
         steps = np.abs(np.diff(found, axis=1)).mean((0, 2))  # from column to column
@@ -320,7 +312,7 @@ class TestSaving:
 
     def test_given_up_and_begun_again_in_another_style(self, visit, isolated_address, photo, tmp_path):
         path = tmp_path / "larger.png"
-        PIL.Image.open(photo).resize((1353, 900), PIL.Image.Resampling.BICUBIC).save(path)
+        PIL.Image.open(photo).resize((1353, 450), PIL.Image.Resampling.BICUBIC).save(path)
         page, saved = visit(isolated_address), []
         page.on("download", lambda download: saved.append(download.suggested_filename))
         page.upload(path)
@@ -336,7 +328,7 @@ class TestSaving:
 
     def test_given_up_the_dialog_can_be_opened_again(self, visit, isolated_address, photo, tmp_path):
         path = tmp_path / "larger.png"
-        PIL.Image.open(photo).resize((1353, 900)).save(path)
+        PIL.Image.open(photo).resize((1353, 450)).save(path)
         page = visit(isolated_address)
         page.upload(path)
         page.click("#save")
@@ -382,11 +374,10 @@ class TestLearntStyles:
 
 
 class TestHosting:
-    def test_no_other_host_is_asked(self, visit, isolated_address, photo):
-        page = visit(isolated_address)
-        page.upload(photo)
-        assert all(url.startswith((page.address, "blob:", "data:")) for url in page.requests)
-        policy = page.get_attribute('meta[http-equiv="Content-Security-Policy"]', "content")
+    def test_no_other_host_is_asked(self, shared, photo):
+        shared.upload(photo)
+        assert all(url.startswith((shared.address, "blob:", "data:")) for url in shared.requests)
+        policy = shared.get_attribute('meta[http-equiv="Content-Security-Policy"]', "content")
         assert "default-src 'self'" in policy
         assert "unsafe-inline" not in policy
 
@@ -596,18 +587,18 @@ class TestEverybody:
         ("width", "height", "scheme"),
         [(320, 640, "light"), (390, 844, "dark"), (820, 1180, "light"), (1440, 900, "dark"), (740, 360, "light")],
     )
-    def test_fits_can_be_read_and_hit(self, visit, isolated_address, width, height, scheme):
-        page = visit(isolated_address, viewport={"width": width, "height": height}, color_scheme=scheme)
+    def test_fits_can_be_read_and_hit(self, shared, width, height, scheme):
+        shared.set_viewport_size({"width": width, "height": height})
+        shared.emulate_media(color_scheme=scheme)
         root = "document.documentElement"
-        assert page.evaluate(f"[{root}.scrollWidth, {root}.scrollHeight]") == [width, height]
-        assert not page.evaluate(SMALL)
-        assert not page.evaluate(FAINT)
-        stage = page.locator("#stage").bounding_box()
+        assert shared.evaluate(f"[{root}.scrollWidth, {root}.scrollHeight]") == [width, height]
+        assert not shared.evaluate(SMALL)
+        assert not shared.evaluate(FAINT)
+        stage = shared.locator("#stage").bounding_box()
         assert stage["width"] * stage["height"] > 0.3 * width * height  # the picture is the interface
 
-    def test_everything_has_a_name(self, visit, isolated_address):
-        page = visit(isolated_address)
-        unnamed = page.evaluate(
+    def test_everything_has_a_name(self, shared):
+        unnamed = shared.evaluate(
             """() => [...document.querySelectorAll("button, input, select, progress, canvas")]
                 .filter(e => !(e.innerText || e.getAttribute("aria-label") || e.labels?.length))
                 .map(e => e.outerHTML)"""

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import impasto
-from impasto.operations import sheet
+from impasto.losses.saliency import saliency
+from impasto.operations import sheet, stylize
 from impasto.settings.options import StylizeOptions
 from impasto.vgg.encoder import Encoder
 
@@ -42,6 +43,7 @@ def walks(monkeypatch):
 
 def test_targets_are_computed_once(photo, monkeypatch):
     seen = walks(monkeypatch)
+    monkeypatch.setattr(stylize, "saliency", saliency)  # that of the photo may be known already
     options = StylizeOptions(size=200, iterations=1, style_layers="relu1_1", content_layers="relu2_2", style_weight=20)
     list(impasto.iterate(photo, "swirls", options))
     once = len(seen)

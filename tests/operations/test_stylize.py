@@ -190,7 +190,8 @@ def test_alpha_is_carried(photo):
 def test_the_same_seed_gives_the_same_picture(photo):
     for init in ("content", "noise"):
         runs = [
-            impasto.stylize(photo, "swirls", preset("default", init=init, seed=seed, **FAST)).rgb for seed in (5, 5, 6)
+            impasto.stylize(photo, "swirls", preset("default", init=init, seed=seed, **FAST | {"iterations": 3})).rgb
+            for seed in (5, 5, 6)
         ]
         assert torch.equal(runs[0], runs[1])
         assert init == "content" or not torch.equal(runs[0], runs[2])

@@ -66,17 +66,17 @@ def test_is_steadier_than_frame_by_frame(make_scene, write_clip, tmp_path, fast)
 
 
 def test_a_still_clip_does_not_drift(make_scene, write_clip, tmp_path):
-    """Over 40 frames (with few layers and pixels): neither darker nor lighter, and always the same picture."""
-    source = write_clip(tmp_path / "a.mp4", make_scene(1, 48, 64) * 40)
+    """Over 28 frames (with few layers and pixels): neither darker nor lighter, and always the same picture."""
+    source = write_clip(tmp_path / "a.mp4", make_scene(1, 48, 64) * 28)
     tiny = {"size": 64, "style_layers": "relu1_1", "content_layers": "relu1_2", "later": 2, "iterations": 8}
     frames = paint(source, tmp_path / "out.mp4", **tiny)
-    assert len(frames) == 40
+    assert len(frames) == 28
     assert {frame.scene for frame in frames} == {1}
     light = [frame.picture.rgb.mean().item() for frame in frames]
     assert max(light) - min(light) < 0.02
     changes = [(b.picture.rgb - a.picture.rgb).abs().mean().item() for a, b in pairwise(frames)]
-    assert max(changes[20:]) < 0.004
-    assert (frames[-1].picture.rgb - frames[20].picture.rgb).abs().mean() < 0.03
+    assert max(changes[14:]) < 0.004
+    assert (frames[-1].picture.rgb - frames[14].picture.rgb).abs().mean() < 0.03
 
 
 def test_passes_alternate_in_direction(moving, tmp_path):
