@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: The layer whose features tell what is recognised of the photo.
 LAYER = "relu4_2"
 #: The content distance at strength 1, and that which no strength reaches: there, nothing of the photo is left.
-BALANCED, LIMIT = 0.8, 1.3
+BALANCED, LIMIT = 0.8, 1.6
 #: The evaluations of each round at the coarsest scale.
 ROUNDS = (20, 12, 12, 12)
 #: The relative distance that is near enough, and the power of the distances' ratio by which the weight is corrected.
@@ -45,7 +45,7 @@ def content_distance(painted: Tensor, photo: Tensor, mask: Tensor | None = None)
     """|N(F) − N(P)|² / |N(P)|² of a picture's features F and the photo's P, `(1, n, h, w)`.
 
     N makes every channel's mean 0 and its variance 1, which takes away what a change of colours and contrasts does.
-    0 is the photo; above about 0.95 a person no longer finds it.
+    0 is the photo; a picture that has nothing to do with it is about 2 from it.
 
     Args:
         mask: `(h, w)`, how much each position counts; None for all alike.
