@@ -118,6 +118,15 @@ def test_a_bar_in_a_terminal(photo):
     assert "content" in file.getvalue()
 
 
+def test_names_in_brackets_are_no_markup():
+    """Those of files, in the descriptions of bars."""
+    file = io.StringIO()
+    bar = StepBar(Console(file=file, force_terminal=True, width=120))
+    with bar.running():
+        bar.report(progress.Progress("learning [/x] [final].jpg", 0.5, None))
+    assert "learning [/x] [final].jpg" in file.getvalue()
+
+
 def test_nothing_is_shown_where_nobody_looks(photo, capfd):
     impasto.fast.stylize(photo, "udnie", size=48, progress=True)
     assert capfd.readouterr() == ("", "")

@@ -10,7 +10,7 @@ intermediate pictures. The report gives seconds per evaluation, peak memory, and
 impasto reaches the loss that the other program has after 50, 100, 300 and 500 iterations.
 
 Every run is recorded as soon as it ends, and recorded runs are not repeated, so an interrupted benchmark can be resumed
-later. Without PAIRS.txt, only the report is printed. docs/performance.md reports the bundled record.
+later. Without PAIRS.txt, only the report is printed. docs/performance.md reports the bundled records.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Independence of the state that a host program has set in its thread, of PyTorch and NumPy.
+"""Isolation from the settings of PyTorch and NumPy that a host program has made in its thread.
 
 Inference mode, autocast, a default device or NumPy's error state would change results, or make operations fail. None of
 these is relied on, and all are as they were when a call returns and between the steps of an iterator.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import html
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -159,7 +160,7 @@ class StepBar:
 
     def __init__(self, console: Console, hidden: bool = False) -> None:
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # file names have brackets
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:3.0f}%"),
             TextColumn("{task.fields[left]}"),
@@ -215,7 +216,7 @@ class _NotebookBar:
         left = "" if progress.eta is None else f" · {duration(progress.eta)} left"
         text = f"{progress.stage} · {progress.fraction:.0%}{left}"
         bar = f'<progress max="1" value="{progress.fraction:.3f}"></progress>'
-        self._update({"text/html": f"<div>{bar} {text}</div>{self._preview}", "text/plain": text})
+        self._update({"text/html": f"<div>{bar} {html.escape(text)}</div>{self._preview}", "text/plain": text})
 
     def close(self) -> None:
         """Remove the bar."""

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from impasto import images
+from impasto.errors import PictureError
 from impasto.operations import sheet
 
 
@@ -21,6 +22,23 @@ def test_sheet(run, picture):
     os.rename("sheet.png", "kept.png")
     assert run(*words[1:])[0] == 0
     assert (images.read("sheet.png").rgb == images.read("kept.png").rgb).all()
+
+
+def test_a_sheet_that_cannot_be_written_is_written_elsewhere(run, picture, monkeypatch):
+    """As if its folder were gone when the pictures are painted, after hours perhaps."""
+    write = images.write
+
+    def refuses(path, *given):
+        if not path.is_absolute():
+            raise PictureError(f"cannot write {path}: there is no space")
+        write(path, *given)
+
+    monkeypatch.setattr(images, "write", refuses)
+    options = ["--size", "48", "--iterations", "1", "--style-layers", "relu1_1"]
+    code, _, err = run("sheet", picture, "mosaic", "-o", "sheet.png", "--vary", "strength=0.5,2", *options)
+    assert code == 1
+    assert "cannot write sheet.png: there is no space; the result is in" in " ".join(err.split())
+    assert images.read_settings("sheet.png")["operation"] == "sheet"
 
 
 @pytest.mark.parametrize(

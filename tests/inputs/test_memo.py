@@ -10,7 +10,10 @@ import torch
 import impasto
 from impasto import images
 from impasto.images import Picture
+from impasto.images.regions import Region, StyleSource
 from impasto.inputs.memo import Memo, bytes_of, identity
+from impasto.losses.statistics import STATISTICS
+from impasto.losses.targets import style_losses
 
 KILOBYTE = torch.zeros(256)
 
@@ -74,6 +77,13 @@ def test_what_is_computed_is_told_before():
 
 def test_bytes_of_tensors():
     assert bytes_of({"a": [KILOBYTE, (KILOBYTE, None)], "b": Picture(torch.zeros(3, 2, 2))}) == 2 * 1024 + 48
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_the_targets_of_style_losses_count(tiny_encoder, statistic):
+    painting = StyleSource("painting", torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)).double())
+    losses, _ = style_losses(tiny_encoder, Region(None, (painting,)), ["relu4_1"], (16, 16), statistic=statistic)
+    assert bytes_of(losses) >= 4 * 8  # at least a number for each of the four channels
 
 
 class TestIdentity:

@@ -257,6 +257,20 @@ def test_a_masked_style_is_read_only_there(tiny_encoder, pictures):
         assert_close(value, 0.0, rtol=0, atol=1e-9)
 
 
+def test_what_a_painting_weighs_goes_to_the_others_where_its_mask_vanishes(tiny_encoder, pictures):
+    image, large, other = pictures
+    mask = torch.zeros(SIZE, dtype=torch.float64)
+    mask[:6, :6] = 1  # no position of relu5_1
+    sources = StyleSource("large", large[0], None, 0.25), StyleSource("small", other[0], mask, 0.75)
+    for statistic in [*STATISTICS, "nearest"]:
+        shallow_and_deep = ["relu1_1", "relu5_1"]
+        mixed, _ = style_losses(tiny_encoder, Region(None, sources), shallow_and_deep, SIZE, "relative", statistic)
+        alone, _ = style_losses(tiny_encoder, whole_of(large), shallow_and_deep, SIZE, "relative", statistic)
+        found, expected = (Objective(tiny_encoder, losses).value_and_grad(image).terms for losses in (mixed, alone))
+        assert_close(found["style relu5_1"], expected["style relu5_1"])
+        assert abs(found["style relu1_1"] / expected["style relu1_1"] - 1) > 1e-6
+
+
 def test_layers_at_which_a_region_vanishes_are_left_out(tiny_encoder, pictures):
     mask = torch.zeros(SIZE, dtype=torch.float64)
     mask[:6, :6] = 1

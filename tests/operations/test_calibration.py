@@ -13,6 +13,7 @@ from impasto import images
 from impasto.cli import run
 from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import prepare_inputs
+from impasto.operations import calibration
 from impasto.operations.calibration import BALANCED, LAYER, LIMIT, MAX_CHANGE, content_distance, target_distance
 from impasto.operations.stylize import problem_of
 from impasto.optim.checkpoints import Checkpoints
@@ -96,9 +97,10 @@ def test_the_weight_is_corrected_by_a_result(photo, generator):
     problem, _ = problem_of(prepare_inputs(photo, ["woodcut"], options, cpu, Memo()), options, cpu)
     scale, usual = problem.scales[0], problem.style_weight
     original = problem.photo_at(scale)
-    assert problem.after(scale, original).style_weight == pytest.approx(usual * MAX_CHANGE)
-    assert problem.after(scale, torch.rand(original.shape, generator=generator)).style_weight < 0.5 * usual
-    assert dataclasses.replace(problem, strength=None).after(scale, original).style_weight == usual
+    plan = problem.plan(scale)
+    assert problem.after(scale, plan, original).style_weight == pytest.approx(usual * MAX_CHANGE)
+    assert problem.after(scale, plan, torch.rand(original.shape, generator=generator)).style_weight < 0.5 * usual
+    assert dataclasses.replace(problem, strength=None).after(scale, plan, original).style_weight == usual
 
 
 def test_each_scale_corrects_the_next_one(photo):
@@ -118,6 +120,19 @@ def test_a_run_is_resumed_with_its_weight(photo, tmp_path):
     assert resumed[0].scale == 2
     assert torch.equal(resumed[-1].image, expected.image)
     assert resumed[-1].found == expected.found
+
+
+@pytest.mark.calibrates
+def test_a_resumed_run_is_not_calibrated_again(photo, tmp_path, monkeypatch):
+    options = StylizeOptions(size=64, iterations=4)
+    steps = impasto.iterate(photo, "woodcut", options, checkpoints=Checkpoints(tmp_path / "checkpoint", every=0))
+    first, _ = next(steps), next(steps)
+    steps.close()
+    monkeypatch.setattr(calibration, "calibrated", lambda *given: pytest.fail("calibrated again"))
+    resumed = Checkpoints(tmp_path / "checkpoint", resume=True)
+    *_, last = impasto.iterate(photo, "woodcut", options, checkpoints=resumed)
+    assert last.evaluations == 4
+    assert last.found == first.found
 
 
 @pytest.mark.calibrates

@@ -24,9 +24,11 @@ from torch.testing import assert_close
 import impasto
 from impasto import cli
 from impasto.errors import CheckpointError
+from impasto.losses.objective import Objective
 from impasto.optim import checkpoints, memory, multiscale
 from impasto.optim.canvas import LocalCanvas
 from impasto.optim.checkpoints import Checkpoints
+from impasto.optim.problem import LocalExecution
 from impasto.optim.solvers import SOLVERS, Evaluation, State
 from impasto.settings.options import ReconstructOptions, StylizeOptions, TextureOptions
 
@@ -322,6 +324,35 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path, data):
 
 
 # -- killed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("moment", ["after", "place", "objective", "evaluation"])
+def test_interrupted_between_two_scales(photo, tmp_path, monkeypatch, moment, optimizer):
+    """While a result is looked at, the next scale is prepared, or evaluated for the first time: nothing is lost."""
+    options = StylizeOptions(
+        size=140, iterations=4, style_layers="relu1_1", content_layers="relu2_2", optimizer=optimizer
+    )
+    *_, expected = impasto.iterate(photo, "mosaic", options)
+    path, done = tmp_path / "checkpoint", []
+    owner = Objective if moment == "evaluation" else LocalExecution
+    name = "value_and_grad" if moment == "evaluation" else moment
+    real = getattr(owner, name)
+
+    def interrupted(*given):
+        if done and done[-1].iteration == done[-1].iterations:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        steps = impasto.iterate(photo, "mosaic", options, None, Checkpoints(path, every=1e9))
+        with pytest.raises(KeyboardInterrupt):
+            done.extend(steps)
+    assert done[-1].scale == 1
+    *_, resumed = impasto.iterate(photo, "mosaic", options, None, Checkpoints(path, resume=True))
+    assert torch.equal(resumed.image, expected.image)
+    assert resumed.evaluations == expected.evaluations
 
 
 def _run_in_child(folder, arguments, log):

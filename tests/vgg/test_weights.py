@@ -311,12 +311,19 @@ def test_wrong_files(tmp_path):
     (tmp_path / "empty.pth").write_bytes(b"")
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save(state_dict() | {"features.0.weight": torch.zeros(64, 4, 3, 3)}, tmp_path / "shape.pth")
+    torch.save(state_dict() | {"features.0.bias": torch.zeros(3)}, tmp_path / "bias.pth")
+    torch.save(state_dict() | {"features.1.running_mean": torch.zeros(64)}, tmp_path / "normalised.pth")
     incomplete = state_dict()
     del incomplete["features.24.weight"]
     torch.save(incomplete, tmp_path / "incomplete.pth")
     for path in tmp_path.glob("*.*"):
         with pytest.raises(WeightsError, match=path.name):
             weights.load(str(path), preprocessing="torchvision")
+    for name, message in (("shape", "the weight of conv1_1 has shape"), ("bias", "the bias of conv1_1 has shape")):
+        with pytest.raises(WeightsError, match=message):
+            weights.load(str(tmp_path / f"{name}.pth"), preprocessing="torchvision")
+    with pytest.raises(WeightsError, match="batch normalisation"):
+        weights.load(str(tmp_path / "normalised.pth"), preprocessing="torchvision")
     with pytest.raises(WeightsError, match="caffe-bgr|torchvision"):
         weights.load(str(tmp_path / "shape.pth"))
     with pytest.raises(ValueError, match="vgg19-original"):

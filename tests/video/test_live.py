@@ -83,6 +83,8 @@ def test_recorded(moving, tmp_path, capsys, monkeypatch):
     found = list(clips.frames(clips.open_clip(tmp_path / "out.mp4")))
     assert 1 <= len(found) <= 6
     assert images.read(found[0].image).shape == (32, 48)
+    assert cli.run(["live", str(moving), "mosaic", "-o", "b.mp4", "--no-window", "--size", "48", "--seconds", "0"]) == 0
+    assert len(list(clips.frames(clips.open_clip(tmp_path / "b.mp4")))) == 1
     for wrong, said in (
         (["live", "0", "mosaic", "--no-window"], "nothing to see"),
         (["live", "0", "mosaic", "--no-window", "-o", "out.gif"], "expected a name such as clip.mp4"),
@@ -90,3 +92,18 @@ def test_recorded(moving, tmp_path, capsys, monkeypatch):
     ):
         assert cli.run(wrong) == 2
         assert said in capsys.readouterr().err
+
+
+def test_what_was_recorded_is_kept_when_the_camera_is_unplugged(moving, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def unplugged(*given):
+        for number, frame in enumerate(live(str(moving), *given[1:])):
+            yield frame
+            if number == 0:
+                raise ClipError("the camera gives no frames any more")
+
+    monkeypatch.setattr("impasto.video.live.live", unplugged)
+    assert cli.run(["live", "0", "mosaic", "-o", "out.mp4", "--no-window", "--size", "48", "-q"]) == 2
+    assert "the camera gives no frames any more" in capsys.readouterr().err
+    assert len(list(clips.frames(clips.open_clip(tmp_path / "out.mp4")))) == 1

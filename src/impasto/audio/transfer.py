@@ -80,7 +80,7 @@ class SoundProblem:
         """Where to compute."""
         return self.encoder.hann.device
 
-    def after(self, scale: Scale, canvas: Tensor) -> SoundProblem:
+    def after(self, scale: Scale, plan: Plan, canvas: Tensor) -> SoundProblem:
         """The same problem: nothing is found."""
         return self
 

@@ -70,7 +70,6 @@ def batch(
         with count_bar(quiet or as_json) as bar:
             task = bar.add_task("preparing", total=len(work), left="")
             for last in outcomes:
-                signals.check()
                 counts[last.status] += 1
                 if as_json:
                     out.print(json.dumps(_report(last)), markup=False)
@@ -84,6 +83,7 @@ def batch(
                     description=f"{last.number}/{last.count}",
                     left=f"{pace}{duration(last.eta)} left",
                 )
+                signals.check()
     except KeyboardInterrupt:
         interrupted = True
     finally:

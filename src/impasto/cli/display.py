@@ -26,7 +26,7 @@ def set_up_logging(quiet: bool) -> None:
 def count_bar(hidden: bool) -> Progress:
     """A progress bar over a known number of items, with the time left in the field `left`."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # file names have brackets
         BarColumn(bar_width=24),
         TextColumn("{task.percentage:3.0f}%"),
         TextColumn("{task.fields[left]}"),
@@ -42,7 +42,7 @@ def byte_bar(name: str) -> Iterator[Progress]:
     from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (
-        TextColumn(name),
+        TextColumn(name, markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -100,14 +100,15 @@ def render(steps: Iterator[Step], output: Output, settings: dict[str, Any], writ
     records: list[LossRecord] = []
     step: Step | None = None
     failure: BaseException | None = None
-    saved = 0
-    path = output.path
+    saved, path = 0, output.path
     try:
         with StepBar(err, hidden=output.quiet or output.as_json).running() as bar:
             for step in steps:
                 if not records:
                     writer.check_space(path, step.shape, output.bits)
                     records += step.earlier[:-1]
+                    if output.save_every is not None and step.earlier:  # what a resumed run begins with is there
+                        saved = step.evaluations // output.save_every
                 bar.show(step)
                 if records:
                     signals.check()
@@ -149,7 +150,7 @@ def _finish(
     path, checkpoints = output.path, output.checkpoints
     settings = settings | {"found": dict(step.found), "interrupted": failure is not None}
     result = step.finish(step.image.cpu())
-    written = _write(writer, path, result, output.bits, settings)
+    written = write_result(writer, path, result, output.bits, settings)
     if checkpoints is not None and failure is None and written == path:
         checkpoints.discard()
     if output.plot is not None:
@@ -169,7 +170,7 @@ def _finish(
     return written
 
 
-def _write(writer: MediaWriter, path: Path, result: Any, bits: int, settings: dict[str, Any]) -> Path:
+def write_result(writer: MediaWriter, path: Path, result: Any, bits: int, settings: dict[str, Any]) -> Path:
     """Write a result; if that fails, to an unused name in another folder. Returns the path written to."""
     from impasto import files
 

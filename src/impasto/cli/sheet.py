@@ -11,7 +11,7 @@ from impasto.cli import signals
 from impasto.cli.display import err, out, set_up_logging
 from impasto.cli.flags import Output, PicturePath, Quiet, StorePaths
 from impasto.cli.parameters import with_options
-from impasto.cli.render import check_output, input_files
+from impasto.cli.render import check_output, input_files, picture_writer, write_result
 from impasto.cli.stylize import Photo
 from impasto.progress import StepBar, counted, duration
 from impasto.settings.options import StylizeOptions
@@ -53,7 +53,7 @@ def sheet(
     Example: impasto sheet photo.jpg painting.jpg --vary strength=0.5,1,2 --vary statistic=gram,nearest
     """
     set_up_logging(quiet)
-    from impasto import images, record
+    from impasto import record
     from impasto.operations import sheet
 
     axes: dict[str, list[str]] = {}
@@ -87,13 +87,13 @@ def sheet(
         raise KeyboardInterrupt
     with signals.deferred():
         cells = [(cell.label, cell.step.picture) for cell in latest.values()]
-        images.write(output, sheet.lay_out(cells, axes), settings=settings)
+        written = write_result(picture_writer(), output, sheet.lay_out(cells, axes), 8, settings)
     if failure is not None:
         raise failure
     if interrupted:
-        err.print(f"impasto: interrupted; the pictures so far are in {output}", markup=False)
+        err.print(f"impasto: interrupted; the pictures so far are in {written}", markup=False)
         return signals.exit_code()
     if not quiet:
         last = latest[len(latest)]
-        out.print(f"{output}  {counted(len(latest), 'picture')} in {duration(last.seconds)}", markup=False)
-    return 0
+        out.print(f"{written}  {counted(len(latest), 'picture')} in {duration(last.seconds)}", markup=False)
+    return 0 if written == output else 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -114,7 +115,7 @@ def read_photos(folder: Path, crop: int, device: torch.device, shown: bool) -> D
     files = files_in(folder)
     pairs = crops.load(files, 3 * crop, device)
     hidden = not (shown and err.is_terminal)
-    bar = track(pairs, f"reading {folder}", len(files), console=err, transient=True, disable=hidden)
+    bar = track(pairs, f"reading {escape(str(folder))}", len(files), console=err, transient=True, disable=hidden)
     read = [(path.name, picture) for path, picture in bar if picture is not None]
     if not read:
         raise PictureError(f"none of the {len(files)} files in {folder} is a picture that can be read")

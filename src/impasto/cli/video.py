@@ -16,6 +16,7 @@ from impasto.cli.fast import learn_ahead
 from impasto.cli.flags import Cluster, Quiet, json_flag, output_flag, resume_flag
 from impasto.cli.parameters import with_options
 from impasto.cli.stylize import Paintings
+from impasto.errors import ImpastoError
 from impasto.progress import counted, duration
 from impasto.settings.options import FastOptions, VideoOptions
 
@@ -79,7 +80,6 @@ def video(
         with count_bar(quiet or as_json) as bar:
             task = bar.add_task("preparing", total=1, left="")
             for frame in frames:
-                signals.check()
                 last = frame
                 bar.update(
                     task,
@@ -93,6 +93,7 @@ def video(
                     images.write(preview, frame.picture)
                 if as_json:
                     out.print(json.dumps(_report(frame)), markup=False)
+                signals.check()
     except KeyboardInterrupt:
         with signals.deferred():
             frames.close()  # type: ignore[attr-defined]
@@ -155,7 +156,7 @@ def live(
     if destination is None and not window:
         raise ValueError("without a window and a file there is nothing to see; give --window, or -o FILE")
     learn_ahead(style, options, quiet)
-    frame = writer = None
+    frame = writer = failure = None
     with ExitStack() as stack:
         show = _window() if window else None
         status = stack.enter_context(err.status("waiting for the first frame")) if not quiet else None
@@ -172,16 +173,22 @@ def live(
                     writer.add(frame.picture, round(frame.seconds * 1000))
                 if status is not None:
                     status.update(f"{frame.frame_rate:.1f} frames a second, {frame.dropped} dropped")
-                if (show is not None and not show(frame.picture)) or frame.seconds > (seconds or float("inf")):
+                if (show is not None and not show(frame.picture)) or (seconds is not None and frame.seconds > seconds):
                     break
         except KeyboardInterrupt:
             pass  # the usual way to stop
+        except ImpastoError as error:
+            if writer is None:
+                raise
+            failure = error  # the camera was unplugged, say: what was recorded is kept
     if frame is not None and not quiet:
         recorded = "" if destination is None else f"{destination}  "
         out.print(
             f"{recorded}{counted(frame.painted, 'frame')}, {frame.dropped} dropped, {frame.frame_rate:.1f} a second",
             markup=False,
         )
+    if failure is not None:
+        raise failure
     return signals.exit_code(usual=True)
 
 

@@ -34,7 +34,7 @@ def list_() -> None:
             "licence": source.licence,
             "pixels": source.preprocessing,
             "sha256": source.sha256 + ("" if len(source.sha256) == 64 else "… (only this prefix is published)"),
-            "file": path or f"not installed; run 'impasto weights fetch {source.name}'",
+            "file": path or f"not installed; run '{_remedy(source)}'",
         }
         for name, value in rows.items():
             out.print(f"  {name:8} {value}", markup=False)
@@ -69,7 +69,14 @@ def verify(
             weights.verify(source, path)
             out.print(f"{source.name}: verified ({path})", markup=False)
         elif name:
-            raise WeightsError(f"the weights {name} are not installed: run 'impasto weights fetch {name}'")
+            raise WeightsError(f"the weights {name} are not installed: run '{_remedy(source)}'")
+
+
+def _remedy(source: WeightsSource) -> str:
+    """The command that installs weights."""
+    from impasto.vgg import weights
+
+    return f"impasto weights fetch {source.name}" if source.url else weights.REINSTALL
 
 
 def _source(name: str) -> WeightsSource:

@@ -97,7 +97,7 @@ def iterate(
     device = torch.device("cpu")
     memo, content = Memo(0), opened(content, "the content")
     inputs = prepare_inputs(content, styles, options, device, memo)
-    problem, start = problem_of(inputs, options, device, memo, content, with_hashes=checkpoints is not None)
+    problem, start = problem_of(inputs, options, device, memo, content, checkpoints=checkpoints)
     connect(address)
     capacity, threads = _capacity(threads)
     execution = ShardedExecution(problem, min(capacity, workers or capacity), threads)
@@ -152,10 +152,10 @@ class ShardedExecution:
         """What is optimised."""
         return cast(PictureProblem, self._local.problem)
 
-    def after(self, scale: Scale, canvas: Canvas) -> ShardedExecution:
+    def after(self, scale: Scale, plan: Plan, canvas: Canvas) -> ShardedExecution:
         """This execution, of `Problem.after`; the result of a sharded scale is too large to be looked at."""
         if not self.is_sharded(scale):
-            self._local = self._local.after(scale, canvas)
+            self._local = self._local.after(scale, plan, canvas)
         return self
 
     def resumed(self, found: Mapping[str, float]) -> ShardedExecution:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from threading import Condition
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from torch import Tensor
@@ -102,9 +103,11 @@ class Memo:
 
 
 def bytes_of(value: Any) -> int:
-    """The bytes of all tensors in a value: a dataclass, a mapping, a sequence, or one of them alone."""
+    """The bytes of all tensors in a value: a dataclass, a mapping, a sequence, a closure, or one of them alone."""
     if isinstance(value, Tensor):
         return value.nbytes
+    if isinstance(value, FunctionType):  # the distance from a target, say, which holds it
+        return sum(bytes_of(cell.cell_contents) for cell in value.__closure__ or ())
     if dataclasses.is_dataclass(value):
         return sum(bytes_of(getattr(value, field.name)) for field in dataclasses.fields(value))
     if isinstance(value, Mapping):

@@ -3,8 +3,8 @@
 A statistic keeps only a mean over the style's features; this keeps them all. At each position the picture's feature is
 compared with the nearest of the style's, by the cosine of the angle between them (Kolkin et al., "Neural neighbor
 style transfer", arXiv 2203.13215). We depart from the paper in that both sides are centred by the *style's* mean: with
-the picture's own mean a drift of it would cost nothing, and the loss would not be a sum over positions, which is what
-makes it exact in tiles.
+the picture's own mean a common shift of all its features would not be penalised, and the loss would not be a sum over
+positions, which is what makes it exact in tiles.
 
 Shapes: features are `(n, m)`, channels by positions; a mask, where given, is `(m,)` and not negative.
 """

@@ -205,7 +205,7 @@ def mean_and_covariance(fit: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def deviation_error(target: Tensor) -> Distance:
-    """d(s) = |μ - μ'|² + |σ - σ'|², on `moments` (Huang & Belongie, arXiv 1703.06868, eq. 13)."""
+    """d(s) = |μ - μ'|² + |σ - σ'|², on `moments`: the norms of Huang & Belongie (arXiv 1703.06868, eq. 13), squared."""
 
     # The square root's derivative is infinite at zero, where dead channels are: it starts at this deviation.
     def deviation(variance: Tensor) -> Tensor:

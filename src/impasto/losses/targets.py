@@ -155,6 +155,8 @@ def style_losses(
             mask, stride = masks[layer], encoder.stride(layer)
             total = (size[0] // stride) * (size[1] // stride) if mask is None else mask.sum().item()
             if banks:
+                present = sum(share for _, share in banks)  # a small mask has no positions at a deep layer
+                banks = tuple((bank, share / present) for bank, share in banks)
                 losses.append(NearestNeighborLoss(layer, banks, region.share, total, mask, region.name))
         return tuple(losses), _energies(fits, measured)
     # Only the frequencies of 'gaussian' depend on the features they are for.

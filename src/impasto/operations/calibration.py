@@ -26,16 +26,18 @@ from impasto.optim.solvers import State, lbfgs
 
 if TYPE_CHECKING:
     from impasto.operations.problem import PictureProblem
+    from impasto.optim.schedule import Scale
+    from impasto.vgg.encoder import Encoder
 
 #: The layer whose features tell what is recognised of the photo.
 LAYER = "relu4_2"
-#: The content distance at strength 1, and that which no strength reaches: there, nothing of the photo is left.
+#: The content distance at strength 1, and that which no strength reaches.
 BALANCED, LIMIT = 0.8, 1.6
 #: The evaluations of each round at the coarsest scale.
 ROUNDS = (20, 12, 12, 12)
 #: The relative distance that is near enough, and the power of the distances' ratio by which the weight is corrected.
 TOLERANCE, POWER = 0.04, 3.5
-#: By how much the weight changes at once, and in all, at most.
+#: By how much the weight changes at once at most, and in all at the coarsest scale.
 MAX_CHANGE, RANGE = 4.0, 100.0
 #: Pixels of the largest scale whose result is looked at: what a person recognises is settled by then.
 LARGEST = 1 << 20
@@ -71,6 +73,11 @@ def corrected(weight: float, distance: float, strength: float) -> float:
     return weight * min(max(ratio**POWER, 1 / MAX_CHANGE), MAX_CHANGE)
 
 
+def is_judged(scale: Scale, encoder: Encoder) -> bool:
+    """Whether the content distance is measured at a scale: it has positions at `LAYER`, and not too many."""
+    return min(scale.height, scale.width) >= encoder.stride(LAYER) and scale.pixels <= LARGEST
+
+
 @torch.no_grad()
 def calibrated(problem: PictureProblem, start: Tensor) -> PictureProblem:
     """The problem with a style weight for its strength, found at the coarsest scale.
@@ -80,7 +87,7 @@ def calibrated(problem: PictureProblem, start: Tensor) -> PictureProblem:
         start: what it is optimised from, `(3, h, w)` of any size.
     """
     scale = schedule.plan(*problem.size, iterations=1)[0]
-    if problem.strength is None or min(scale.height, scale.width) < problem.encoder.stride(LAYER):
+    if problem.strength is None or not is_judged(scale, problem.encoder):
         return problem
     found = dataclasses.replace(problem, memo=Memo())  # the targets are those of every round
     canvas = images.resize(start, scale.height, scale.width)[None]
@@ -90,7 +97,7 @@ def calibrated(problem: PictureProblem, start: Tensor) -> PictureProblem:
             if iterate.evaluations >= evaluations:
                 break
         canvas, before = iterate.canvas.gather(), found.style_weight
-        found = found.after(scale, canvas)
+        found = found.after(scale, plan, canvas)
         if found.style_weight == before or not usual / RANGE < found.style_weight < usual * RANGE:
             break
-    return dataclasses.replace(problem, style_weight=found.style_weight)
+    return dataclasses.replace(problem, style_weight=min(max(found.style_weight, usual / RANGE), usual * RANGE))

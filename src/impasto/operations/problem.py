@@ -92,7 +92,8 @@ class PictureProblem:
         wraps: whether the result is seamless.
         keeps_details: whether scales pass on the upsampled residual from the start.
         input_hashes: name -> hash of each input, for checkpoints.
-        strength: whose promise is kept by correcting the style weight after each scale; None to leave it as it is.
+        strength: the style weight is corrected after each scale to reach the content distance that this strength
+            promises; None to leave it as it is.
         memo: values that runs share, under the `photo_key` and the `style_key`.
     """
 
@@ -137,14 +138,14 @@ class PictureProblem:
             return self
         return dataclasses.replace(self, style_weight=found["style_weight"] * self.strength**3)
 
-    def after(self, scale: Scale, canvas: Tensor) -> PictureProblem:
+    def after(self, scale: Scale, plan: Plan, canvas: Tensor) -> PictureProblem:
         """The problem for the scales after this one, given its result, `(1, 3, h, w)`."""
-        photo = self.photo_at(scale)
-        if self.strength is None or photo is None or scale.pixels > calibration.LARGEST:
+        photo, layer = self.photo_at(scale), calibration.LAYER
+        if self.strength is None or photo is None or not calibration.is_judged(scale, self.encoder):
             return self
-        view, layer = self.view(photo, (scale.height, scale.width)), calibration.LAYER
+        view = self.view(photo, (scale.height, scale.width))
         encoder = dataclasses.replace(self.encoder, padding="zeros")  # as VGG was trained
-        tiles = divide(encoder, [layer], scale.height, scale.width, self.plan(scale).tile)
+        tiles = divide(encoder, [layer], scale.height, scale.width, plan.tile)
         painted, original = (
             extract_features(encoder, view(image), [layer], tiles)[layer].features for image in (canvas, photo)
         )

@@ -65,7 +65,7 @@ def iterate_reconstruction(
 ) -> Iterator[Step]:
     """The steps of `reconstruct`, as they come; errors in the arguments are raised before the first.
 
-    For `checkpoints` and `memo`, see `iterate`.
+    For `checkpoints`, see `iterate`. With a `memo`, runs share the network.
     """
     started = time.monotonic()
     options = options_from(ReconstructOptions, options, changes)

@@ -97,7 +97,8 @@ def iterate_variations(
     ]
     memo = Memo()
     for _, style, settings in cells:  # raises errors in the arguments of any cell before the first run begins
-        iterate(content, style, settings, memo)
+        weight = 1.0 if settings.style_weight is None else settings.style_weight  # calibrated when the run begins
+        iterate(content, style, dataclasses.replace(settings, style_weight=weight), memo)
 
     def steps() -> Iterator[Variation]:
         earlier = 0.0

@@ -101,7 +101,7 @@ def iterate(
     inputs = prepare_inputs(content, styles, options, device, memo)
     if options.color == "palette":
         return iter([single_step(palette(inputs, options), inputs.finish, time.monotonic() - started)])
-    problem, start = problem_of(inputs, options, device, memo, content, temporal, with_hashes=checkpoints is not None)
+    problem, start = problem_of(inputs, options, device, memo, content, temporal, checkpoints)
     return optimize_scales(LocalExecution(problem), start.to(device), started, checkpoints)
 
 
@@ -112,14 +112,14 @@ def problem_of(
     memo: Memo | None = None,
     content: StrPath | bytes | Picture = BLANK,
     temporal: TemporalLoss | None = None,
-    with_hashes: bool = False,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[PictureProblem, Tensor]:
     """What is optimised to repaint a photo, and the picture that it starts from, `(3, h, w)`.
 
     Args:
         content: the photo as given, by which the `memo` tells it from others.
         temporal: see `iterate`.
-        with_hashes: whether the inputs are hashed, for checkpoints.
+        checkpoints: the inputs are hashed for them; a run to be resumed is not calibrated again.
 
     Raises:
         ValueError: pictures too small for the layers, masks that leave nothing, a start that does not exist.
@@ -165,13 +165,15 @@ def problem_of(
         luminance_only=inputs.luminance_only,
         temporal=None if temporal is None else temporal.to(device),
         keeps_details=temporal is not None or options.init not in ("noise", "mixed"),
-        input_hashes=_hashes(options, inputs, start) if with_hashes else {},
+        input_hashes={} if checkpoints is None else _hashes(options, inputs, start),
         memo=memo,
         photo_key=photo_key,
         style_key=style_key,
     )
     if not calibrates:
         return problem, start
+    if found := checkpoints.found() if checkpoints else {}:
+        return problem.resumed(found), start
     depends = ("content_weight", "content_layers", "content_norm", "saliency", "style_layers", "total_variation")
     style_weight = memo.get(
         ("calibrated", photo_key, style_key, options.strength, *_frozen(options, depends)),
@@ -244,7 +246,7 @@ def _frozen(options: StyleLossOptions, names: Sequence[str]) -> tuple[Hashable, 
 
 
 def _scale_count(options: StylizeOptions) -> int | None:
-    """A draft is optimised at its own size, unless the options say otherwise."""
+    """One, if not given, for a start that is painted already (`fast`, or a file): it has large strokes."""
     draft = options.init == "fast" or options.init not in get_args(Init)
     return 1 if options.scales is None and draft else options.scales
 

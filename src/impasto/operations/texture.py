@@ -66,7 +66,7 @@ def iterate_texture(
 ) -> Iterator[Step]:
     """The steps of `texture`, as they come; errors in the arguments are raised before the first.
 
-    For `checkpoints` and `memo`, see `iterate`.
+    For `checkpoints`, see `iterate`. With a `memo`, runs share the network and the paintings that they read.
     """
     started = time.monotonic()
     options = options_from(TextureOptions, options, changes)

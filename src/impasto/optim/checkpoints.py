@@ -7,6 +7,7 @@ before the first step.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -37,7 +38,9 @@ log = logging.getLogger(__name__)
 LossRecord = tuple[int, int, float, Mapping[str, float]]
 
 #: Version of the file's layout.
-LAYOUT = 2
+LAYOUT = 3
+#: What reading a damaged file raises.
+DAMAGES = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RuntimeError, MemoryError)
 #: A checkpoint that takes more than a second is written no more often than every so many times as long.
 MIN_INTERVAL_FACTOR = 20
 
@@ -58,6 +61,16 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))  # may be given as text
+
+    def found(self) -> Mapping[str, float]:
+        """What the run to be resumed had found for its inputs, see `Checkpoint`; nothing without a readable file."""
+        try:
+            if self.resume and self.path.exists():
+                with open(self.path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                    return dict(json.loads(file["about"].tobytes())["found"])
+        except DAMAGES:
+            pass  # reported when the run is resumed
+        return {}
 
     def discard(self) -> None:
         """Remove the file, and what killed processes left of it, once the picture is written."""
@@ -178,13 +191,13 @@ def save(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Non
         return  # there is nothing to resume from
     images = {"image": state.canvas, "gradient": state.gradient}
     for index, (s, y, _) in enumerate(state.pairs):
-        images |= {f"moved {index}": s, f"change {index}": y}
+        images |= {f"s {index}": s, f"y {index}": y}
     if state.moments is not None:
         images |= {"first": state.moments[0], "second": state.moments[1]}
     about = {
         "format": LAYOUT,
         "settings": settings,
-        "plans": [_plan_entry(plan) for plan in checkpoint.plans],
+        "plans": [dataclasses.asdict(plan) for plan in checkpoint.plans],
         "scale": checkpoint.scale,
         "before": checkpoint.before,
         "seconds": checkpoint.seconds,
@@ -193,8 +206,8 @@ def save(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Non
         "terms": list(state.terms.items()),
         "evaluations": state.evaluations,
         "products": [product for _, _, product in state.pairs],
-        "age": state.step,
-        "falls": state.resets,
+        "step": state.step,
+        "resets": state.resets,
         "names": list(images),
         "curve": checkpoint.curve,
         "found": dict(checkpoint.found),
@@ -209,18 +222,6 @@ def save(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Non
         add("about", text)
         for name, image in images.items():  # one after another: they may be on other machines
             add(name, np.zeros(0, np.float32) if image is None else image.gather().cpu().numpy())
-
-
-def _plan_entry(plan: Plan) -> dict[str, Any]:
-    return {
-        "window": plan.window,
-        "method": plan.method,
-        "history": plan.history,
-        "keeps": plan.caches_content_features,
-        "bytes": plan.bytes,
-        "split": plan.split,
-        "share": plan.share,
-    }
 
 
 def load(path: Path, settings: Mapping[str, Any], device: torch.device) -> Checkpoint:
@@ -264,25 +265,14 @@ def read(path: Path, device: torch.device) -> tuple[Checkpoint, dict[str, Any]]:
             gradient=canvases["gradient"] if images["gradient"].numel() else None,
             evaluations=about["evaluations"],
             pairs=[
-                (canvases[f"moved {index}"], canvases[f"change {index}"], product)
+                (canvases[f"s {index}"], canvases[f"y {index}"], product)
                 for index, product in enumerate(about["products"])
             ],
             moments=(canvases["first"], canvases["second"]) if "first" in canvases else None,
-            step=about["age"],
-            resets=about["falls"],
+            step=about["step"],
+            resets=about["resets"],
         )
-        plans = [
-            Plan(
-                plan["window"],
-                plan["method"],
-                plan["history"],
-                plan["keeps"],
-                plan["bytes"],
-                plan.get("split", ""),  # earlier versions did not split
-                plan.get("share", 1.0),
-            )
-            for plan in about["plans"]
-        ]
+        plans = [Plan(**plan) for plan in about["plans"]]
         checkpoint = Checkpoint(
             plans,
             about["scale"],
@@ -291,19 +281,10 @@ def read(path: Path, device: torch.device) -> tuple[Checkpoint, dict[str, Any]]:
             about["entered"],
             state,
             [(evaluations, scale, loss, dict(terms)) for evaluations, scale, loss, terms in about["curve"]],
-            dict(about.get("found", {})),
+            dict(about["found"]),
         )
         stored: dict[str, Any] = about["settings"]
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        MemoryError,
-    ) as error:
+    except DAMAGES as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(
             f"{os.fspath(path)} is damaged ({reason}); remove it, or leave --resume away to start from the beginning"

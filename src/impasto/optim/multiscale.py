@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from impasto.optim.canvas import LocalCanvas
 from impasto.optim.checkpoints import Checkpoint, Checkpoints, CheckpointWriter
 from impasto.optim.clock import Clock
 from impasto.optim.memory import Plan
-from impasto.optim.problem import Execution, OutOfMemoryFallback, Problem
+from impasto.optim.problem import Execution, OutOfMemoryFallback
 from impasto.optim.solvers import SOLVERS, Iterate, State
 from impasto.optim.steps import Step
 
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 #: By how much a plan may exceed the available memory when a run is resumed: what is free is never quite the same.
 MEMORY_SLACK = 1.1
+#: Pixels of a scale up to which the result of the one before is kept until the first evaluation is over, to be saved if
+#: that is interrupted. Beyond, the memory is needed, and evaluations take as long as the time between checkpoints.
+MOST_KEPT = 1 << 22
 
 
 def optimize_scales(
@@ -69,39 +72,48 @@ def _steps(
     earlier = tuple(curve)
     state, start = State(LocalCanvas(image[None])), image if problem.keeps_details else None
     del image  # the state has it now, and releases it for its own
-    for index, (scale, plan) in enumerate(zip(problem.scales, plans, strict=True)):
-        if resumed is not None and index < resumed.scale:
-            continue
-        if resumed is not None:
-            state, evaluations = execution.restored(resumed.state, scale), resumed.before
-            clock.resume(index, resumed.seconds, resumed.entered)
-            resumed = None
-        elif index > 0 and not clock.enter(index):
-            log.warning("out of time before %d×%d px", scale.width, scale.height)
-            break
-        else:
-            state = State(execution.place(state.canvas.gather()[0], scale, start if index > 0 else None))
-        if index == count - 1:
-            start = None  # the memory is needed
-        objective = OutOfMemoryFallback(execution, scale, plan)
-        if not objective.terms:
-            continue  # the masks vanish at every layer: there is nothing to optimise at this size
-        if (plan.method, plan.history) != (options.optimizer, options.history):
-            kind = "Adam" if plan.method == "adam" else f"a history of {plan.history}"
-            log.warning("%d×%d px: with %s, to fit into memory", scale.width, scale.height, kind)
+    latest: Callable[[], Checkpoint] | None = None  # of the last step
+    try:
+        for index, (scale, plan) in enumerate(zip(problem.scales, plans, strict=True)):
+            if resumed is not None and index < resumed.scale:
+                continue
+            if resumed is not None:
+                state, evaluations = execution.restored(resumed.state, scale), resumed.before
+                clock.resume(index, resumed.seconds, resumed.entered)
+                resumed = None
+            elif index > 0 and not clock.enter(index):
+                log.warning("out of time before %d×%d px", scale.width, scale.height)
+                break
+            else:
+                state = State(execution.place(state.canvas.gather()[0], scale, start if index > 0 else None))
+            if index == count - 1:
+                start = None  # the memory is needed
+            objective = OutOfMemoryFallback(execution, scale, plan)
+            if not objective.terms:
+                continue  # the masks vanish at every layer: there is nothing to optimise at this size
+            if (plan.method, plan.history) != (options.optimizer, options.history):
+                kind = "Adam" if plan.method == "adam" else f"a history of {plan.history}"
+                log.warning("%d×%d px: with %s, to fit into memory", scale.width, scale.height, kind)
 
-        def checkpoint(
-            index: int = index, evaluations: int = evaluations, state: State = state, problem: Problem = problem
-        ) -> Checkpoint:
-            return Checkpoint(plans, index, evaluations, clock.seconds, clock.entered, state, curve, problem.found)
+            if scale.pixels > MOST_KEPT:
+                latest = None  # the memory is needed
 
-        def search(
-            plan: Plan = plan, objective: OutOfMemoryFallback = objective, state: State = state
-        ) -> Iterator[Iterate]:
-            return SOLVERS[plan.method](objective, state, plan.history, options.rate)
+            def checkpoint(
+                index: int = index,
+                evaluations: int = evaluations,
+                entered: float = clock.entered,
+                state: State = state,
+                found: Mapping[str, float] = problem.found,
+            ) -> Checkpoint:
+                return Checkpoint(plans, index, evaluations, clock.seconds, entered, state, curve, found)
 
-        try:
+            def search(
+                plan: Plan = plan, objective: OutOfMemoryFallback = objective, state: State = state
+            ) -> Iterator[Iterate]:
+                return SOLVERS[plan.method](objective, state, plan.history, options.rate)
+
             for found in execution.guarded(search, state):
+                latest = checkpoint
                 if not found.is_finite and index == 0:
                     raise ValueError(f"the loss is {found.loss} at the start; use smaller weights or strength")
                 done = min(found.evaluations, scale.evaluations)
@@ -132,17 +144,18 @@ def _steps(
                     log.warning("%d×%d px: %s", scale.width, scale.height, found.note)
                 if found.evaluations >= scale.evaluations or clock.is_over(index):
                     break
-        except BaseException:  # Ctrl-C too, or that the iterator is closed
-            writer.update(checkpoint(), now=True)
-            raise
-        evaluations += found.evaluations
-        if not found.is_finite:
-            break
-        state = State(state.canvas)  # the history is released: the next scale needs the memory
-        del objective, found, checkpoint, search
-        if index < count - 1:
-            execution = execution.after(scale, state.canvas)
-            problem = execution.problem
+            evaluations += found.evaluations
+            if not found.is_finite:
+                break
+            state.pairs, state.moments = [], None  # released: the next scale needs the memory
+            del objective, found, checkpoint, search
+            if index < count - 1:
+                execution = execution.after(scale, plan, state.canvas)
+                problem = execution.problem
+    except BaseException:  # Ctrl-C too, or that the iterator is closed
+        if latest is not None:
+            writer.update(latest(), now=True)
+        raise
 
 
 def noise(height: int, width: int, seed: int, spread: float = 0.02) -> Tensor:

@@ -95,8 +95,8 @@ class Problem(Protocol):
         """What is minimised at a scale, computed as planned."""
         ...
 
-    def after(self, scale: Scale, canvas: Tensor, /) -> Self:
-        """The problem for the scales after this one, given its result, `(1, c, h, w)`."""
+    def after(self, scale: Scale, plan: Plan, canvas: Tensor, /) -> Self:
+        """The problem for the scales after this one, computed as planned, given its result, `(1, c, h, w)`."""
         ...
 
     def resumed(self, found: Mapping[str, float], /) -> Self:
@@ -126,7 +126,7 @@ class Execution(Protocol):
         """The canvas of a scale, from an image `(c, h', w')` of the scale before; see `upsampled`."""
         ...
 
-    def after(self, scale: Scale, canvas: Canvas, /) -> Self:
+    def after(self, scale: Scale, plan: Plan, canvas: Canvas, /) -> Self:
         """The execution of `Problem.after`."""
         ...
 
@@ -158,8 +158,8 @@ class LocalExecution:
     def place(self, image: Tensor, scale: Scale, start: Tensor | None) -> Canvas:
         return LocalCanvas(upsampled(image, (scale.height, scale.width), start, self.problem.wraps)[None])
 
-    def after(self, scale: Scale, canvas: Canvas) -> LocalExecution:
-        return LocalExecution(self.problem.after(scale, canvas.gather()))
+    def after(self, scale: Scale, plan: Plan, canvas: Canvas) -> LocalExecution:
+        return LocalExecution(self.problem.after(scale, plan, canvas.gather()))
 
     def resumed(self, found: Mapping[str, float]) -> LocalExecution:
         return LocalExecution(self.problem.resumed(found))

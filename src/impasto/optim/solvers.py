@@ -20,7 +20,7 @@ from impasto.settings.choices import Optimizer
 Gradient_co = TypeVar("Gradient_co", covariant=True)
 Pair = tuple[Canvas, Canvas, float]
 
-#: How many times in a row a step is made smaller before the search ends.
+#: How many times a step is made smaller before a search ends: in a row for L-BFGS, in all for Adam.
 MAX_BACKTRACKS = 10
 
 
@@ -92,7 +92,7 @@ class State:
     consistent: bool = True
 
     def iterate(self, note: str = "") -> Iterate:
-        """The picture, for who watches."""
+        """A view of the state, for callers."""
         assert self.loss is not None
         if not self.is_finite:
             note = note or "the start's loss is not finite"
@@ -126,8 +126,8 @@ def lbfgs(objective: ValueAndGrad, state: State, history: int = 10, first_step: 
         first_step: root mean square change of the pixels in the first step.
 
     Yields:
-        The start and then every picture that improved on the one before. It ends by itself only where no
-        step lowers the loss any more; the last iterate's `note` says so.
+        The start and then every picture that improved on the one before. It ends by itself only where no step gives a
+        lower, finite loss; the last iterate's `note` says so.
     """
     if state.loss is None or state.gradient is None:
         found = objective(state.canvas)
@@ -205,8 +205,8 @@ def adam(objective: ValueAndGrad, state: State, rate: float = 0.02) -> Iterator[
     A step follows each evaluation, so the loss of an iterate is that of the picture before its last step, as in most
     training loops: while the objective is evaluated, there is only one picture besides moments and gradient.
 
-    On a value or gradient that is not finite it takes the step back, resets its moments and halves the rate; after
-    `MAX_BACKTRACKS` such resets it ends, saying so.
+    On a value or gradient that is not finite it takes the step back, resets its moments and halves the rate. After two
+    in a row, or `MAX_BACKTRACKS` in all, it ends, saying so.
 
     Args:
         objective: canvas -> value and gradient.
@@ -217,7 +217,7 @@ def adam(objective: ValueAndGrad, state: State, rate: float = 0.02) -> Iterator[
         The picture after every step, better or not. A start whose loss is not finite is left as it is.
     """
     state.pairs, state.gradient = [], None
-    if state.moments is not None:  # resumed
+    if state.loss is not None:  # resumed
         yield state.iterate()
     while True:
         found = objective(state.canvas)

