@@ -258,6 +258,6 @@ def test_runs_that_share_a_memo_give_the_same_pictures(photo, styles):
     variants += [{"style_scale": 0.7}, {"content_layers": "relu3_2"}, {"pooling": "average"}, {"style_norm": "gatys"}]
     for changes in variants:
         options = preset(**SMALL | {"size": 64, "iterations": 2} | changes)
-        *_, shared = impasto.iterate(photo, styles["mosaic"], options, memo)
+        *_, shared = impasto.iterate(photo, styles["mosaic"], options, memo=memo)
         *_, alone = impasto.iterate(photo, styles["mosaic"], options)
         assert torch.equal(shared.image, alone.image), changes

@@ -261,10 +261,10 @@ def resumed(photo):
     """A run that was interrupted elsewhere is resumed there."""
     kept = Checkpoints(Path("run.checkpoint"), every=1e-9, resume=True)
     options = StylizeOptions(size=72, iterations=3, scales=1)
-    first = impasto.iterate(photo, "mosaic", options, None, kept)
+    first = impasto.iterate(photo, "mosaic", options, checkpoints=kept)
     next(first)
     first.close()
-    step = next(impasto.iterate(photo, "mosaic", options, None, kept))
+    step = next(impasto.iterate(photo, "mosaic", options, checkpoints=kept))
     assert step.image.device == META
 
 

@@ -214,13 +214,13 @@ def our_ways(given: argparse.Namespace, record: Record) -> dict[str, Way]:
     at_once = FastOptions(size=given.size, model=ANY)
     loaded = Memo()
     load_model(options, choose_device(options.device), loaded)
-    deque(fast.iterate("chelsea", path_of("starry-night"), at_once, loaded), maxlen=0)
+    deque(fast.iterate("chelsea", path_of("starry-night"), at_once, memo=loaded), maxlen=0)
 
     def paint(photo: Path, style: str, options: FastOptions, result: Path) -> float:
         # What is known of other photos and paintings must not save time.
         loaded.keep_only("model", "encoder")
         started = time.perf_counter()
-        *_, step = fast.iterate(str(photo), style, options, loaded)
+        *_, step = fast.iterate(str(photo), style, options, memo=loaded)
         seconds = time.perf_counter() - started
         images.write(result, step.picture)
         return seconds

@@ -82,11 +82,11 @@ class TestStylize:
         options = AudioOptions(**SMALL | {"iterations": 12})
         whole = audio.stylize(melody, rhythm, options).samples
         where = Checkpoints(tmp_path / "c", every=0.0)
-        steps = iterate(melody, rhythm, options, where)
+        steps = iterate(melody, rhythm, options, checkpoints=where)
         for _ in range(5):
             next(steps)
         steps.close()
-        *_, last = iterate(melody, rhythm, options, dataclasses.replace(where, resume=True))
+        *_, last = iterate(melody, rhythm, options, checkpoints=dataclasses.replace(where, resume=True))
         assert torch.equal(result_of(last).samples, whole)
 
 

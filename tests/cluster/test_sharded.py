@@ -226,11 +226,11 @@ def test_a_worker_lost_on_the_way_costs_an_evaluation_and_no_more(photo, whole):
 def test_interrupted_and_resumed(photo, whole, tmp_path):
     options = StylizeOptions(**TALL, iterations=5)
     kept = Checkpoints(tmp_path / "c", every=1e-9, resume=True)
-    steps = many.iterate(photo, "swirls", options, kept, threads=1)
+    steps = many.iterate(photo, "swirls", options, checkpoints=kept, threads=1)
     for _ in range(3):
         next(steps)
     steps.close()
-    *_, last = many.iterate(photo, "swirls", options, kept, threads=1)
+    *_, last = many.iterate(photo, "swirls", options, checkpoints=kept, threads=1)
     assert last.evaluations == 5
     assert (last.picture.rgb - whole().picture.rgb).abs().max() < 1 / 255
 

@@ -34,9 +34,9 @@ def test_a_resumed_run_reports_its_earlier_losses(photo, tmp_path):
 
     options = preset("default", size=64, iterations=6, scales=1)
     checkpoints = impasto.Checkpoints(tmp_path / "c", every=1e-9, resume=True)
-    steps = impasto.iterate(photo, "mosaic", options, None, checkpoints)
+    steps = impasto.iterate(photo, "mosaic", options, checkpoints=checkpoints)
     before = [next(steps) for _ in range(3)]
     steps.close()
-    first, *_ = impasto.iterate(photo, "mosaic", options, None, checkpoints)
+    first, *_ = impasto.iterate(photo, "mosaic", options, checkpoints=checkpoints)
     assert [row[2] for row in first.earlier] == [step.loss for step in before]
     assert before[0].earlier == ()

@@ -187,7 +187,7 @@ class TestPainting:
     """What `impasto.fast.iterate` learns."""
 
     def steps(self, photo, painting, memo=None, **options):
-        return fast.iterate(photo, painting, FastOptions(size=32, **{**SHORT, **options}), memo)
+        return fast.iterate(photo, painting, FastOptions(size=32, **{**SHORT, **options}), memo=memo)
 
     def test_a_painting_is_learnt_and_then_known(self, photo, painting, quick_learning):
         first = list(self.steps(photo, painting))

@@ -197,7 +197,7 @@ class TestPrediction:
         monkeypatch.setattr(type(shipped.reader), "forward", lambda self, x: seen.append(1) or forward(self, x))
         memo = Memo()
         for _ in range(3):
-            list(fast.iterate(photo, painting, FastOptions(size=48, model="any"), memo))
+            list(fast.iterate(photo, painting, FastOptions(size=48, model="any"), memo=memo))
         assert len(seen) == 1
 
     def test_a_mask_chooses_what_is_read(self, shipped, small_vgg, photo, painting):

@@ -149,7 +149,7 @@ class TestMessages:
 
     def test_pictures_that_are_left_out_leave_no_message(self, visit, isolated_address):
         """As if painting took no time, and then as if a second had passed."""
-        page = visit(isolated_address)
+        page = visit(isolated_address, own=True)
         page.evaluate(
             """() => {
                 Worker.prototype.postMessage = function ({ id }) {

@@ -107,9 +107,9 @@ def test_an_array_that_changes_in_place_is_read_again(photo):
     """As frames of a camera do, which come in one buffer."""
     array, memo = images.read(photo).to_numpy(), Memo()
     options = impasto.FastOptions(size=32)
-    *_, first = impasto.fast.iterate(array, "udnie", options, memo)
+    *_, first = impasto.fast.iterate(array, "udnie", options, memo=memo)
     array[:] = array[::-1].copy()
-    *_, second = impasto.fast.iterate(array, "udnie", options, memo)
+    *_, second = impasto.fast.iterate(array, "udnie", options, memo=memo)
     alone = impasto.fast.stylize(array, "udnie", options)
     assert torch.equal(second.picture.rgb, alone.rgb)
     assert not torch.equal(first.picture.rgb, alone.rgb)

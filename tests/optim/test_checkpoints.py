@@ -104,7 +104,9 @@ MASK[:, :60] = 255
 
 
 def stylizing(photo, **options):
-    return lambda kept: impasto.iterate(photo, ["mosaic", "swirls"], StylizeOptions(**SMALL | options), None, kept)
+    return lambda kept: impasto.iterate(
+        photo, ["mosaic", "swirls"], StylizeOptions(**SMALL | options), checkpoints=kept
+    )
 
 
 RUNS = {
@@ -117,12 +119,12 @@ RUNS = {
         lambda kept: impasto.iterate_texture(
             photo,
             TextureOptions(size=(80, 64), iterations=6, scales=2, seamless=True, style_layers="relu1_1,relu2_1"),
-            kept,
+            checkpoints=kept,
         )
     ),
     "reconstruct": lambda photo: (
         lambda kept: impasto.iterate_reconstruction(
-            photo, ReconstructOptions(size=64, iterations=12, content_layer="relu2_1"), kept
+            photo, ReconstructOptions(size=64, iterations=12, content_layer="relu2_1"), checkpoints=kept
         )
     ),
 }
@@ -156,7 +158,7 @@ def interrupted(photo, tmp_path):
     kept = Checkpoints(tmp_path / "run.checkpoint", resume=True)
 
     def run(pictures=(photo, "mosaic"), **options):
-        return impasto.iterate(*pictures, StylizeOptions(**SMALL | options), None, kept)
+        return impasto.iterate(*pictures, StylizeOptions(**SMALL | options), checkpoints=kept)
 
     started = run()
     list(itertools.islice(started, 3))
@@ -178,7 +180,7 @@ def test_settings_that_differ_are_refused(interrupted, photo):
     with pytest.raises(CheckpointError, match="was made with content_mask"):
         run(content_mask={"1": MASK})
     with pytest.raises(CheckpointError, match=r"is from 'impasto stylize', not from reconstruct"):
-        impasto.iterate_reconstruction(photo, None, Checkpoints(path, resume=True))
+        impasto.iterate_reconstruction(photo, checkpoints=Checkpoints(path, resume=True))
 
 
 def test_another_mask_is_refused(photo, tmp_path):
@@ -202,19 +204,21 @@ def test_where_and_how_long_may_differ(interrupted, monkeypatch, caplog):
 
 def test_a_checkpoint_without_resume_is_announced(interrupted, photo, caplog):
     _, path = interrupted
-    impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), None, Checkpoints(path))
+    impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), checkpoints=Checkpoints(path))
     assert "is from an interrupted run; it will be replaced, unless you --resume" in caplog.text
 
 
 def test_nothing_to_resume_is_said(photo, tmp_path, caplog):
-    run = impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), None, Checkpoints(tmp_path / "c", resume=True))
+    run = impasto.iterate(
+        photo, "mosaic", StylizeOptions(**SMALL), checkpoints=Checkpoints(tmp_path / "c", resume=True)
+    )
     assert next(run).evaluations == 1
     assert "there is no" in caplog.text
 
 
 def test_where_none_can_be_written_is_said_before_the_start(photo, tmp_path):
     with pytest.raises(CheckpointError, match="there is no folder"):
-        impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), None, Checkpoints(tmp_path / "none" / "c"))
+        impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), checkpoints=Checkpoints(tmp_path / "none" / "c"))
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(photo, tmp_path, monkeypatch, caplog):
@@ -224,7 +228,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(photo, tmp_pat
     monkeypatch.setattr(checkpoints, "save", full)
     kept = Checkpoints(tmp_path / "c", every=1e-9)
     with caplog.at_level(logging.WARNING):
-        *_, last = impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), None, kept)
+        *_, last = impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), checkpoints=kept)
     assert last.iteration == 6
     assert "no checkpoint was written: cannot write" in caplog.text
 
@@ -234,7 +238,7 @@ def test_checkpoints_come_at_intervals_of_the_runs_time(photo, tmp_path, monkeyp
     saved = []
     monkeypatch.setattr(checkpoints, "save", lambda path, checkpoint, settings: saved.append(checkpoint.seconds))
     kept = Checkpoints(tmp_path / "c", every=0.05)
-    seconds = [s.seconds for s in impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), None, kept)]
+    seconds = [s.seconds for s in impasto.iterate(photo, "mosaic", StylizeOptions(**SMALL), checkpoints=kept)]
     expected, last = [], 0.0
     for second in seconds:
         if second - last >= 0.05:
@@ -246,8 +250,8 @@ def test_checkpoints_come_at_intervals_of_the_runs_time(photo, tmp_path, monkeyp
 def test_a_finished_run_that_was_not_written_gives_its_last_step_again(photo, tmp_path):
     kept = Checkpoints(tmp_path / "c", every=1e-9, resume=True)
     options = StylizeOptions(**SMALL)
-    *_, expected = impasto.iterate(photo, "mosaic", options, None, kept)
-    (again,) = impasto.iterate(photo, "mosaic", options, None, kept)
+    *_, expected = impasto.iterate(photo, "mosaic", options, checkpoints=kept)
+    (again,) = impasto.iterate(photo, "mosaic", options, checkpoints=kept)
     assert torch.equal(again.image, expected.image)
 
 
@@ -346,11 +350,11 @@ def test_interrupted_between_two_scales(photo, tmp_path, monkeypatch, moment, op
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, interrupted)
-        steps = impasto.iterate(photo, "mosaic", options, None, Checkpoints(path, every=1e9))
+        steps = impasto.iterate(photo, "mosaic", options, checkpoints=Checkpoints(path, every=1e9))
         with pytest.raises(KeyboardInterrupt):
             done.extend(steps)
     assert done[-1].scale == 1
-    *_, resumed = impasto.iterate(photo, "mosaic", options, None, Checkpoints(path, resume=True))
+    *_, resumed = impasto.iterate(photo, "mosaic", options, checkpoints=Checkpoints(path, resume=True))
     assert torch.equal(resumed.image, expected.image)
     assert resumed.evaluations == expected.evaluations
 

@@ -235,6 +235,7 @@ def iterate(
     content: SoundLike,
     style: SoundLike,
     options: AudioOptions | None = None,
+    *,
     checkpoints: Checkpoints | None = None,
     **changes: Unpack[AudioKeywords],
 ) -> Iterator[Step]:
@@ -255,6 +256,7 @@ def iterate(
 def iterate_texture(
     style: SoundLike,
     options: SoundTextureOptions | None = None,
+    *,
     checkpoints: Checkpoints | None = None,
     **changes: Unpack[SoundTextureKeywords],
 ) -> Iterator[Step]:

@@ -141,16 +141,17 @@ def paint(job: Job, painting: bytes | None) -> JobResult:
 def _last_step(job: Job, options: BatchOptions, content: Picture, style: str | Picture) -> Step:
     """The last step of a job, resumed from its checkpoint if there is a valid one."""
     if options.fast:
-        (last,) = deque(fast.iterate(content, [style], options.fast_options, _cache.memo), maxlen=1)
+        (last,) = deque(fast.iterate(content, [style], options.fast_options, memo=_cache.memo), maxlen=1)
         return last
     stylize_options, path = options.stylize_options, job.checkpoint
     checkpoints = None if path is None else Checkpoints(path, CHECKPOINT_INTERVAL, resume=path.exists())
     try:
-        steps = iterate(content, [style], stylize_options, _cache.memo, checkpoints)
+        steps = iterate(content, [style], stylize_options, checkpoints=checkpoints, memo=_cache.memo)
     except CheckpointError as error:
         log.info("starting from the beginning: %s", error)
         assert path is not None  # without checkpoints there is no such error
         path.unlink(missing_ok=True)
-        steps = iterate(content, [style], stylize_options, _cache.memo, Checkpoints(path, CHECKPOINT_INTERVAL))
+        checkpoints = Checkpoints(path, CHECKPOINT_INTERVAL)
+        steps = iterate(content, [style], stylize_options, checkpoints=checkpoints, memo=_cache.memo)
     (last,) = deque(steps, maxlen=1)
     return last

@@ -40,7 +40,9 @@ def audio(
     writer = sound_writer()
     check_output(output, [content, style], writer)
     settings = record.settings("audio", [content, style], options, output.bits, store_paths=output.store_paths)
-    return render(impasto.audio.iterate(content, style, options, output.checkpoints), output, settings, writer)
+    return render(
+        impasto.audio.iterate(content, style, options, checkpoints=output.checkpoints), output, settings, writer
+    )
 
 
 def texture_of_sound(style: str, picture_options: TextureOptions, seconds: float | None, output: Output) -> int:
@@ -66,7 +68,9 @@ def texture_of_sound(style: str, picture_options: TextureOptions, seconds: float
     check_output(output, [style], writer)
     more = [] if seconds is None else ["--seconds", f"{seconds:g}"]
     settings = record.settings("texture", [style], picture_options, output.bits, more, output.store_paths)
-    return render(impasto.audio.iterate_texture(style, options, output.checkpoints), output, settings, writer)
+    return render(
+        impasto.audio.iterate_texture(style, options, checkpoints=output.checkpoints), output, settings, writer
+    )
 
 
 def sound_writer() -> MediaWriter:

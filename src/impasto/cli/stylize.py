@@ -51,7 +51,7 @@ def stylize(content: Photo, style: Paintings, options: StylizeOptions, output: O
     if cluster is not None:
         import impasto.cluster
 
-        steps = impasto.cluster.iterate(content, style, options, output.checkpoints, cluster)
+        steps = impasto.cluster.iterate(content, style, options, checkpoints=output.checkpoints, address=cluster)
     else:
         steps = impasto.iterate(content, style, options, checkpoints=output.checkpoints)
     return render(steps, output, settings)
@@ -85,7 +85,7 @@ def texture(
     settings = record.settings("texture", style, options, output.bits, store_paths=output.store_paths)
     if is_finished(output, settings):
         return 0
-    return render(impasto.iterate_texture(style, options, output.checkpoints), output, settings)
+    return render(impasto.iterate_texture(style, options, checkpoints=output.checkpoints), output, settings)
 
 
 def reconstruct(
@@ -107,7 +107,7 @@ def reconstruct(
     settings = record.settings("reconstruct", [picture], options, output.bits, store_paths=output.store_paths)
     if is_finished(output, settings):
         return 0
-    return render(impasto.iterate_reconstruction(picture, options, output.checkpoints), output, settings)
+    return render(impasto.iterate_reconstruction(picture, options, checkpoints=output.checkpoints), output, settings)
 
 
 def demo(

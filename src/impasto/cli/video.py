@@ -71,9 +71,9 @@ def video(
     if cluster is not None:
         import impasto.cluster.clips
 
-        frames = impasto.cluster.clips.iterate(clip, style, destination, options, resume, cluster)
+        frames = impasto.cluster.clips.iterate(clip, style, destination, options, resume=resume, address=cluster)
     else:
-        frames = impasto.video.iterate(clip, style, destination, options, resume)
+        frames = impasto.video.iterate(clip, style, destination, options, resume=resume)
     last: StylizedFrame | None = None
     previewed = 0.0
     try:

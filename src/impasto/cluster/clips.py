@@ -67,6 +67,7 @@ def iterate(
     styles: Sequence[str],
     output: StrPath,
     options: VideoOptions | None = None,
+    *,
     resume: bool = False,
     address: str = "auto",
     threads: int = 1,

@@ -76,7 +76,7 @@ def stylize(
         What `impasto.stylize` raises; ClusterError: no cluster, or too many workers lost at once.
         ValueError: options that no cluster can follow.
     """
-    (last,) = deque(iterate(content, styles, options, None, address, threads, workers), maxlen=1)
+    (last,) = deque(iterate(content, styles, options, address=address, threads=threads, workers=workers), maxlen=1)
     return last.picture
 
 
@@ -85,6 +85,7 @@ def iterate(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],
     options: StylizeOptions | None = None,
+    *,
     checkpoints: Checkpoints | None = None,
     address: str = "auto",
     threads: int | None = None,

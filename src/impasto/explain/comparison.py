@@ -51,7 +51,7 @@ def statistics_report(
         memo = Memo()
         for number, name in enumerate(names):
             count(number, len(names), name)
-            *_, last = impasto.iterate(photo, painting, dataclasses.replace(base, statistic=name), memo)
+            *_, last = impasto.iterate(photo, painting, dataclasses.replace(base, statistic=name), memo=memo)
             pictures.append((name, last.picture.rgb))
         encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
         ((_, original),) = read_styles(painting, size * size)

@@ -64,7 +64,7 @@ def stylize(
         BudgetError: a picture for which there is not enough memory.
     """
     return last_step(
-        lambda notify: iterate(content, styles, options, Memo().notifying(notify), **changes), progress
+        lambda notify: iterate(content, styles, options, memo=Memo().notifying(notify), **changes), progress
     ).picture
 
 
@@ -73,6 +73,7 @@ def iterate(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],
     options: FastOptions | None = None,
+    *,
     memo: Memo | None = None,
     **changes: Unpack[FastKeywords],
 ) -> Iterator[Step]:

@@ -50,7 +50,8 @@ class Painter:
         """As `impasto.stylize`."""
         memo = self._memo
         return last_step(
-            lambda notify: optimization.iterate(content, styles, options, memo.notifying(notify), **changes), progress
+            lambda notify: optimization.iterate(content, styles, options, memo=memo.notifying(notify), **changes),
+            progress,
         ).picture
 
     def iterate(
@@ -58,11 +59,12 @@ class Painter:
         content: PictureLike,
         styles: PictureLike | Sequence[PictureLike],
         options: StylizeOptions | None = None,
+        *,
         checkpoints: Checkpoints | None = None,
         **changes: Unpack[StylizeKeywords],
     ) -> Iterator[Step]:
         """As `impasto.iterate`."""
-        return optimization.iterate(content, styles, options, self._memo, checkpoints, **changes)
+        return optimization.iterate(content, styles, options, checkpoints=checkpoints, memo=self._memo, **changes)
 
     def fast(
         self,
@@ -76,7 +78,8 @@ class Painter:
         """As `impasto.fast.stylize`."""
         memo = self._memo
         return last_step(
-            lambda notify: feed_forward.iterate(content, styles, options, memo.notifying(notify), **changes), progress
+            lambda notify: feed_forward.iterate(content, styles, options, memo=memo.notifying(notify), **changes),
+            progress,
         ).picture
 
     def iterate_fast(
@@ -87,7 +90,7 @@ class Painter:
         **changes: Unpack[FastKeywords],
     ) -> Iterator[Step]:
         """As `impasto.fast.iterate`."""
-        return feed_forward.iterate(content, styles, options, self._memo, **changes)
+        return feed_forward.iterate(content, styles, options, memo=self._memo, **changes)
 
     @property
     def _memo(self) -> Memo:

@@ -59,6 +59,7 @@ def reconstruct(
 def iterate_reconstruction(
     picture: PictureLike,
     options: ReconstructOptions | None = None,
+    *,
     checkpoints: Checkpoints | None = None,
     memo: Memo | None = None,
     **changes: Unpack[ReconstructKeywords],

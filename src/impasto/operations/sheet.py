@@ -98,12 +98,12 @@ def iterate_variations(
     memo = Memo()
     for _, style, settings in cells:  # raises errors in the arguments of any cell before the first run begins
         weight = 1.0 if settings.style_weight is None else settings.style_weight  # calibrated when the run begins
-        iterate(content, style, dataclasses.replace(settings, style_weight=weight), memo)
+        iterate(content, style, dataclasses.replace(settings, style_weight=weight), memo=memo)
 
     def steps() -> Iterator[Variation]:
         earlier = 0.0
         for number, (label, style, settings) in enumerate(cells, start=1):
-            for step in iterate(content, style, settings, memo):
+            for step in iterate(content, style, settings, memo=memo):
                 yield Variation(label, number, len(cells), step, earlier)
             earlier += step.seconds
 

@@ -68,7 +68,7 @@ def stylize(
         BudgetError: a picture for which there is not enough memory.
     """
     return last_step(
-        lambda notify: iterate(content, styles, options, Memo(0).notifying(notify), **changes), progress
+        lambda notify: iterate(content, styles, options, memo=Memo(0).notifying(notify), **changes), progress
     ).picture
 
 
@@ -77,8 +77,9 @@ def iterate(
     content: PictureLike,
     styles: PictureLike | Sequence[PictureLike],
     options: StylizeOptions | None = None,
-    memo: Memo | None = None,
+    *,
     checkpoints: Checkpoints | None = None,
+    memo: Memo | None = None,
     temporal: TemporalLoss | None = None,
     **changes: Unpack[StylizeKeywords],
 ) -> Iterator[Step]:
@@ -87,9 +88,9 @@ def iterate(
     Arguments and errors are those of `stylize`; errors in the arguments are raised here, before the first step.
 
     Args:
-        memo: shares what runs on the same pictures have in common, which is computed once.
         checkpoints: where to save the run from time to time, so that it can be resumed; once the picture is written,
             `discard` them.
+        memo: shares what runs on the same pictures have in common, which is computed once.
         temporal: for a frame of a clip, what it starts from and what its last scale is held near, of the result's
             size.
     """

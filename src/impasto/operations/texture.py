@@ -60,6 +60,7 @@ def texture(
 def iterate_texture(
     styles: PictureLike | Sequence[PictureLike],
     options: TextureOptions | None = None,
+    *,
     checkpoints: Checkpoints | None = None,
     memo: Memo | None = None,
     **changes: Unpack[TextureKeywords],

@@ -57,7 +57,7 @@ class OptimizingPainter:
         options = self._scene_options
         if temporal is not None:
             options = dataclasses.replace(options, iterations=self._options.later, scales=1)
-        *_, step = iterate_picture(Picture(photo), self._scene_styles, options, self._memo, temporal=temporal)
+        *_, step = iterate_picture(Picture(photo), self._scene_styles, options, memo=self._memo, temporal=temporal)
         self._memo.keep_only(*SHARED_KINDS)
         return step.image.cpu(), step.picture
 

@@ -106,7 +106,7 @@ def stylize(
     Args:
         progress, changes: as for `impasto.stylize`; the steps are frames.
     """
-    frames = iterate(clip, styles, output, options, resume, **changes)
+    frames = iterate(clip, styles, output, options, resume=resume, **changes)
     with shown(progress) as report, closed_afterwards(frames):
         for frame in frames:
             report(Progress(f"frame {frame.number}/{frame.frames}", frame.fraction, frame.eta))
@@ -119,6 +119,7 @@ def iterate(
     styles: PictureLike | Sequence[PictureLike],
     output: StrPath,
     options: VideoOptions | None = None,
+    *,
     resume: bool = False,
     **changes: Unpack[VideoKeywords],
 ) -> Iterator[StylizedFrame]:

@@ -152,7 +152,7 @@ class InstantRunner:
         prepared = self._prepare(request, masks, visitor)
         unknown, seconds = self._unknown(prepared.learners)
         options = dataclasses.replace(prepared.options, model=ANY if unknown else None)
-        for step in fast.iterate(prepared.photo, list(request.styles), options, self._runner.memo):
+        for step in fast.iterate(prepared.photo, list(request.styles), options, memo=self._runner.memo):
             last = step
         briefly = {name: time for name, time in seconds.items() if time < ENOUGH * options.learn_seconds}
         result = write_result(request, options, last, prepared.inputs.photo, folder, list(masks.values()))

@@ -155,8 +155,8 @@ class JobRunner:
         """The steps of a job; errors in the arguments are raised here."""
         pictures = (request.photo, list(request.styles))
         if isinstance(options, FastOptions):
-            return fast.iterate(*pictures, options, self.memo)
-        return impasto.iterate(*pictures, options, self.memo)
+            return fast.iterate(*pictures, options, memo=self.memo)
+        return impasto.iterate(*pictures, options, memo=self.memo)
 
 
 def progress_of(step: Step, preview: Path, losses: list[LossRecord], done: bool = False, note: str = "") -> JobProgress:
