@@ -396,3 +396,29 @@ def test_styles_where_the_photo_should_be():
 def test_names_that_are_too_long():
     with pytest.raises(impasto.PictureError, match="no such file: xxx"):
         impasto.stylize("x" * 5000, "swirls")
+
+
+def test_an_empty_name():
+    with pytest.raises(impasto.PictureError, match="an empty name"):
+        impasto.images.read("")
+
+
+def test_a_name_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    PIL.Image.new("RGB", (8, 6)).save(tmp_path / "photo.png")
+    assert impasto.images.read("~/photo.png").shape == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        (np.zeros((3, 40, 50), np.uint8), "transpose"),
+        (np.zeros((2, 3, 40, 50), np.uint8), "channels$"),
+        (torch.zeros(40, 50, 3), "permute"),
+        (torch.zeros(2, 3, 40, 50), "channels$"),
+    ],
+)
+def test_channels_in_another_place(given, advice):
+    with pytest.raises(ValueError, match=advice):
+        impasto.images.read(given)

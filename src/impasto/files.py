@@ -22,8 +22,16 @@ StrPath = str | os.PathLike[str]
 
 
 def local_path(given: StrPath, error: type[FileError] = FileError) -> Path:
-    """The path of an input by its name or by a file:// address; raises `error` for an address elsewhere."""
+    """The path of an input by its name, which may begin with ~, or by a file:// address.
+
+    Raises:
+        error: the name is empty, or an address elsewhere.
+    """
     name = os.fsdecode(given)
+    if not name:
+        raise error("an empty name; expected that of a file")
+    if not os.path.exists(name):
+        name = os.path.expanduser(name)
     if not re.match(r"([a-z][a-z0-9+.-]+:/|data:)", name, re.IGNORECASE) or os.path.exists(name):
         return Path(name)
     if name.lower().startswith("file:"):

@@ -1,5 +1,6 @@
 """The page, in a real browser where one is installed."""
 
+import itertools
 import re
 import tempfile
 import time
@@ -27,16 +28,32 @@ pytestmark = WARNINGS
 
 
 class Page:
-    """The page, opened by a new visitor."""
+    """The page as a new visitor sees it."""
 
     def __init__(self, browser, server, **context):
         self.context = browser.new_context(accept_downloads=True, **context)
-        self.tab = self.context.new_page()
+        self.address = server.address
         self.requests, self.errors = [], []
+        self.open_tab()
+        self.open()
+
+    def open_tab(self):
+        self.tab = self.context.new_page()
         self.tab.on("request", lambda request: self.requests.append(request.url))
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.tab.goto(f"{server.address}/form")
+
+    def open(self):
+        self.requests.clear()
+        self.errors.clear()
+        self.tab.goto(f"{self.address}/form")
         self.tab.wait_for_selector("#paint")
+
+    def leave(self):
+        """Stop the visitor's jobs, since one left running would keep others waiting, and forget the visitor."""
+        self.tab.evaluate(STOP_ALL)
+        self.tab.goto("about:blank")
+        clear = {"origin": self.address, "storageTypes": "all"}
+        self.context.new_cdp_session(self.tab).send("Storage.clearDataForOrigin", clear)
 
     def click_until(self, button, seen):
         """Click until `seen` says that the click did something: none does while Gradio mounts its components."""
@@ -101,19 +118,34 @@ class Page:
         return image and image.get_attribute("src")
 
 
+@pytest.fixture(scope="module")
+def pages(browser):
+    """Kind of context -> the pages that tests use one after the other: the browser knows their compiled code."""
+    pages = {}
+    yield pages
+    for page in itertools.chain(*pages.values()):
+        page.context.close()
+
+
 @pytest.fixture
-def visit(browser, server):
-    """Opens the page; stops its jobs after the test: one left running would keep the next test waiting."""
-    pages = []
+def visit(browser, server, pages):
+    """Opens the page for a new visitor, in a context of this kind."""
+    used = []
 
     def visit(**context):
-        pages.append(Page(browser, server, **context))
-        return pages[-1]
+        known = pages.setdefault(repr(context), [])
+        page = next((page for page in known if page not in used), None)
+        if page:
+            page.open()
+        else:
+            page = Page(browser, server, **context)
+            known.append(page)
+        used.append(page)
+        return page
 
     yield visit
-    for page in pages:
-        page.evaluate(STOP_ALL)
-        page.context.close()
+    for page in used:
+        page.leave()
 
 
 def fill_quick_options(page, iterations):
@@ -400,7 +432,7 @@ def test_a_job_outlives_its_page(visit, server, portrait):
     page.click("#paint")
     page.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')", timeout=60_000)
     page.tab.close()
-    page.tab = page.context.new_page()
+    page.open_tab()
     page.goto(f"{server.address}/form")
     page.wait_for_selector("#live img", state="visible", timeout=60_000)
     page.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')")

@@ -165,7 +165,10 @@ def _from_tensor(tensor: Tensor, what: str) -> Picture:
     if bands.ndim == 4 and bands.shape[0] == 1:
         bands = bands[0]
     if bands.ndim != 3 or bands.shape[0] not in (1, 2, 3, 4):
-        raise ValueError(f"{what} is a tensor of shape {tuple(tensor.shape)}; expected (c, h, w) with 1 to 4 channels")
+        advice = ": give tensor.permute(2, 0, 1)" if bands.ndim == 3 and bands.shape[2] in (1, 2, 3, 4) else ""
+        raise ValueError(
+            f"{what} is a tensor of shape {tuple(tensor.shape)}; expected (c, h, w) with 1 to 4 channels{advice}"
+        )
     try:
         # NumPy lacks PyTorch's smaller floats.
         array = (bands.float() if bands.is_floating_point() else bands).permute(1, 2, 0).numpy()
@@ -178,7 +181,8 @@ def _from_array(array: np.ndarray[Any, Any], what: str) -> Picture:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
-        raise ValueError(f"{what} has shape {array.shape}; expected (h, w) or (h, w, c) with 1 to 4 channels")
+        advice = ": give array.transpose(1, 2, 0)" if array.ndim == 3 and array.shape[0] in (1, 2, 3, 4) else ""
+        raise ValueError(f"{what} has shape {array.shape}; expected (h, w) or (h, w, c) with 1 to 4 channels{advice}")
     kind, width = array.dtype.kind, array.dtype.itemsize
     if kind == "b" or (kind == "u" and width <= 2):
         maximum = 1 if kind == "b" else 2 ** (8 * width) - 1

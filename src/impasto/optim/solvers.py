@@ -151,15 +151,15 @@ def lbfgs(objective: ValueAndGrad, state: State, history: int = 10, first_step: 
             count += 1
             s = trial.minus(x)
             expected_decrease = gradient.dot(s)
-            sufficient = found.loss <= loss + 1e-4 * expected_decrease
-            if expected_decrease < 0 and sufficient and is_finite(found):
+            sufficient, finite = found.loss <= loss + 1e-4 * expected_decrease, is_finite(found)
+            if expected_decrease < 0 and sufficient and finite:
                 break
             length *= _backtrack(loss, expected_decrease, found.loss)
             del trial, s, found
         else:
             if not pairs:
                 state.evaluations = count
-                yield state.iterate("no step lowers the loss any more")
+                yield state.iterate(f"no step {'lowers the' if finite else 'gives a finite'} loss any more")
                 return
             pairs.clear()  # the history may mislead: once more from the gradient alone
             continue
