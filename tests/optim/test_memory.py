@@ -128,11 +128,11 @@ def test_evaluations_take_what_was_planned(monkeypatch, photo, changes, split, w
 
 
 def test_what_is_kept_beside_is_planned(photo):
-    """Masks at every layer, and for the nearest neighbours all features of the paintings."""
+    """Masks at every layer, and for the nearest neighbours features of the paintings."""
     device = torch.device("cpu")
 
-    def beside(count=1, **changes):
-        options = StylizeOptions(size=96, **changes)
+    def beside(count=1, size=96, **changes):
+        options = StylizeOptions(size=size, **changes)
         inputs = stylize.prepare_inputs(photo, [photo] * count, options, device, Memo(0))
         problem, _ = stylize.problem_of(inputs, options, device)
         return problem.auxiliary_bytes_per_pixel
@@ -143,6 +143,8 @@ def test_what_is_kept_beside_is_planned(photo):
     assert one == pytest.approx(4 * (128 / 4 + 256 / 16 + 512 / 64 + 512 / 256), rel=0.02)
     assert beside(2, statistic="nearest") == pytest.approx(2 * one, rel=0.02)
     assert beside(statistic="nearest", style_scale=(0.5,)) == pytest.approx(one / 4, rel=0.02)
+    large = beside(statistic="nearest", size=2048) * 2048 * 1365  # of a large painting, a sample
+    assert large == pytest.approx(4 * nearest.LARGEST_BANK * (128 + 256 + 512 + 512), rel=0.02)
 
 
 @pytest.mark.parametrize("changes", [{}, {"match_colors": False}, {"init": "style"}], ids=str)

@@ -4,9 +4,10 @@ A statistic keeps only a mean over the style's features; this keeps them all. At
 compared with the nearest of the style's, by the cosine of the angle between them (Kolkin et al., "Neural neighbor
 style transfer", arXiv 2203.13215). We depart from the paper in that both sides are centred by the *style's* mean: with
 the picture's own mean a common shift of all its features would not be penalised, and the loss would not be a sum over
-positions, which is what makes it exact in tiles.
+positions, which is what makes it exact in tiles. Of a large painting a sample of features is searched, so that the cost
+grows with the picture and not with its square: strokes recur.
 
-Shapes: features are `(n, m)`, channels by positions; a mask, where given, is `(m,)` and not negative.
+Shapes: features are `(n, m)`, channels by positions.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Similarities are computed in blocks of at most this many rows and columns: 64 MiB, whatever the pictures' sizes.
-ROWS, COLUMNS = 2048, 8192
+#: Features of a style that are searched at a layer, at most.
+LARGEST_BANK = 8192
+#: Features of the picture that are compared with them at once: similarities take 64 MiB, whatever the pictures' sizes.
+ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureBank:
-    """The style's features at a layer.
+    """The style's features at a layer, or a sample of them.
 
     Attributes:
         units: `(n, m)`, centred and of length 1.
@@ -35,10 +38,22 @@ class FeatureBank:
     least: Tensor
 
 
-def feature_bank(features: Tensor, mask: Tensor | None = None) -> FeatureBank:
-    """The features of a style, those that lie at least half within its mask."""
-    if mask is not None:
-        features = features[:, mask >= mask.max() / 2]
+def sample(height: int, width: int, mask: Tensor | None = None) -> Tensor:
+    """Which positions of a style at a layer are searched, `(h, w)`: of many always the same `LARGEST_BANK`.
+
+    Args:
+        mask: `(h, w)`; positions that lie at least half within it are searched.
+    """
+    inside = torch.ones(height, width, dtype=torch.bool, device="cpu") if mask is None else mask.cpu() >= mask.max() / 2
+    found = inside.flatten().nonzero()[:, 0]
+    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(0), device="cpu")
+    chosen = torch.zeros(height * width, dtype=torch.bool, device="cpu")
+    chosen[found[order[:LARGEST_BANK]]] = True
+    return chosen.view(height, width)
+
+
+def feature_bank(features: Tensor) -> FeatureBank:
+    """The features `(n, m)` of a style."""
     centre = features.mean(1, keepdim=True)
     centred = features - centre
     lengths = centred.norm(dim=0)
@@ -59,19 +74,6 @@ def distances(features: Tensor, bank: FeatureBank) -> Tensor:
 
 
 def nearest(units: Tensor, among: Tensor) -> Tensor:
-    """For each column of `units`, `(n, m)`, the index of the column of `among`, `(n, m')`, most similar to it.
-
-    Exact, in blocks; of several equally near ones the first.
-    """
-    chosen = []
-    for start in range(0, units.shape[1], ROWS):
-        rows = units[:, start : start + ROWS].T
-        best = torch.full((len(rows),), -torch.inf, dtype=units.dtype, device=units.device)
-        number = torch.zeros(len(rows), dtype=torch.long, device=units.device)
-        for offset in range(0, among.shape[1], COLUMNS):
-            similarity, index = (rows @ among[:, offset : offset + COLUMNS]).max(1)
-            nearer = similarity > best
-            best = torch.where(nearer, similarity, best)
-            number = torch.where(nearer, index + offset, number)
-        chosen.append(number)
-    return torch.cat(chosen)
+    """For each column of `units`, `(n, m)`, the index of the column of `among`, `(n, m')`, most similar to it."""
+    parts = [(units[:, start : start + ROWS].T @ among).argmax(1) for start in range(0, units.shape[1], ROWS)]
+    return torch.cat(parts)

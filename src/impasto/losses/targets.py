@@ -187,19 +187,23 @@ def _energies(fits: Mapping[Wanted, Sums], layers: Collection[str]) -> dict[str,
 
 @dataclass(frozen=True, eq=False)
 class _SourceFeatures:
-    """The features of a source, computed tile by tile, at layers at which its mask does not vanish."""
+    """The features of a source, computed tile by tile."""
 
     encoder: Encoder
     source: StyleSource
     window: int
 
-    def chunks(self, layers: Collection[str]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-        """(layer, features `(n, m)`, mask `(m,)` or None) of some rows of each tile."""
-        read = [layer for layer in layers if regions.covers(self.source.mask, self.encoder.stride(layer))]
-        tiles = divide(self.encoder, read, *self.source.size, 2 * self.window)
-        masks = {layer: regions.positions(self.source.mask, self.encoder.stride(layer)) for layer in read}
+    def masks(self, layers: Collection[str]) -> dict[str, Tensor | None]:
+        """Layer -> the source's mask there, `(h, w)`; without layers at which it vanishes."""
+        strides = {layer: self.encoder.stride(layer) for layer in layers}
+        mask = self.source.mask
+        return {at: regions.positions(mask, stride) for at, stride in strides.items() if regions.covers(mask, stride)}
+
+    def chunks(self, masks: Mapping[str, Tensor | None]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+        """(layer, features `(n, m)`, mask `(m,)` or None) of some rows of each tile, at the layers of these masks."""
+        tiles = divide(self.encoder, masks, *self.source.size, 2 * self.window)
         with torch.no_grad():
-            for tile, layer, features in walk(self.encoder, self.source.image[None], read, tiles):
+            for tile, layer, features in walk(self.encoder, self.source.image[None], masks, tiles):
                 mask = masks[layer]
                 owned = None if mask is None else tile.owned(mask, self.encoder.stride(layer))
                 for part in row_chunks(features, owned):
@@ -208,24 +212,24 @@ class _SourceFeatures:
     def sums(self, phis: Mapping[Wanted, Phi]) -> dict[Wanted, Sums]:
         """The sums of each phi over the source, in one pass."""
         sums: dict[Wanted, Sums] = {}
-        for layer, features, mask in self.chunks({layer for layer, _ in phis}):
+        for layer, features, mask in self.chunks(self.masks({layer for layer, _ in phis})):
             for wanted in [wanted for wanted in phis if wanted[0] == layer]:
                 part = phis[wanted].reduce(features, mask)
                 sums[wanted] = sums[wanted] + part if wanted in sums else part
         return sums
 
     def banks(self, layers: Collection[str]) -> dict[str, FeatureBank]:
-        """Layer -> all features of the source."""
-        parts: dict[str, list[tuple[Tensor, Tensor | None]]] = {}
-        for layer, features, mask in self.chunks(layers):
-            parts.setdefault(layer, []).append((features, mask))
-        return {
-            layer: nearest.feature_bank(
-                torch.cat([features for features, _ in found], 1),
-                None if found[0][1] is None else torch.cat([mask for _, mask in found if mask is not None]),
-            )
-            for layer, found in parts.items()
-        }
+        """Layer -> the features of the source that are searched there."""
+        height, width = self.source.size
+        device = self.source.image.device
+        chosen: dict[str, Tensor | None] = {}
+        for layer, mask in self.masks(layers).items():
+            stride = self.encoder.stride(layer)
+            chosen[layer] = nearest.sample(height // stride, width // stride, mask).to(device)
+        parts: dict[str, list[Tensor]] = {layer: [] for layer in chosen}
+        for layer, features, mask in self.chunks(chosen):
+            parts[layer].append(features[:, mask])
+        return {layer: nearest.feature_bank(torch.cat(found, 1)) for layer, found in parts.items()}
 
 
 def _blended_sums(extractors: Sequence[_SourceFeatures], phis: Mapping[Wanted, Phi]) -> dict[Wanted, Sums]:

@@ -14,6 +14,7 @@ from impasto import images
 from impasto.images import Picture, regions
 from impasto.images.regions import Region
 from impasto.inputs.memo import Memo
+from impasto.losses.nearest import LARGEST_BANK
 from impasto.losses.objective import Objective, View
 from impasto.losses.saliency import content_weight
 from impasto.losses.targets import ContentFeatures, content_losses, extract_features, style_losses, weighted
@@ -188,7 +189,9 @@ class PictureProblem:
             pixels = self.size[0] * self.size[1]
             sources = [source for region in self.regions for source in region.sources]
             areas = [math.prod(source.size_for(pixels, by)) for source in sources for by in self.options.style_scale]
-            banks = memory.features_per_pixel(self.encoder, self.style_layers) * sum(areas) / pixels
+            read = [layer for layer in self.encoder.layers if layer.name in self.style_layers]
+            counts = [layer.channels * min(area // layer.stride**2, LARGEST_BANK) for layer in read for area in areas]
+            banks = FLOAT * sum(counts) / pixels
         return masks * 2.5 * FLOAT + views * 2 * IMAGE + banks
 
     def objective(self, scale: Scale, plan: Plan) -> Objective:
