@@ -7,6 +7,10 @@ the picture's own mean a common shift of all its features would not be penalised
 positions, which is what makes it exact in tiles. Of a large painting a sample of features is searched, so that the cost
 grows with the picture and not with its square: strokes recur.
 
+Left to itself the search confirms what it finds: a dull feature is near to dull ones, and stays. So half of the
+distance is that to an anchor, which is chosen once: the style's feature nearest to the photo's, each centred by its own
+mean, so that the photo's darkest parts find the painting's.
+
 Shapes: features are `(n, m)`, channels by positions.
 """
 
@@ -15,10 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 #: Features of a style that are searched at a layer, at most.
 LARGEST_BANK = 8192
+#: Bytes of an anchor.
+INDEX = 8
 #: Features of the picture that are compared with them at once: similarities take 64 MiB, whatever the pictures' sizes.
 ROWS = 2048
 
@@ -61,16 +68,24 @@ def feature_bank(features: Tensor) -> FeatureBank:
     return FeatureBank(centred.div_(lengths.clamp_min(least)), centre, least)
 
 
-def distances(features: Tensor, bank: FeatureBank) -> Tensor:
+def anchors(features: Tensor, mean: Tensor, bank: FeatureBank) -> Tensor:
+    """The index `(m,)` of the bank's feature nearest to each of a photo's, `(n, m)`, whose mean is `(n,)`."""
+    return nearest(F.normalize(features - mean[:, None], dim=0, eps=1e-12), bank.units)
+
+
+def distances(features: Tensor, bank: FeatureBank, anchors: Tensor | None = None) -> Tensor:
     """1 - cos of the angle between each feature and the nearest of the bank's, `(m,)` in [0, 2].
 
-    The gradient is that of the neighbour chosen: where the choice does not change, neither does the formula.
+    With anchors, `(m,)`, it is the mean of that and of 1 - cos to the bank's features of these indices. The gradient is
+    that of the neighbour chosen: where the choice does not change, neither does the formula.
     """
     centred = features - bank.centre
     units = centred / centred.norm(dim=0).clamp_min(bank.least)
     with torch.no_grad():
-        chosen = nearest(units, bank.units)
-    return 1 - (units * bank.units[:, chosen]).sum(0)
+        neighbors = bank.units[:, nearest(units, bank.units)]
+        if anchors is not None:
+            neighbors.add_(bank.units[:, anchors]).div_(2)
+    return 1 - (units * neighbors).sum(0)
 
 
 def nearest(units: Tensor, among: Tensor) -> Tensor:

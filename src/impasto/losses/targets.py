@@ -16,7 +16,7 @@ from impasto.images.regions import Region, StyleSource
 from impasto.losses import nearest
 from impasto.losses.nearest import FeatureBank
 from impasto.losses.statistics import MOMENTS, STATISTICS, Distance, Phi, Sums
-from impasto.losses.terms import ContentLoss, NearestNeighborLoss, StyleLoss, flat, row_chunks
+from impasto.losses.terms import ContentLoss, NearestNeighborLoss, StyleLoss, as_matrix, flat, row_chunks
 from impasto.settings.choices import ContentNorm, StyleName, StyleNorm
 from impasto.vgg.encoder import Encoder
 from impasto.vgg.tiles import Tile, whole
@@ -171,6 +171,39 @@ def style_losses(
             scale = STYLE_NORMS[norm](distance, target, encoder.layers[encoder.depth(layer)].channels)
             losses.append(StyleLoss(layer, phi, distance, region.share * scale, masks[layer], region.name))
     return tuple(losses), _energies(fits, measured)
+
+
+def anchored(
+    encoder: Encoder, photo: Tensor, losses: Sequence[StyleLoss | NearestNeighborLoss], tiles: Sequence[Tile]
+) -> list[StyleLoss | NearestNeighborLoss]:
+    """The losses, those of nearest neighbours with the anchors that a photo, `(1, 3, h, w)`, chooses."""
+    found = {number: loss for number, loss in enumerate(losses) if isinstance(loss, NearestNeighborLoss)}
+    layers = {loss.layer for loss in found.values()}
+    sums: dict[int, Sums] = {}
+    anchors: dict[int, tuple[Tensor, ...]] = {}
+    with torch.no_grad():
+        for tile, layer, features in walk(encoder, photo, layers, tiles):
+            for number, loss in found.items():
+                if loss.layer == layer:
+                    mask = None if loss.mask is None else tile.owned(loss.mask, encoder.stride(layer))
+                    part = MOMENTS.reduce(*flat(features, mask))
+                    sums[number] = sums[number] + part if number in sums else part
+        for tile, layer, features in walk(encoder, photo, layers, tiles):
+            stride = encoder.stride(layer)
+            for number, loss in found.items():
+                if loss.layer == layer:
+                    shape = (photo.shape[-2] // stride, photo.shape[-1] // stride)
+                    if number not in anchors:
+                        empty = torch.empty(shape, dtype=torch.int64, device=photo.device)
+                        anchors[number] = tuple(empty.clone() for _ in loss.banks)
+                    for whole, (bank, _) in zip(anchors[number], loss.banks, strict=True):
+                        chosen = nearest.anchors(as_matrix(features), sums[number].mean[0], bank)
+                        own = tile.owned(whole, stride)
+                        own.copy_(chosen.view(own.shape))
+    return [
+        dataclasses.replace(loss, anchors=anchors[number]) if isinstance(loss, NearestNeighborLoss) else loss
+        for number, loss in enumerate(losses)
+    ]
 
 
 #: A layer, and a name for what is added up there.

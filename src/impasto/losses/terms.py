@@ -172,6 +172,7 @@ class NearestNeighborLoss(LossTerm):
 
     Attributes:
         banks: (features of a style, its share) pairs.
+        anchors: for each bank, the features that the photo chose of it, `(h, w)`, see `nearest.anchors`; or none.
         weight_sum: the sum of the mask over the whole picture, or the number of all positions.
         mask, region: as in `StyleLoss`.
     """
@@ -182,6 +183,7 @@ class NearestNeighborLoss(LossTerm):
     weight_sum: float
     mask: Tensor | None = None
     region: str = ""
+    anchors: tuple[Tensor, ...] = ()
     is_local: ClassVar[bool] = True
 
     @property
@@ -189,15 +191,20 @@ class NearestNeighborLoss(LossTerm):
         return _style_name(self.layer, self.region)
 
     def restricted_to(self, positions: Positions) -> NearestNeighborLoss:
-        return dataclasses.replace(self, mask=positions.of(self.mask))
+        anchors = tuple(whole[..., positions.rows, positions.columns] for whole in self.anchors)
+        return dataclasses.replace(self, mask=positions.of(self.mask), anchors=anchors)
 
     def accumulate_grad(self, features: Tensor, grad_sums: Tensor | None, grad: Tensor) -> float:
         values = []
-        for part, mask, own in row_chunks(features, self.mask, grad):
+        anchors = self.anchors or (None,) * len(self.banks)
+        for part, mask, own, *chosen in row_chunks(features, self.mask, grad, *anchors):
             with torch.enable_grad():
                 x = part.detach().requires_grad_()
                 positions, weights = flat(x, mask)
-                distances = [share * nearest.distances(positions, bank) for bank, share in self.banks]
+                distances = [
+                    share * nearest.distances(positions, bank, None if indices is None else indices.flatten())
+                    for (bank, share), indices in zip(self.banks, chosen, strict=True)
+                ]
                 total = torch.stack(distances).sum(0)
                 value = self.weight / self.weight_sum * (total if weights is None else total * weights).sum()
                 own.add_(torch.autograd.grad(value, x)[0])

@@ -14,10 +14,10 @@ from impasto import images
 from impasto.images import Picture, regions
 from impasto.images.regions import Region
 from impasto.inputs.memo import Memo
-from impasto.losses.nearest import LARGEST_BANK
+from impasto.losses.nearest import INDEX, LARGEST_BANK
 from impasto.losses.objective import Objective, View
 from impasto.losses.saliency import content_weight
-from impasto.losses.targets import ContentFeatures, content_losses, extract_features, style_losses, weighted
+from impasto.losses.targets import ContentFeatures, anchored, content_losses, extract_features, style_losses, weighted
 from impasto.losses.terms import ContentLoss, LossTerm, NearestNeighborLoss, StyleLoss, TemporalLoss, TotalVariation
 from impasto.operations import calibration
 from impasto.optim import memory
@@ -91,6 +91,7 @@ class PictureProblem:
         luminance_only: whether losses compare the mean of the three channels.
         temporal: holds the last scale near an image.
         wraps: whether the result is seamless.
+        anchored: whether half of the distance to nearest neighbours is that to those of the photo's features.
         keeps_details: whether scales pass on the upsampled residual from the start.
         input_hashes: name -> hash of each input, for checkpoints.
         strength: the style weight is corrected after each scale to reach the content distance that this strength
@@ -111,6 +112,7 @@ class PictureProblem:
     luminance_only: bool = False
     temporal: TemporalLoss | None = None
     wraps: bool = False
+    anchored: bool = False
     keeps_details: bool = False
     input_hashes: Mapping[str, str] = field(default_factory=dict)
     strength: float | None = None
@@ -192,6 +194,8 @@ class PictureProblem:
             read = [layer for layer in self.encoder.layers if layer.name in self.style_layers]
             counts = [layer.channels * min(area // layer.stride**2, LARGEST_BANK) for layer in read for area in areas]
             banks = FLOAT * sum(counts) / pixels
+            if self.anchored:
+                banks += len(areas) * sum(INDEX / layer.stride**2 for layer in read)
         return masks * 2.5 * FLOAT + views * 2 * IMAGE + banks
 
     def objective(self, scale: Scale, plan: Plan) -> Objective:
@@ -209,6 +213,12 @@ class PictureProblem:
                     divide(self.encoder, self.taps, *size, plan.tile),
                     plan.caches_content_features,
                 ),
+            )
+        if self.anchored and photo is not None:
+            free, tiles = styles, divide(self.encoder, self.taps, *size, plan.tile)
+            styles = self.memo.get(
+                ("anchored", size, plan.tile, self.photo_key, self.style_key),
+                lambda: anchored(self.encoder, photo, free, tiles),
             )
         return Objective(
             plan.network(self.encoder),

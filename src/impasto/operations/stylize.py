@@ -165,6 +165,7 @@ def problem_of(
         keep=inputs.keep,
         luminance_only=inputs.luminance_only,
         temporal=None if temporal is None else temporal.to(device),
+        anchored=options.statistic == "nearest" and bool(content_layers),
         keeps_details=temporal is not None or options.init not in ("noise", "mixed"),
         input_hashes={} if checkpoints is None else _hashes(options, inputs, start),
         memo=memo,
