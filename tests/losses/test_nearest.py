@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from impasto.losses import nearest
@@ -34,6 +35,21 @@ def test_brute_force(rows, monkeypatch):
     assert_close(found, brute_force(picture, style))
     assert found.min() >= 0
     assert found.max() <= 2
+
+
+def test_anchors():
+    """Half of the distance is that to what the photo chose, centred by its own mean."""
+    picture, photo, style = features(0, positions=37), 3 * features(6, positions=37) + 5, features(1)
+    bank, mean, centre = nearest.feature_bank(style), photo.mean(1), style.mean(1)
+    expected = []
+    for k in range(37):
+        cosines = [F.cosine_similarity(photo[:, k] - mean, style[:, j] - centre, dim=0) for j in range(60)]
+        chosen = style[:, int(torch.stack(cosines).argmax())]
+        expected.append(1 - F.cosine_similarity(picture[:, k] - centre, chosen - centre, dim=0))
+    expected = (torch.stack(expected) + brute_force(picture, style)) / 2
+    anchors = nearest.anchors(photo, mean, bank)
+    assert_close(nearest.distances(picture, bank, anchors), expected)
+    assert torch.autograd.gradcheck(lambda f: nearest.distances(f, bank, anchors), (picture.requires_grad_(),))
 
 
 def test_only_what_lies_within_the_mask_is_searched():

@@ -13,12 +13,15 @@ import torch
 
 import impasto
 from impasto import images
+from impasto.inputs.memo import Memo
 from impasto.losses.objective import Evaluation, Objective
 from impasto.losses.statistics import gram
+from impasto.operations import stylize
 from impasto.optim import multiscale
 from impasto.optim.problem import upsampled
 from impasto.optim.schedule import Scale
 from impasto.presets import preset
+from impasto.settings.options import StylizeOptions
 from impasto.vgg import weights
 
 FAST = {"size": 96, "iterations": 6}
@@ -240,7 +243,7 @@ def test_numbers_that_go_wrong_keep_the_best(photo, monkeypatch, caplog):
     assert steps[-1].note
     assert steps[-1].picture.rgb.isfinite().all()
     assert steps[-1].loss == min(step.loss for step in steps)
-    assert "no step lowers" in caplog.text
+    assert "no step gives a finite loss" in caplog.text
 
 
 def test_a_start_that_is_not_finite_is_an_error(photo):
@@ -269,6 +272,20 @@ def test_one_colour(photo, colour):
 def test_mistakes(photo, changes, message):
     with pytest.raises(ValueError, match=message):
         impasto.stylize(photo, "mosaic", preset("default", **{"size": 64} | changes))
+
+
+@pytest.mark.parametrize(("content_weight", "count"), [(1.0, 2), (0.0, 0)])
+def test_the_photo_chooses_anchors_among_nearest_neighbours(photo, content_weight, count):
+    """One for each painting and position; none where the photo is not to be seen."""
+    options, cpu = StylizeOptions(size=96, statistic="nearest", content_weight=content_weight), torch.device("cpu")
+    inputs = stylize.prepare_inputs(photo, ["mosaic", "swirls"], options, cpu, Memo(0))
+    problem, _ = stylize.problem_of(inputs, options, cpu)
+    scale = problem.scales[-1]
+    found = {term.layer: term for term in problem.objective(scale, problem.plan(scale)).terms if "style" in term.name}
+    assert [*found] == ["relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+    for number, term in enumerate(found.values(), start=1):
+        assert [tuple(each.shape) for each in term.anchors] == [(64 >> number, 96 >> number)] * count
+        assert all(len(each.unique()) > 1 for each in term.anchors)
 
 
 def test_wrong_styles(photo, tmp_path):

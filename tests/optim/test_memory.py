@@ -131,20 +131,23 @@ def test_what_is_kept_beside_is_planned(photo):
     """Masks at every layer, and for the nearest neighbours features of the paintings."""
     device = torch.device("cpu")
 
-    def beside(count=1, size=96, **changes):
+    def beside(count=1, size=96, painting=photo, **changes):
         options = StylizeOptions(size=size, **changes)
-        inputs = stylize.prepare_inputs(photo, [photo] * count, options, device, Memo(0))
+        inputs = stylize.prepare_inputs(photo, [painting] * count, options, device, Memo(0))
         problem, _ = stylize.problem_of(inputs, options, device)
         return problem.auxiliary_bytes_per_pixel
 
     assert beside() == 0
     assert beside(content_mask={"1": HALF}) == 2 * 10 + 2 * 12  # the rest of the photo is kept
     one = beside(statistic="nearest")
-    assert one == pytest.approx(4 * (128 / 4 + 256 / 16 + 512 / 64 + 512 / 256), rel=0.02)
+    features, anchors = 4 * (128 / 4 + 256 / 16 + 512 / 64 + 512 / 256), 8 * (1 / 4 + 1 / 16 + 1 / 64 + 1 / 256)
+    assert one == pytest.approx(features + anchors, rel=0.02)
     assert beside(2, statistic="nearest") == pytest.approx(2 * one, rel=0.02)
-    assert beside(statistic="nearest", style_scale=(0.5,)) == pytest.approx(one / 4, rel=0.02)
-    large = beside(statistic="nearest", size=2048) * 2048 * 1365  # of a large painting, a sample
-    assert large == pytest.approx(4 * nearest.LARGEST_BANK * (128 + 256 + 512 + 512), rel=0.02)
+    assert beside(statistic="nearest", style_scale=(0.5,)) == pytest.approx(features / 4 + anchors, rel=0.02)
+    # Of a large painting, a sample, but at relu5_1 all.
+    large = beside(size=1536, painting=np.zeros((1024, 1536, 3), np.uint8), statistic="nearest") - anchors
+    expected = 4 * (nearest.LARGEST_BANK * (128 + 256 + 512) + 1536 * 1024 / 256 * 512)
+    assert large * 1536 * 1024 == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("changes", [{}, {"match_colors": False}, {"init": "style"}], ids=str)

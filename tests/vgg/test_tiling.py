@@ -13,7 +13,7 @@ from impasto.images.regions import Region, StyleSource
 from impasto.inputs import photos, styles
 from impasto.losses.objective import Objective, View
 from impasto.losses.statistics import STATISTICS
-from impasto.losses.targets import content_losses, extract_features, style_losses, weighted
+from impasto.losses.targets import anchored, content_losses, extract_features, style_losses, weighted
 from impasto.losses.terms import ContentLoss, TotalVariation
 from impasto.vgg import tiling, weights
 from impasto.vgg.encoder import random_encoder
@@ -40,6 +40,7 @@ def objective_of(encoder, size, statistic="gram", masked=False, keep=False, grey
         parts.append(Region(1 - mask, sources[:1], "rest"))
     tiles = tiling.divide(encoder, {*LAYERS, "relu2_2"}, *size, window)
     features = extract_features(encoder, photo, ["relu2_2"], tiles, kept)
+    has_anchors, statistic = statistic == "anchored", statistic.replace("anchored", "nearest")
     styles = [
         style_losses(encoder, part, LAYERS, size, "relative", statistic, 0, ["relu2_2"], window // 2) for part in parts
     ]
@@ -47,6 +48,7 @@ def objective_of(encoder, size, statistic="gram", masked=False, keep=False, grey
         *weighted(content_losses(features, "relative", styles[0][1]), {"relu2_2": 1.0}, 2.0),
         *(term for terms, _ in styles for term in terms),
     ]
+    terms = anchored(encoder, photo, terms, tiles) if has_anchors else terms
     view = View(grey, photo, noise(6, *size) if keep else None)
     return Objective(encoder, terms, TotalVariation(0.1, encoder.padding == "circular"), view, tiles, photo)
 
@@ -75,7 +77,7 @@ def test_every_size(size, window, pooling):
     assert_the_same(encoder, size, window)
 
 
-@pytest.mark.parametrize("statistic", [*STATISTICS, "nearest"])
+@pytest.mark.parametrize("statistic", [*STATISTICS, "nearest", "anchored"])
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_statistic(statistic, padding, masked):
@@ -92,7 +94,7 @@ def test_every_statistic(statistic, padding, masked):
     ("padding", "kinds"),
     [
         ("replicate", {"statistic": "gram", "masked": True}),
-        ("zeros", {"statistic": "nearest", "kept": True}),
+        ("zeros", {"statistic": "anchored", "kept": True}),
         ("circular", {"statistic": "moments", "keep": True}),
     ],
     ids=["replicate", "zeros", "circular"],
