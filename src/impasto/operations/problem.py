@@ -214,12 +214,6 @@ class PictureProblem:
                     plan.caches_content_features,
                 ),
             )
-        if self.anchored and photo is not None:
-            free, tiles = styles, divide(self.encoder, self.taps, *size, plan.tile)
-            styles = self.memo.get(
-                ("anchored", size, plan.tile, self.photo_key, self.style_key),
-                lambda: anchored(self.encoder, photo, free, tiles),
-            )
         return Objective(
             plan.network(self.encoder),
             self.losses(features, styles, energy, scale),
@@ -273,6 +267,12 @@ class PictureProblem:
             ("styles", size, window, self.style_key), lambda: [of_region(each) for each in self.regions]
         )
         losses = [loss for each, _ in found for loss in each]
+        if self.anchored and (photo := self.photo_at(scale)) is not None:
+            free, tiles = losses, divide(self.encoder, self.style_layers, *size, window)
+            losses = self.memo.get(
+                ("anchored", size, window, self.photo_key, self.style_key),
+                lambda: anchored(self.encoder, photo, free, tiles),
+            )
         if not measured:
             return losses, None
         shares = [region.share for region in self.regions]

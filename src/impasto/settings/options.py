@@ -43,7 +43,7 @@ from impasto.settings.fields import (
 #: The layers of Gatys et al. 2016, for VGG-16 and VGG-19 alike.
 CONTENT_LAYERS = {"relu4_2": 1.0}
 STYLE_LAYERS = {f"relu{block}_1": 0.2 for block in range(1, 6)}
-#: Without the finest layer: the cost of nearest neighbours is quadratic in the number of positions.
+#: Without the finest layer, which has three quarters of all positions to find neighbours for.
 NEAREST_LAYERS = {"relu2_1": 0.25, "relu3_1": 0.25, "relu4_1": 0.25, "relu5_1": 0.25}
 
 
