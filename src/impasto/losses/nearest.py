@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.devices import CPU_INDEX
+
 #: Features of a style that are searched at a layer, at most.
 LARGEST_BANK = 8192
 #: Bytes of an anchor.
@@ -46,14 +48,16 @@ class FeatureBank:
 
 
 def sample(height: int, width: int, mask: Tensor | None = None) -> Tensor:
-    """Which positions of a style at a layer are searched, `(h, w)`: of many always the same `LARGEST_BANK`.
+    """Which positions of a style at a layer are searched, `(h, w)` on the CPU: of many always the same `LARGEST_BANK`.
 
     Args:
         mask: `(h, w)`; positions that lie at least half within it are searched.
     """
-    inside = torch.ones(height, width, dtype=torch.bool, device="cpu") if mask is None else mask.cpu() >= mask.max() / 2
-    found = inside.flatten().nonzero()[:, 0]
-    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(0), device="cpu")
+    found = torch.arange(height * width, **CPU_INDEX)
+    if mask is not None:
+        inside = mask.flatten().cpu()
+        found = found[inside >= inside.max() / 2]
+    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(0), **CPU_INDEX)
     chosen = torch.zeros(height * width, dtype=torch.bool, device="cpu")
     chosen[found[order[:LARGEST_BANK]]] = True
     return chosen.view(height, width)

@@ -254,14 +254,14 @@ class _SourceFeatures:
     def banks(self, layers: Collection[str]) -> dict[str, FeatureBank]:
         """Layer -> the features of the source that are searched there."""
         height, width = self.source.size
-        device = self.source.image.device
         chosen: dict[str, Tensor | None] = {}
         for layer, mask in self.masks(layers).items():
             stride = self.encoder.stride(layer)
-            chosen[layer] = nearest.sample(height // stride, width // stride, mask).to(device)
+            chosen[layer] = nearest.sample(height // stride, width // stride, mask)
         parts: dict[str, list[Tensor]] = {layer: [] for layer in chosen}
         for layer, features, mask in self.chunks(chosen):
-            parts[layer].append(features[:, mask])
+            assert mask is not None
+            parts[layer].append(features[:, mask.nonzero()[:, 0].to(features.device)])
         return {layer: nearest.feature_bank(torch.cat(found, 1)) for layer, found in parts.items()}
 
 
