@@ -57,17 +57,20 @@ def flipped(data, at=0.6):
     return data[:place] + bytes([data[place] ^ 0b1010101]) + data[place + 1 :]
 
 
-def png_header(width, height):
+def png_chunk(name, content):
+    return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+
+
+def png_header(width, height, bits=8, kind=2):
     """A PNG whose header claims this size, and nothing else."""
-    body = b"IHDR" + width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
+    content = width.to_bytes(4) + height.to_bytes(4) + bytes([bits, kind, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", content)
 
 
 def bomb():
-    """900 megapixels in some kilobytes."""
-    memory = BytesIO()
-    PIL.Image.new("1", (30000, 30000)).save(memory, "PNG")
-    return memory.getvalue()
+    """900 megapixels in some kilobytes: black, one bit for each."""
+    rows = zlib.compress(bytes(30000 * (1 + 30000 // 8)))
+    return png_header(30000, 30000, bits=1, kind=0) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
 
 
 def cmyk_with_profile():
@@ -358,7 +361,7 @@ PLAIN = {
     "white": np.full((40, 60, 3), 255, np.uint8),
     "one colour": np.full((40, 60, 3), (200, 30, 90), np.uint8),
 }
-SMALL = {"size": 48, "iterations": 4, "scales": 1}
+SMALL = {"size": 32, "iterations": 3, "scales": 1}
 SMALL |= {"style_layers": "relu1_1,relu2_1", "content_layers": "relu2_2"}
 
 

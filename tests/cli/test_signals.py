@@ -129,7 +129,7 @@ def test_ignored_signals_stay_ignored(picture):
     """As under `nohup`, and in the background of a script."""
     code = "import signal, sys; from impasto import cli\n"
     code += "signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN); cli.main()"
-    arguments = ["stylize", picture, "mosaic", "-o", "out.png", "--size", "64", "--iterations", "20", "--json"]
+    arguments = ["stylize", picture, "mosaic", "-o", "out.png", "--style-weight", "8", *QUICK]
     with processes.running([sys.executable, "-c", code, *arguments], **PIPES) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGHUP)
@@ -156,6 +156,16 @@ def test_no_worker_is_left(picture, tmp_path):
         ended(process, signal.SIGTERM)
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
+
+
+def test_ctrl_c_while_the_command_line_is_imported():
+    """The first moment at which a traceback would be ours."""
+    code = "import signal, sys; from impasto.__main__ import main\n"
+    code += "class Finder:\n"
+    code += "    def find_spec(self, name, *more): name == 'impasto.cli' and signal.raise_signal(signal.SIGINT)\n"
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler); sys.meta_path.insert(0, Finder()); main()"
+    result = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True)
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, b"")
 
 
 # -- the handlers --------------------------------------------------------------------------------------------------
