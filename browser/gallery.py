@@ -1,5 +1,7 @@
 """Writes what the page shows and paints with into `public/`, from the bundled model: run it whenever that changes.
 
+Also the thumbnails of the built-in styles for `impasto web`, since they take seconds to paint.
+
 .venv/bin/python browser/gallery.py
 """
 
@@ -17,6 +19,7 @@ from impasto.fast.export import ExportableModel, export
 from impasto.fast.models import load
 from impasto.inputs import photos, styles
 from impasto.inputs.gallery import PAINTINGS, path_of
+from impasto.web import gallery as form
 
 PUBLIC = Path(__file__).with_name("public")
 #: Pixels of a thumbnail, a square, twice as many as on the page.
@@ -47,6 +50,8 @@ def main() -> None:
             picture = images.read(styles.paint(name, 256, 256))
         write_thumbnail(picture, folder / f"{name}.webp")
         entries.append(entry)
+    for name in styles.STYLES:
+        images.write(form.THUMBNAILS / f"{name}.webp", images.read(styles.paint(name, form.THUMBNAIL, form.THUMBNAIL)))
     for side in ICONS:
         icon = images.read(PUBLIC / "icon.svg", long_side=side)
         images.write(PUBLIC / f"icon-{side}.png", icon.on_white())

@@ -1,11 +1,11 @@
 """The styles that the page offers."""
 
-import numpy as np
 import pytest
 
 pytest.importorskip("gradio")
+from impasto import images
 from impasto.inputs.gallery import PAINTINGS
-from impasto.inputs.styles import STYLES
+from impasto.inputs.styles import STYLES, paint
 from impasto.web import gallery
 
 
@@ -24,8 +24,14 @@ def test_paintings_stand_beside_the_built_in_styles(tmp_path):
     assert all(style.thumbnail.exists() for style in found)
 
 
-def test_captions_are_unique(tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery.styles, "paint", lambda name, height, width: np.zeros((height, width, 3), np.uint8))
+@pytest.mark.parametrize("name", STYLES)
+def test_thumbnails_are_those_of_the_styles(name):
+    shown = images.read(gallery.THUMBNAILS / f"{name}.webp")
+    painted = images.read(paint(name, gallery.THUMBNAIL, gallery.THUMBNAIL))
+    assert (shown.rgb - painted.rgb).abs().mean() < 0.05, "run browser/gallery.py"
+
+
+def test_captions_are_unique(tmp_path):
     folder = tmp_path / "paintings"
     folder.mkdir()
     first = next(iter(gallery.collect(tmp_path)))

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 #: Long side of a thumbnail, in pixels.
 THUMBNAIL = 240
+#: Those of the built-in styles, which take seconds to paint; `browser/gallery.py` writes them.
+THUMBNAILS = Path(__file__).with_name("thumbnails")
 #: Captions of the styles that come with the program.
 BUNDLED = {*styles.STYLES, *(painting.title for painting in PAINTINGS.values())}
 
@@ -62,8 +64,7 @@ def collect(public: Path, folder: Path | None = None) -> tuple[GalleryStyle, ...
         painter = f"{painting.artist}, {painting.year}"
         found.append(_with_thumbnail(painting.title, name, picture, public, painter))
     for name in styles.STYLES:
-        picture = images.read(styles.paint(name, THUMBNAIL, THUMBNAIL))
-        found.append(_with_thumbnail(name, name, picture, public))
+        found.append(_with_thumbnail(name, name, images.read(THUMBNAILS / f"{name}.webp"), public))
     return tuple(found)
 
 
