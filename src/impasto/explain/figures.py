@@ -86,11 +86,13 @@ def heat_map(values: Tensor, rows: Sequence[str], columns: Sequence[str], title:
     """A positive matrix as coloured cells, on a logarithmic scale, with the values written into them."""
     plot = new_figure(1.1 * len(columns) + 2, 0.5 * len(rows) + 1.4)
     axes = plot.subplots()
-    image = axes.imshow(values.log10().cpu().numpy(), cmap="viridis_r", aspect="auto")
+    logarithms = values.log10().cpu()
+    darkness = (logarithms - logarithms.min()) / (logarithms.max() - logarithms.min()).clamp_min(1e-12)
+    axes.imshow(logarithms.numpy(), cmap="viridis_r", aspect="auto")
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(rows)), rows)
     for i, j in np.ndindex(*values.shape):
-        color = "white" if image.norm(values[i, j].log10().item()) > 0.4 else "black"  # a dark cell, or a light one
+        color = "white" if darkness[i, j] > 0.4 else "black"
         axes.text(j, i, f"{values[i, j]:.2g}", ha="center", va="center", color=color, fontsize="small")
     axes.set_title(title)
     return plot
