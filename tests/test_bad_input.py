@@ -238,7 +238,7 @@ ARGUMENTS = {
     "PHOTO STYLE --statistic gramm": "gramm",
     "PHOTO STYLE --color sepia": "sepia",
     "PHOTO STYLE --memory lots": "an amount of memory",
-    "PHOTO STYLE --memory 1MB": "give more with --memory",
+    "PHOTO STYLE --memory 1MB": r"give more \(memory=, or --memory\)",
     "PHOTO STYLE --device mps": "not available here|Apple",
     "PHOTO STYLE --weights none.pth": "none.pth",
     "PHOTO STYLE --weights notes.txt": "notes.txt",

@@ -255,7 +255,7 @@ def test_a_picture_in_parts_is_the_picture(photo, monkeypatch):
 
 
 def test_too_little_is_said_before_the_first_step(photo):
-    with pytest.raises(BudgetError, match=r"96×64 px, which need .* give more with --memory"):
+    with pytest.raises(BudgetError, match=r"96×64 px, which need .* give more \(memory=, or --memory"):
         impasto.iterate(photo, "swirls", preset(size=96, memory="1MB"))
 
 

@@ -102,7 +102,7 @@ class SoundProblem:
             needed = (fixed + least * BYTES_PER_FRAME) / 1e9
             raise BudgetError(
                 f"{scale.width / options.sample_rate:.0f} s take {needed:.2f} GB at least; "
-                "give more with --memory, or a shorter sound"
+                "give more (memory=, or --memory), or a shorter sound"
             )
         return Plan(frames * HOP, options.optimizer, options.history, True, fixed + frames * BYTES_PER_FRAME)
 

@@ -41,7 +41,7 @@ class Outcome:
     """What became of an item.
 
     Attributes:
-        status: `done`, `failed`, or `there` if the result was up to date already.
+        status: `done`, `failed`, or `skipped` if the result was up to date already.
         error: what was wrong, if it failed.
         number, count: items finished so far, this one included, and items in all.
         seconds, eta: since the batch began, and left.
@@ -151,7 +151,7 @@ class _Batch:
                 item, attempt = queue.popleft()
                 try:
                     if attempt == 1 and self._manifest.is_up_to_date(item.name, self._inputs(item)):
-                        yield self._outcome(item, "there")
+                        yield self._outcome(item, "skipped")
                         continue
                     running[self._submit(item)] = (item, attempt)
                 except (ImpastoError, OSError) as error:

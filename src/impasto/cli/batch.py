@@ -62,7 +62,7 @@ def batch(
 
         impasto.cluster.connect(cluster)
         pool = impasto.cluster.Workers(options.threads or 1)
-    counts = {"done": 0, "there": 0, "failed": 0}
+    counts = {"done": 0, "skipped": 0, "failed": 0}
     last: Outcome | None = None
     outcomes = run(work, folder, options, bits, pool, store_paths)
     interrupted = False
@@ -101,7 +101,7 @@ def batch(
         out.print(json.dumps(summary), markup=False)
     elif not quiet:
         parts = [f"{counts['done']} made"]
-        parts += [f"{counts['there']} already up to date"] if counts["there"] else []
+        parts += [f"{counts['skipped']} already up to date"] if counts["skipped"] else []
         parts += [f"{counts['failed']} failed (see {folder / 'manifest.jsonl'})"] if counts["failed"] else []
         out.print(f"{folder}  {', '.join(parts)}, in {duration(seconds)}", markup=False)
     return 1 if counts["failed"] else 0

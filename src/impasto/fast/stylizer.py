@@ -321,7 +321,7 @@ def check_memory(size: tuple[int, int], options: FastOptions, device: torch.devi
     if needed > memory.budget(options.memory, device):
         raise BudgetError(
             f"{size[1]}×{size[0]} px take about {needed / 1e9:.2f} GB beyond what the process holds; "
-            "give more with --memory, or make it smaller"
+            "give more (memory=, or --memory), or make it smaller"
         )
 
 

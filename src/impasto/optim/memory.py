@@ -139,7 +139,7 @@ def check_possible(size: tuple[int, int], device: torch.device, asked: int | Non
     if needed > there:
         raise BudgetError(
             f"{what} would have {width}×{height} px, which need {_amount(needed)} at least, "
-            f"and {_amount(there)} is available; give more with --memory, or make it smaller"
+            f"and {_amount(there)} is available; give more (memory=, or --memory), or make it smaller"
         )
 
 
@@ -210,7 +210,7 @@ def plan(
     if not fallback:
         raise BudgetError(
             f"{width}×{height} px need {_amount(least)} beyond what the process holds, and {_amount(budget)} is "
-            f"available; give {_amount(least - budget)} more with --memory, or make a smaller picture"
+            f"available; give {_amount(least - budget)} more (memory=, or --memory), or make a smaller picture"
         )
     return min(fallback)[2]
 
