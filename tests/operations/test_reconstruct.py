@@ -17,7 +17,7 @@ def error(picture, photo):
 
 def test_low_layers_know_every_pixel(photo):
     errors = [
-        error(impasto.reconstruct(photo, ReconstructOptions(size=96, content_layer=layer, iterations=60)), photo)
+        error(impasto.reconstruct(photo, ReconstructOptions(size=96, content_layer=layer, iterations=40)), photo)
         for layer in ("relu1_1", "relu3_1", "relu5_1")
     ]
     assert errors == sorted(errors)
