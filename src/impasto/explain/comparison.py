@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 
 import torch
 from torch import Tensor
@@ -51,7 +52,8 @@ def statistics_report(
         memo = Memo()
         for number, name in enumerate(names):
             count(number, len(names), name)
-            *_, last = impasto.iterate(photo, painting, dataclasses.replace(base, statistic=name), memo=memo)
+            steps = impasto.iterate(photo, painting, dataclasses.replace(base, statistic=name), memo=memo)
+            (last,) = deque(steps, maxlen=1)
             pictures.append((name, last.picture.rgb))
         encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
         ((_, original),) = read_styles(painting, size * size)

@@ -177,13 +177,10 @@ def problem_of(
     if found := checkpoints.found() if checkpoints else {}:
         return problem.resumed(found), start
     depends = ("content_weight", "content_layers", "content_norm", "saliency", "style_layers", "total_variation")
+    from_photo = dataclasses.replace(options, init="content")
     style_weight = memo.get(
         ("calibrated", photo_key, style_key, options.strength, *_frozen(options, depends)),
-        lambda: (
-            (
-                calibration.calibrated(problem, start_of(dataclasses.replace(options, init="content"), inputs, device))
-            ).style_weight
-        ),
+        lambda: calibration.calibrated(problem, start_of(from_photo, inputs, device)).style_weight,
     )
     return dataclasses.replace(problem, style_weight=style_weight), start
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -57,7 +58,8 @@ class OptimizingPainter:
         options = self._scene_options
         if temporal is not None:
             options = dataclasses.replace(options, iterations=self._options.later, scales=1)
-        *_, step = iterate_picture(Picture(photo), self._scene_styles, options, memo=self._memo, temporal=temporal)
+        steps = iterate_picture(Picture(photo), self._scene_styles, options, memo=self._memo, temporal=temporal)
+        (step,) = deque(steps, maxlen=1)
         self._memo.keep_only(*SHARED_KINDS)
         return step.image.cpu(), step.picture
 
