@@ -6,6 +6,7 @@ import decimal
 import locale
 import logging
 import os
+import re
 import shutil
 import signal
 import threading
@@ -19,7 +20,7 @@ import torch
 from making_sounds import SMALL_ENCODERS, clicks, tune
 
 import impasto
-from impasto import fast, images
+from impasto import fast, images, isolation
 from impasto.fast import models, training
 from impasto.fast.crops import Dataset
 from impasto.fast.learning import Learner, source_of
@@ -324,6 +325,37 @@ def test_threads_at_once(photo, expected):
         thread.join()
     for picture in found:
         assert torch.equal(picture, alone)
+
+
+def test_threads_restore_the_filters_of_warnings():
+    """Which belong to the process: two blocks that overlap would end with the filters of one of them."""
+    before, inside, ended = list(warnings.filters), threading.Event(), threading.Event()
+
+    def first():
+        with isolation.no_warnings():
+            inside.set()
+            ended.wait(0.1)
+        ended.set()
+
+    def second():
+        inside.wait()
+        with isolation.no_warnings():
+            ended.wait(5)
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
+
+
+def test_only_isolation_changes_what_belongs_to_the_process():
+    """Filters of warnings, and PyTorch's generator; `fork_rng` in one thread would restore what another has set."""
+    forbidden = re.compile(r"catch_warnings|simplefilter|filterwarnings|fork_rng|default_generator|torch\.manual_seed")
+    folder = Path(impasto.__file__).parent
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if forbidden.search(path.read_text())}
+    assert found == {"isolation.py"}
 
 
 def test_another_picture_from_between_two_steps(photo):

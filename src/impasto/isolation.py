@@ -1,4 +1,4 @@
-"""Isolation from the settings of PyTorch and NumPy that a host program has made in its thread.
+"""Isolation from the settings of Python, PyTorch and NumPy that a host program has made in its thread.
 
 Inference mode, autocast, a default device or NumPy's error state would change results, or make operations fail. None of
 these is relied on, and all are as they were when a call returns and between the steps of an iterator.
@@ -7,6 +7,8 @@ these is relied on, and all are as they were when a call returns and between the
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -21,6 +23,17 @@ Item = TypeVar("Item")
 
 #: Device types that autocast may be enabled for.
 _AUTOCAST = ("cpu", "cuda", "mps")
+
+
+#: The filters of warnings belong to the process: blocks that overlap would restore them in the wrong order.
+_filters = threading.RLock()
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """A block in which libraries warn of nothing; one thread at a time."""
+    with _filters, warnings.catch_warnings(action="ignore"):
+        yield
 
 
 @contextmanager

@@ -45,6 +45,9 @@ KINDS: dict[str, type[Options]] = {
     )
 }
 
+#: Command -> its defaults where they differ from those of its options.
+COMMAND_DEFAULTS: dict[str, dict[str, Any]] = {"sheet": {"size": 256}, "live": {"size": 320}}
+
 #: Name -> what it sets, over the defaults of `StylizeOptions`.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -108,8 +111,14 @@ def preset(name: str = "default", /, **changes: Unpack[StylizeKeywords]) -> Styl
     return options_from(StylizeOptions, None, {"preset": name, **changes})
 
 
-def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
-    """Options of any operation from a preset, with changes; see `preset`."""
+def options_of(
+    kind: type[Kind], name: str = "default", defaults: Mapping[str, Any] | None = None, **changes: Any
+) -> Kind:
+    """Options of any operation from a preset, with changes; see `preset`.
+
+    Args:
+        defaults: of what neither the preset nor the changes set, instead of those of `kind`.
+    """
     named = PRESETS if kind in (StylizeOptions, BatchOptions) else {"default": PRESETS["default"]}
     if name in named:
         values = named[name]
@@ -120,7 +129,7 @@ def options_of(kind: type[Kind], name: str = "default", **changes: Any) -> Kind:
     else:
         raise unknown("preset", name, named, ", or give a file")
     _check_keys(kind, changes, "option")
-    return kind(**{**values, **changes})
+    return kind(**{**(defaults or {}), **values, **changes})
 
 
 def options_from(kind: type[Kind], given: Kind | None, keywords: Mapping[str, object]) -> Kind:

@@ -8,12 +8,14 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from impasto._version import __version__
-from impasto.presets import KINDS
+from impasto.presets import COMMAND_DEFAULTS, KINDS
 from impasto.settings.fields import result_settings, to_arguments
 from impasto.settings.options import Options
+
+Kind = TypeVar("Kind", bound=Options)
 
 #: Options that name files.
 _FILES = {"content_mask", "style_mask", "init", "weights", "model"}
@@ -67,6 +69,18 @@ def is_same_run(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         return False
 
 
+def stored_options(stored: Mapping[str, Any], kind: type[Kind]) -> Kind:
+    """The options of this kind in stored settings.
+
+    Raises:
+        ValueError: they do not fit this version.
+    """
+    try:
+        return kind(**stored["options"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _misfit(stored, error) from error
+
+
 def command(stored: dict[str, Any], output: str) -> str:
     """The command line that makes a result with these settings again.
 
@@ -77,12 +91,14 @@ def command(stored: dict[str, Any], output: str) -> str:
     kind = KINDS["stylize" if operation == "sheet" else operation] if operation in (*KINDS, "sheet") else None
     if kind is None:
         raise ValueError(f"the picture was made by {operation!r}, an operation unknown to this version")
+    options = stored_options(stored, kind)
     try:
-        options = kind(**stored["options"])
         words = ["impasto", str(operation), *stored["pictures"], "-o", output, *stored["more"]]
         bits = [] if stored["bits"] == 8 else ["--bits", str(stored["bits"])]
-        return shlex.join([*words, *to_arguments(options), *bits])
+        return shlex.join([*words, *to_arguments(options, COMMAND_DEFAULTS.get(str(operation))), *bits])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"the settings are from impasto {stored.get('impasto')} and do not fit this version ({error})"
-        ) from error
+        raise _misfit(stored, error) from error
+
+
+def _misfit(stored: Mapping[str, Any], error: Exception) -> ValueError:
+    return ValueError(f"the settings are from impasto {stored.get('impasto')} and do not fit this version ({error})")

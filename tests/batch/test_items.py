@@ -30,9 +30,24 @@ def test_every_photo_in_every_style(folders):
     ]
 
 
-def test_names_of_bundled_pictures(folders):
-    (found,) = items(["chelsea"], ["swirls"], ".jpg")
-    assert (found.photo, found.style, found.name) == ("chelsea", "swirls", "chelsea--swirls.jpg")
+@pytest.mark.parametrize("style", ["swirls", "starry-night"])
+def test_names_of_bundled_pictures(style):
+    (found,) = items(["chelsea"], [style], ".jpg")
+    assert (found.photo, found.style, found.name) == ("chelsea", style, f"chelsea--{style}.jpg")
+
+
+def test_the_output_folder_is_not_searched(folders):
+    """Results of an interrupted run are neither photos nor paintings."""
+    for name in ("photos/out/a--day.png", "paintings/out/a--day.png"):
+        (folders / name).parent.mkdir()
+        (folders / name).write_bytes(b"")
+    given = [str(folders / "photos")], [str(folders / "paintings")]
+    for place in ("photos", "paintings", "photos/sea/../../photos"):
+        found = items(*given, output=folders / place / "out")
+        assert not any("out" in Path(item.photo if "photos" in place else item.style).parts for item in found)
+    for place in ("photos", "paintings", "."):
+        with pytest.raises(PictureError, match="are in the output folder"):
+            items(*given, output=folders / place)
 
 
 def test_clashing_names_are_made_unique(tmp_path):

@@ -28,6 +28,20 @@ def test_a_killed_process_loses_only_its_own_call():
         pool.close()
 
 
+def test_a_process_that_is_killed_while_idle_is_replaced():
+    pool = Processes(1, 1)
+    try:
+        victim = pool.submit(os.getpid).result(60)
+        os.kill(victim, signal.SIGKILL)
+        end = time.monotonic() + 20
+        while not pool._executors[0]._broken:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert pool.submit(os.getpid).result(60) != victim
+    finally:
+        pool.close()
+
+
 ORPHAN = """
 import os, time
 from impasto.batch.pools import Processes

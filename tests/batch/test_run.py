@@ -4,13 +4,15 @@ import json
 import os
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
-from impasto import images
+import impasto.batch
+from impasto import cli, images
 from impasto.batch import items, run
 from impasto.batch.run import plan_workers
-from impasto.errors import FileError
+from impasto.errors import FileError, PictureError
 from impasto.operations import stylize
 from impasto.settings import options
 from impasto.settings.options import BatchOptions
@@ -105,6 +107,16 @@ def test_a_feed_forward_network(folders):
     assert images.read_settings(folders / "out/a--x.png")["operation"] == "fast"
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_painting_of_the_gallery(folders, fast):
+    work = items([str(folders / "photos/a.png")], ["starry-night"])
+    (outcome,) = run(work, folders / "out", BatchOptions(**FEW, fast=fast), pool=InThisProcess())
+    assert (outcome.status, outcome.error) == ("done", "")
+    assert images.read_settings(folders / "out/a--starry-night.png")["pictures"] == ["a.png", "starry-night"]
+    (outcome,) = run(work, folders / "out", BatchOptions(**FEW, fast=fast), pool=InThisProcess())
+    assert outcome.status == "skipped"
+
+
 def test_results_that_are_up_to_date_are_skipped(folders):
     batch(folders, InThisProcess())
     pool = InThisProcess()
@@ -166,6 +178,30 @@ def test_photos_in_the_output_folder_are_an_error(folders):
         run(work, folders)
     with pytest.raises(FileError, match="is a file"):
         run(work, folders / "photos/a.png")
+
+
+def test_no_permission_to_write_where_the_command_runs(folders, monkeypatch):
+    monkeypatch.chdir(folders)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folders)
+    (folders / "out").mkdir()
+    run(items([str(folders / "photos")], ["swirls"]), folders / "out")
+    with pytest.raises(PictureError, match="no permission"):
+        run(items([str(folders / "photos")], ["swirls"]), folders / "other/folder")
+
+
+def test_the_command_line_leaves_the_output_folder_out(folders, monkeypatch):
+    def record(work, *rest):
+        seen.append([item.name for item in work])
+        yield from ()
+
+    seen = []
+    monkeypatch.setattr(impasto.batch, "run", record)
+    photos, out = folders / "photos", folders / "photos/out"
+    for _ in range(2):
+        assert cli.run(["batch", str(photos), "starry-night", "-o", str(out), "-q"]) == 0
+        out.mkdir(exist_ok=True)
+        images.write(out / "a--starry-night.png", images.read(photos / "a.png"))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize(

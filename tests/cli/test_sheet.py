@@ -5,9 +5,10 @@ import shlex
 
 import pytest
 
-from impasto import images
+from impasto import images, record
 from impasto.errors import PictureError
 from impasto.operations import sheet
+from impasto.settings.options import StylizeOptions
 
 
 def test_sheet(run, picture):
@@ -22,6 +23,24 @@ def test_sheet(run, picture):
     os.rename("sheet.png", "kept.png")
     assert run(*words[1:])[0] == 0
     assert (images.read("sheet.png").rgb == images.read("kept.png").rgb).all()
+
+
+@pytest.mark.parametrize(("given", "size"), [([], 256), (["--size", "512"], 512), (["--preset", "faithful"], 256)])
+def test_the_size_of_its_pictures_is_stored(run, picture, monkeypatch, given, size):
+    """256 pixels by default, with presets too, unlike the 512 of the options."""
+    sizes = []
+
+    def failing(content, styles, axes, options):
+        sizes.append(options.size)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(sheet, "iterate_variations", failing)
+    run("sheet", picture, "mosaic", "--vary", "strength=1,2", *given)
+    assert sizes == [size]
+    settings = record.settings("sheet", [picture, "mosaic"], StylizeOptions(size=size), more=["--vary", "strength=1,2"])
+    words = shlex.split(record.command(settings, "sheet.png"))
+    run(*words[1:])
+    assert sizes == [size, size]
 
 
 def test_a_sheet_that_cannot_be_written_is_written_elsewhere(run, picture, monkeypatch):

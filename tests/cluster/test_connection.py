@@ -4,8 +4,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
+import ray
 
 from impasto import cluster as many
 from impasto.cluster import connection
@@ -63,3 +66,38 @@ def test_something_else_there(monkeypatch):
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(many.ClusterError, match=r"at .* \(who are you\?\)"):
             many.connect(address)
+
+
+def test_errors_of_ray_itself(monkeypatch):
+    def fail(*arguments):
+        raise ray.exceptions.RaySystemError("nobody answers")
+
+    pool = many.Workers(1)
+    for name in ("cluster_resources", "put"):
+        monkeypatch.setattr(connection.ray, name, fail)
+    for use in (lambda: pool.capacity, lambda: pool.share(1), lambda: pool.submit(len, [])):
+        with pytest.raises(many.ClusterError, match=r"the cluster failed \(.*nobody answers"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ray.exceptions.RuntimeEnvSetupError("no impasto"), many.ClusterError),
+        (ray.exceptions.NodeDiedError("gone"), ray.exceptions.NodeDiedError),
+        (ray.exceptions.RayTaskError("paint", "", ValueError("wrong"), "", 1, "here"), ValueError),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_errors_of_calls(monkeypatch, error, expected):
+    class Call:
+        def future(self):
+            found = Future()
+            found.set_exception(error)
+            return found
+
+    monkeypatch.setattr(connection.ray, "cluster_resources", dict)
+    monkeypatch.setattr(
+        connection.ray, "remote", lambda **options: lambda function: SimpleNamespace(remote=lambda *arguments: Call())
+    )
+    assert type(many.Workers(1).submit(len, []).exception()) is expected

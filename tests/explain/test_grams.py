@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from impasto import explain
+from impasto.errors import PictureError
+from impasto.explain import grams
 
 
 def test_gram(folder, tmp_path, rows_of):
@@ -21,6 +23,21 @@ def test_gram(folder, tmp_path, rows_of):
     matrix = np.array([[float(cell) for cell in row[1:]] for row in rows[1:]])
     assert np.allclose(matrix, matrix.T)
     assert np.allclose(np.diag(matrix), 0)
+
+
+def test_a_map_of_styles_needs_two(folder, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    with monkeypatch.context() as patch:
+        patch.setattr(grams.weights, "load", None)  # nothing is computed
+        with pytest.raises(PictureError, match="bad.jpg"):
+            explain.gram_report("mosaic", "swirls", "relu1_1", folder)
+        for name in ("bad.jpg", "2.png", "3.png"):
+            (folder / name).unlink()
+        (folder / "1.png").rename(tmp_path / "1.png")
+        with pytest.raises(ValueError, match="holds one picture; a map of styles needs at least two"):
+            explain.gram_report("mosaic", "swirls", "relu1_1", folder)
+    (tmp_path / "1.png").rename(folder / "1.png")
+    explain.gram_report("mosaic", "swirls", "relu1_1", folder).write(tmp_path / "report")
 
 
 def test_opens_in_a_browser(tmp_path, photo):

@@ -1,6 +1,43 @@
 """The reports on a run and on a checkpoint."""
 
-from impasto import explain, preset
+import pytest
+import torch
+
+from impasto import cli, explain, images, preset
+from impasto.explain import runs
+from impasto.optim.canvas import LocalCanvas
+from impasto.optim.steps import Step
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 7, 25, 26, 48, 100, 500])
+def test_snapshots_are_evenly_spaced(count, monkeypatch):
+    shown = []
+    monkeypatch.setattr(runs.figures, "grid", lambda rows, cell: shown.extend(rows[0][1]))
+    monkeypatch.setattr(runs.figures, "loss_curves", lambda curve: None)
+    canvas = LocalCanvas(torch.zeros(1, 3, 8, 8))
+    steps = (Step(canvas, n, count, 1, 1, n, 1.0, {}, 0.0, 0.0, (8, 8)) for n in range(1, count + 1))
+    explain.run_report(steps)
+    numbers = [int(title) for title, _ in shown]
+    assert len(numbers) == min(6, count)
+    assert (numbers[0], numbers[-1]) == (1, count)
+    even = torch.linspace(1, count, len(numbers))
+    assert (torch.tensor(numbers) - even).abs().max() <= max(1, count / 16)
+
+
+def test_a_single_snapshot_is_the_last(photo):
+    import impasto
+
+    steps = impasto.iterate(photo, "mosaic", preset("default", size=32, iterations=3, scales=1))
+    section = explain.run_report(steps, snapshots=1).sections[1]
+    ((_, figure),) = section.figures
+    assert [text.get_text() for text in figure.axes[0].texts] == ["", "3"]
+
+
+def test_settings_of_another_version(photo, tmp_path, capsys):
+    settings = {"impasto": "0.1", "operation": "stylize", "pictures": ["a", "b"], "options": {"brush": 3}}
+    images.write(tmp_path / "out.png", images.read(photo), 8, settings)
+    assert cli.run(["explain", "run", str(tmp_path / "out.png"), "-o", str(tmp_path / "report")]) == 2
+    assert "from impasto 0.1 and do not fit this version" in " ".join(capsys.readouterr().err.split())
 
 
 def test_run(photo, tmp_path, rows_of):

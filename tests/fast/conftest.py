@@ -24,6 +24,7 @@ def model(network) -> Model:
     generator = torch.Generator().manual_seed(8)
     for layer in (reader.first, reader.second):
         torch.nn.init.normal_(layer.weight, std=0.02, generator=generator)
+        torch.nn.init.zeros_(layer.bias)
     styles = dict(zip(["one", "two", "mosaic"], random_vectors(network, 3), strict=True))
     return Model(network, styles, reader.eval().requires_grad_(False), digest="0123456789abcdef")
 

@@ -64,6 +64,7 @@ class TestLayers:
     @pytest.mark.parametrize("size", [(8, 8), (24, 16), (40, 56)], ids=str)
     def test_convolutions_equal_those_of_training(self, band, generator, kind, size):
         layer = Convolution(20, 24, normalize=False, rectify=False, **kind).requires_grad_(False)
+        layer.weight.normal_(std=0.1, generator=generator)
         x = torch.randn(1, 20, *size, generator=generator).contiguous(memory_format=torch.channels_last)
         wanted = layer(x, torch.ones(1, 24), torch.zeros(1, 24))
         found = convolve(layer, x)
@@ -76,7 +77,7 @@ class TestLayers:
         rows = []
         one_band = inference._convolve_band
         monkeypatch.setattr(inference, "_convolve_band", lambda layer, x: rows.append(x.shape[2]) or one_band(layer, x))
-        convolve(Convolution(20, 24), torch.zeros(1, 20, 40, 56))
+        convolve(Convolution(20, 24).requires_grad_(False), torch.zeros(1, 20, 40, 56))
         assert len(rows) > 3
 
     def test_a_kernel_for_each_of_four_pixels(self, generator):

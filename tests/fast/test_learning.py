@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import logging
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from impasto.errors import WeightsError
 from impasto.fast import learning, models, stylizer
 from impasto.fast.learning import Learner, Vectors, learnt_styles, load_style, save_style, source_of
 from impasto.images import Picture
+from impasto.images.regions import Region
 from impasto.inputs.memo import Memo
 from impasto.settings.options import FastOptions, LearnOptions
 
@@ -106,6 +108,16 @@ class TestLearner:
         alone = dataclasses.replace(given, reader=None)
         assert torch.allclose(learning._best_start(alone, targets, loss), vectors[2])
 
+    def test_all_starts_are_tried_on_the_same_crops(self, learner, monkeypatch):
+        drawn, tried = [], []
+        random_crops, painted = learning.random_crops, learning.paint_crops
+        monkeypatch.setattr(learning, "random_crops", lambda *given: drawn.append(1) or random_crops(*given))
+        monkeypatch.setattr(learning, "paint_crops", lambda *given: tried.append(given[1]) or painted(*given))
+        after(learner().steps(), 1)
+        assert len(tried) > 3
+        assert len(drawn) == 2  # one for the starts, one for the first step
+        assert all(torch.equal(crops, tried[0]) for crops in tried[:-1])
+
     def test_the_result_is_that_of_the_seed(self, learner):
         vectors = [after(learner(seed=seed).steps(), 3).vector for seed in (1, 1, 2)]
         assert torch.equal(vectors[0], vectors[1])
@@ -117,6 +129,15 @@ class TestLearner:
         first.save()
         again = learner(rate=1e-9)
         assert torch.allclose(after(again.steps(), 1).vector, first.vector, atol=1e-6)
+
+    def test_seconds_add_up(self, learner):
+        for expected in (100, 200):
+            made = learner()
+            after(made.steps(), 1)
+            made.seconds = 100.0
+            made.save()
+            (style,) = learnt_styles()
+            assert (style.seconds, style.left) == (expected, 0)
 
     def test_what_is_kept_is_known_by_model_painting_and_scale(self, learner, model, source, painting):
         key = learner().key
@@ -207,15 +228,23 @@ class TestPainting:
         shipped.styles["learnt"] = load_style(style.path, shipped)
         assert torch.equal(fast.stylize(photo, "learnt", FastOptions(size=32)).rgb, last.picture.rgb)
 
-    def test_interrupted_learning_keeps_what_was_learnt(self, shipped, photo, painting, quick_learning):
-        steps = self.steps(photo, painting, learn_seconds=1e6)
+    @pytest.mark.parametrize("shared", [False, True], ids=["other memo", "same memo"])
+    def test_interrupted_learning_is_continued(self, shipped, photo, painting, quick_learning, monkeypatch, shared):
+        """From what was learnt, for the seconds that were left."""
+        memo = Memo() if shared else None
+        clock = SimpleNamespace(monotonic=itertools.count().__next__)
+        monkeypatch.setattr(learning, "time", clock)
+        steps = self.steps(photo, painting, memo, learn_seconds=5)
         for _ in range(3):
             next(steps)
         steps.close()
-        assert len(quick_learning) == 3
-        assert len(learnt_styles()) == 1
-        list(self.steps(photo, painting))
-        assert len(quick_learning) == 3
+        (style,) = learnt_styles()
+        assert (style.seconds, style.left) == (3, 2)
+        list(self.steps(photo, painting, memo, learn_seconds=5))
+        (style,) = learnt_styles()
+        assert (style.seconds, style.left) == (5, 0)
+        list(self.steps(photo, painting, memo, learn_seconds=5))
+        assert len(quick_learning) == 5
 
     def test_each_scale_of_each_painting_is_learnt(self, photo, painting, quick_learning):
         other = np.ascontiguousarray(painting[::-1] // 2)
@@ -242,6 +271,15 @@ class TestPainting:
         list(self.steps(photo, painting))
         assert len(quick_learning) == 2
         assert len(learnt_styles()) == 2
+
+    def test_models_that_share_a_memo_have_their_own_vectors(self, shipped, painting):
+        """As in a `Painter`."""
+        region, memo = Region(None, (source_of("a", images.read(painting)),)), Memo()
+        for digest in ("first", "retrained"):
+            vectors = Vectors(dataclasses.replace(shipped, digest=digest), FastOptions(), CPU, memo)
+            (learner,) = vectors.learners([region])
+            memo.put(("learnt", learner.key), torch.full((shipped.network.length,), float(len(digest))))
+            assert vectors.of(region)[0] == len(digest)
 
     def test_a_damaged_file_is_learnt_again(self, shipped, photo, painting, quick_learning, caplog):
         list(self.steps(photo, painting))

@@ -112,6 +112,17 @@ class TestStylize:
             assert torch.equal(steps[0].picture.rgb, images.read(photo).resized(32, 48).rgb)  # the photo until the last
             assert not torch.equal(steps[-1].picture.rgb, steps[0].picture.rgb)
 
+    def test_names_of_styles_may_contain_a_dot(self, shipped, photo, monkeypatch, tmp_path, painting, quick_learning):
+        """As when they were trained from van.gogh.jpg; a file of that name is meant where there is one."""
+        shipped.styles["van.gogh"] = shipped.styles["one"]
+        done = painted(photo, "van.gogh", size=48)
+        assert torch.equal(done.rgb, painted(photo, "one", size=48).rgb)
+        monkeypatch.chdir(tmp_path)
+        images.write("van.png", images.read(painting))
+        (tmp_path / "van.png").rename("van.gogh")
+        painted(photo, "van.gogh", size=48, learn_seconds=0.01)
+        assert quick_learning == ["van.gogh"]
+
     def test_a_shared_memo_has_no_stand_ins_for_others(self, shipped, photo):
         """Of styles of the gallery no picture is read here; other operations at the same size need theirs."""
         memo, area = Memo(), 512 * 512
@@ -137,6 +148,15 @@ class TestColors:
         done, free = (painted(photo, "one", size=64, color=kind).rgb for kind in (mode, "style"))
         assert (done.mean((1, 2)) - given.mean((1, 2))).abs().max() < 0.03
         assert (free.mean((1, 2)) - given.mean((1, 2))).abs().max() > 0.05
+
+    @pytest.mark.parametrize("mode", ["match", "both"])
+    @pytest.mark.parametrize("method", ["covariance", "histogram"])
+    def test_hidden_colours_do_not_count(self, photo, mode, method):
+        given, alpha = images.read(photo).resized(43, 64).rgb, torch.zeros(43, 64)
+        alpha[:, :20] = 1
+        rgb = torch.where(alpha > 0, given, torch.tensor([1.0, 0.0, 0.0])[:, None, None])
+        done = painted(images.Picture(rgb, alpha), "one", size=64, color=mode, color_match=method).rgb
+        assert (done - given)[..., :20].mean((1, 2)).abs().max() < 0.03
 
     def test_palette_recolours_without_the_network(self, shipped, photo, painting):
         """In the painting's colours at once: nothing is learnt, and a strength goes half of the way."""

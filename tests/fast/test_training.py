@@ -255,6 +255,34 @@ class TestTrain:
         assert models.load(tmp_path / "model.safetensors").card["steps"] == 2
         assert next(training.train(new_run(), tmp_path, resume=True)).step == 3
 
+    def test_an_interrupt_within_a_step_leaves_the_checkpoint_before(self, tmp_path, new_run, monkeypatch):
+        """While the parameters change: the optimiser's, or the average's."""
+        whole = new_run()
+        list(whole.advance())
+        steps = training.train(run := new_run(), tmp_path, checkpoint_every=0)
+        next(steps)
+        change = run.optimizer.step
+
+        def interrupted():
+            change()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run.optimizer, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(steps)
+        resumed = new_run()
+        assert next(training.train(resumed, tmp_path, resume=True)).step == 2
+        list(resumed.advance())
+        assert torch.equal(parameters(resumed), parameters(whole))
+
+    def test_the_log_of_a_resumed_run_has_means(self, tmp_path, new_run, monkeypatch):
+        monkeypatch.setattr(training, "LOG_EVERY", 3)
+        steps = training.train(new_run(steps=3), tmp_path)
+        next(steps), next(steps)
+        steps.close()
+        (progress,) = training.train(new_run(steps=3), tmp_path, resume=True)
+        assert json.loads((tmp_path / "log.jsonl").read_text())["total"] == pytest.approx(progress.losses["total"])
+
     def test_checkpoints_are_written_meanwhile(self, tmp_path, new_run):
         steps = training.train(new_run(), tmp_path, checkpoint_every=0)
         next(steps)

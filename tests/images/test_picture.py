@@ -36,6 +36,21 @@ def test_formats(pil, photo, tmp_path, suffix):
     assert difference(picture, photo) < (8 if suffix == ".gif" else 4)
 
 
+@pytest.mark.parametrize("size", [(16, 24), (100, 150), (64, 24)], ids=str)
+def test_hidden_colours_make_no_fringe(size):
+    """Of a cut-out that is resampled: white, on transparent black."""
+    alpha = torch.zeros(64, 96)
+    alpha[20:40, 30:70] = 1
+    for hidden in (0.0, 0.5):
+        resized = Picture(alpha.clamp_min(hidden).expand(3, -1, -1), alpha).resized(*size)
+        assert resized.shape == size
+        assert_close(resized.on_white().rgb, torch.ones(3, *size), atol=2e-3, rtol=0)
+        assert 0 < resized.alpha.mean() < 0.2
+        assert_close(resized.rgb[:, 0, 0], torch.full((3,), hidden))
+    opaque = Picture(torch.rand(3, 64, 96), torch.ones(64, 96))
+    assert_close(opaque.resized(*size).rgb, Picture(opaque.rgb).resized(*size).rgb)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(pil, photo, tmp_path, orientation):
     upright = PIL.Image.Transpose

@@ -167,6 +167,8 @@ def test_transparent_parts_of_a_painting_do_not_count(picture):
         ((), {"keep": HALF * 0 + 255}, {}, "the style a and b is empty"),
         ((), {"1": HALF * 0}, {}, "the style a is empty"),
         ((), {"1": HALF * 0 + 255}, {}, "the style b is empty"),
+        ((), {}, {"1": HALF * 0}, "the style a is empty"),
+        ((), {"1": HALF}, {"2": HALF * 0}, "the style b is empty"),
         ((0, 1), {"2": HALF}, {}, "weigh 0"),
         ((), {}, {"keep": HALF}, "choose from 1"),
         ((), {"1": np.zeros((2, 2, 7))}, {}, "the content mask of 1 has shape"),
@@ -176,6 +178,14 @@ def test_transparent_parts_of_a_painting_do_not_count(picture):
 def test_mistakes(picture, weights, content, style, message):
     with pytest.raises(ValueError, match=message):
         masks.assign(picture, paintings("a", "b"), weights, content, style)
+
+
+def test_pictures_that_are_transparent_throughout(picture):
+    clear = Picture(picture.rgb, torch.zeros(SIZE))
+    with pytest.raises(ValueError, match="the style a is empty: masks, and what is transparent, leave nothing of it"):
+        masks.assign(picture, [("a", clear)])
+    with pytest.raises(ValueError, match="the region of the style a is empty"):
+        masks.assign(clear, paintings("a"))
 
 
 def test_missing_mask(picture, tmp_path):

@@ -109,6 +109,14 @@ def test_every_optional_option_has_a_word_for_none(kind):
 
 
 @pytest.mark.parametrize("kind", [*KINDS.values(), SoundTextureOptions])
+def test_none_where_it_stands_for_nothing(kind):
+    for field in dataclasses.fields(kind):
+        if not is_optional(field):
+            with pytest.raises(ValueError, match=f"^{field.name}"):
+                kind(**{field.name: None})
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), SoundTextureOptions])
 def test_every_field_has_help(kind):
     for field in dataclasses.fields(kind):
         assert field.metadata["help"].endswith((".", ")."))

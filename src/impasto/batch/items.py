@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from impasto.errors import PictureError
-from impasto.files import local_path
+from impasto.files import StrPath, local_path
 from impasto.inputs import photos
+from impasto.inputs.gallery import PAINTINGS
 from impasto.inputs.read import SUFFIXES, files_in
 
 
@@ -28,7 +29,9 @@ class Item:
     name: str
 
 
-def items(given: Sequence[str], styles: Sequence[str], suffix: str = ".png") -> list[Item]:
+def items(
+    given: Sequence[str], styles: Sequence[str], suffix: str = ".png", output: StrPath | None = None
+) -> list[Item]:
     """Every photo in every style, one style after the other, so that workers can cache the style's targets.
 
     A result is named after both: `sea/boat--starry-night.png` is `sea/boat.jpg` in the style of `starry-night.jpg`.
@@ -36,16 +39,17 @@ def items(given: Sequence[str], styles: Sequence[str], suffix: str = ".png") -> 
 
     Args:
         given: photos: files, folders (searched with their subfolders), names of `photos.PHOTOS`.
-        styles: the same, with names of built-in styles.
+        styles: the same, with names of built-in styles and of the paintings of the gallery.
         suffix: of the results.
+        output: the folder of the results, which is not searched.
 
     Raises:
-        PictureError: a file or folder does not exist, or a folder has no pictures.
+        PictureError: a file or folder does not exist, or a folder has no pictures, or none outside of `output`.
     """
     from impasto.inputs import styles as built_in
 
-    photo_labels = _labels(_expand(given, set(photos.PHOTOS)), subfolders=True)
-    style_labels = _labels(_expand(styles, set(built_in.STYLES)), subfolders=False)
+    photo_labels = _labels(_expand(given, set(photos.PHOTOS), output), subfolders=True)
+    style_labels = _labels(_expand(styles, {*built_in.STYLES, *PAINTINGS}, output), subfolders=False)
     return [
         Item(photo, style, f"{photo_label}--{style_label}{suffix}")
         for style, style_label in style_labels.items()
@@ -53,13 +57,16 @@ def items(given: Sequence[str], styles: Sequence[str], suffix: str = ".png") -> 
     ]
 
 
-def _expand(given: Sequence[str], names: set[str]) -> dict[str, Path]:
+def _expand(given: Sequence[str], names: set[str], output: StrPath | None) -> dict[str, Path]:
     """File or name -> its path relative to the folder given, folders replaced by the pictures in them."""
     found: dict[str, Path] = {}
     for entry in given:
         path = local_path(entry, PictureError)
         if path.is_dir():
-            found |= {os.fspath(file): file.relative_to(path) for file in files_in(path)}
+            files = [file for file in files_in(path) if output is None or not is_inside(file, output)]
+            if not files:
+                raise PictureError(f"all pictures in {path} are in the output folder {output}; write to another folder")
+            found |= {os.fspath(file): file.relative_to(path) for file in files}
         elif path.is_file() or entry in names:
             found[entry if entry in names else os.fspath(path)] = Path(path.name)
         else:
@@ -68,6 +75,11 @@ def _expand(given: Sequence[str], names: set[str]) -> dict[str, Path]:
     if not found:
         raise PictureError(f"no pictures were given; expected files ({', '.join(SUFFIXES)}) or folders of them")
     return found
+
+
+def is_inside(path: StrPath, folder: StrPath) -> bool:
+    """Whether a file is in a folder or its subfolders, whatever links lead to either."""
+    return Path(os.path.realpath(Path(path).parent)).is_relative_to(os.path.realpath(folder))
 
 
 def _labels(paths: dict[str, Path], subfolders: bool) -> dict[str, str]:

@@ -80,16 +80,24 @@ class Processes:
         return value
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Call a function on an idle process, which is started if necessary."""
+        """Call a function on an idle process, which is started if necessary, and replaced if it has died."""
         number = next(index for index, call in enumerate(self._calls) if call is None or call.done())
-        call, executor = self._calls[number], self._executors[number]
-        if executor is None or (call is not None and isinstance(call.exception(), BrokenProcessPool)):
+        try:
+            future = self._submit(number, function, *arguments)
+        except BrokenProcessPool:
+            self._executors[number] = None
+            future = self._submit(number, function, *arguments)
+        self._calls[number] = future
+        return future
+
+    def _submit(self, number: int, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        executor = self._executors[number]
+        if executor is None:
             device = number % self._devices if self._devices else None
             executor = self._executors[number] = ProcessPoolExecutor(
                 1, multiprocessing.get_context("spawn"), _initialize, (self._threads, device)
             )
-        future = self._calls[number] = self._starter.submit(executor.submit, function, *arguments).result()
-        return future
+        return self._starter.submit(executor.submit, function, *arguments).result()
 
     def close(self) -> None:
         self._starter.shutdown()

@@ -15,7 +15,7 @@ import torch
 
 from impasto import devices, images, record
 from impasto._version import __version__
-from impasto.batch.items import Item
+from impasto.batch.items import Item, is_inside
 from impasto.batch.manifest import Manifest
 from impasto.batch.pools import Pool, Processes
 from impasto.batch.worker import Job, JobResult, paint
@@ -91,12 +91,12 @@ def run(
 def _check(items: Sequence[Item], folder: Path, bits: int) -> None:
     if not items:
         raise ValueError("there is nothing to make: no photos, or no styles")
-    suffix = Path(items[0].name).suffix
-    images.check_output(Path.cwd() / f"result{suffix}", bits=bits)
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is a file; give a folder to write to")
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    images.check_output(existing / f"result{Path(items[0].name).suffix}", bits=bits)
     for item in items:
-        if Path(item.photo).is_file() and folder.absolute() in Path(item.photo).absolute().parents:
+        if Path(item.photo).is_file() and is_inside(item.photo, folder):
             raise ValueError(f"{item.photo} is in the output folder {folder}; write to another folder")
 
 

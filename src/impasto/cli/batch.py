@@ -51,7 +51,7 @@ def batch(
     set_up_logging(quiet)
     from impasto.batch import items, run
 
-    work = items([photos], styles, "." + suffix.removeprefix("."))
+    work = items([photos], styles, "." + suffix.removeprefix("."), folder)
     if options.fast:
         for style in sorted({item.style for item in work}):
             with suppress(ImpastoError):  # reported with the pictures in this style

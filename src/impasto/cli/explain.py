@@ -109,7 +109,7 @@ def run(
     """
     with _progress_bar(quiet) as report_progress:
         import impasto
-        from impasto import explain, images
+        from impasto import explain, images, record
         from impasto.settings.options import StylizeOptions
 
         if picture.suffix == ".checkpoint":
@@ -118,8 +118,9 @@ def run(
         stored = images.read_settings(picture)
         if stored is None or stored.get("operation") != "stylize":
             raise ValueError(f"{picture} carries no settings of 'impasto stylize'")
+        options = record.stored_options(stored, StylizeOptions)
         content, *styles = stored["pictures"]
-        steps = impasto.iterate(content, styles, StylizeOptions(**stored["options"]))
+        steps = impasto.iterate(content, styles, options)
         _write(explain.run_report(steps, snapshots, report_progress), folder, quiet)
 
 

@@ -35,11 +35,9 @@ def with_options(kind: type[Options], **defaults: Any) -> Callable[[Command], Co
             changes = {name: given.pop(name) for name in fields}
             changes = {name: typed(fields[name], value) for name, value in changes.items() if value not in (None, [])}
             name = given.pop("preset")
-            if name == "default":
-                changes = {**defaults, **changes}
             if output_flags:
                 given["output"] = output(**{flag: given.pop(flag) for flag in output_flags})
-            return command(options=options_of(kind, name, **changes), **given)
+            return command(options=options_of(kind, name, defaults, **changes), **given)
 
         replaced = {"options", "output"} if output_flags else {"options"}
         parameters = [

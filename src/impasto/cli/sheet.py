@@ -13,6 +13,7 @@ from impasto.cli.flags import Output, PicturePath, Quiet, StorePaths
 from impasto.cli.parameters import with_options
 from impasto.cli.render import check_output, input_files, picture_writer, write_result
 from impasto.cli.stylize import Photo
+from impasto.presets import COMMAND_DEFAULTS
 from impasto.progress import StepBar, counted, duration
 from impasto.settings.options import StylizeOptions
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(with_options(StylizeOptions, size=256)(sheet))
+    app.command()(with_options(StylizeOptions, **COMMAND_DEFAULTS["sheet"])(sheet))
 
 
 def sheet(

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,40 @@ LOOPBACK = "127.0.0.1"
 RUNTIME = {"worker_process_setup_hook": "impasto.allocator.tame"}
 #: How often Ray repeats a call whose worker or node was lost.
 RETRIES = 5
+#: What Ray raises where a worker, or something that only it had, is lost.
+LOST = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.LocalRayletDiedError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.OutOfMemoryError,
+)
+#: What to tell the user where lost workers cannot be replaced.
+ROWS_LOST = (
+    "too many workers were lost at once, and rows of the picture with them; the same command with --resume resumes "
+    "from the last checkpoint, if there is one"
+)
 
 #: The environment while this process is connected; see `connect`.
 _connected = ExitStack()
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Turns errors of Ray itself into a `ClusterError`; what a function raised on a worker stays as it is."""
+    try:
+        yield
+    except LOST as error:
+        raise ClusterError(ROWS_LOST) from error
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        raise _failure(error) from error
+
+
+def _failure(error: BaseException) -> ClusterError:
+    return ClusterError(f"the cluster failed ({' '.join(str(error).split())})")
 
 
 def connect(address: str = "auto") -> None:
@@ -67,7 +98,7 @@ def connect(address: str = "auto") -> None:
                     ray.init(
                         "local", num_cpus=devices.cores(), include_dashboard=False, _node_ip_address=LOOPBACK, **quiet
                     )
-            except (RuntimeError, OSError) as error:  # it keeps its token in the home folder
+            except Exception as error:  # of many kinds; it keeps its token in the home folder, for one
                 reason = " ".join(str(error).split())
                 raise ClusterError(
                     f"Ray cannot start a cluster here ({reason}); it needs a folder HOME to write to"
@@ -139,26 +170,24 @@ class Workers:
 
     def __init__(self, threads: int = 1) -> None:
         """Each call gets `threads` cores."""
-        self.lost: tuple[type[BaseException], ...] = (
-            ray.exceptions.WorkerCrashedError,
-            ray.exceptions.NodeDiedError,
-            ray.exceptions.ObjectLostError,
-            ray.exceptions.OutOfMemoryError,
-        )
+        self.lost = LOST
         self._threads = threads
         self._calls: dict[Callable[..., Any], Any] = {}
         self._running: set[Any] = set()
 
     @property
+    @reporting_errors()
     def capacity(self) -> int:
         """One call more than there are cores for, so that the next one is ready when a core is."""
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         return int(resources.get("GPU", 0) or resources.get("CPU", 1) // self._threads) + 1
 
+    @reporting_errors()
     def share(self, value: Any) -> Any:
         """A reference to a value that many calls need, which all nodes can fetch."""
         return ray.put(value)
 
+    @reporting_errors()
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Call a function on some worker; if the worker is lost, Ray calls it again on another."""
         if function not in self._calls:
@@ -173,8 +202,10 @@ class Workers:
             error = found.exception()
             if error is None:
                 result.set_result(found.result())
-            else:  # what the function raised, without Ray's wrapping
-                result.set_exception(getattr(error, "cause", None) or error)
+            elif isinstance(error, ray.exceptions.RayTaskError):  # what the function raised, without Ray's wrapping
+                result.set_exception(error.cause)
+            else:
+                result.set_exception(error if isinstance(error, LOST) else _failure(error))
 
         call.future().add_done_callback(done)
         return result
@@ -182,4 +213,5 @@ class Workers:
     def close(self) -> None:
         """Cancel the calls that are running."""
         for call in list(self._running):
-            ray.cancel(call, force=True)
+            with suppress(ray.exceptions.RayError):
+                ray.cancel(call, force=True)

@@ -15,21 +15,14 @@ from typing import Any
 
 import numpy as np
 import ray
-import ray.exceptions
 import torch
 from torch import Tensor
 
-from impasto.cluster.worker import CanvasId, ShardWorker
+from impasto.cluster.connection import LOST, ROWS_LOST, reporting_errors
+from impasto.cluster.worker import CanvasId, Rows, ShardWorker
 from impasto.errors import ClusterError
 from impasto.vgg.tiles import Span
 
-#: Raised where a worker, or something that only it had, is lost.
-LOST = (
-    ray.exceptions.RayActorError,
-    ray.exceptions.ObjectLostError,
-    ray.exceptions.NodeDiedError,
-    ray.exceptions.WorkerCrashedError,
-)
 #: Seconds to wait for free cores before a worker is started beside others.
 PATIENCE = 30.0
 
@@ -115,15 +108,26 @@ class WorkerGroup:
         ray.get(calls)
         return canvas
 
+    @reporting_errors()
     def gather(self, number: int) -> Tensor:
-        """A canvas as one tensor; the rows of a lost worker come from its replica."""
-        parts = []
-        for index, worker in enumerate(self.workers):
-            try:
-                parts.append(ray.get(worker.get.remote(number)))
-            except LOST:
-                parts.append(ray.get(self._holder(index).replica.remote(index, number)))
-        return torch.from_numpy(np.concatenate(parts, axis=-2))
+        """A canvas as one tensor; the rows of a lost worker come from its replica.
+
+        Raises:
+            ClusterError: there is no replica either.
+        """
+        try:
+            rows = [self._rows(index, number) for index in range(len(self.workers))]
+        except KeyError as error:
+            raise ClusterError(ROWS_LOST) from error
+        return torch.from_numpy(np.concatenate(rows, axis=-2))
+
+    def _rows(self, index: int, number: int) -> Rows:
+        """A worker's rows of a canvas, or their replica."""
+        try:
+            rows: Rows = ray.get(self.workers[index].get.remote(number))
+        except (*LOST, KeyError):  # the worker in place of a lost one has the latest canvases only
+            rows = ray.get(self._holder(index).replica.remote(index, number))
+        return rows
 
     # -- losses ---------------------------------------------------------------------------------------------------
 
@@ -148,36 +152,36 @@ class WorkerGroup:
         """Replace lost workers, and restore what they had of these canvases.
 
         Raises:
-            ClusterError: a worker and the one with its replicas were lost at once, or there was only one.
+            ClusterError: a worker and the one with its replicas were lost at once, or there was only one, or no
+                replica yet.
         """
         needed, lost = [canvas.id.number for canvas in canvases], set[int]()
         while True:
             lost |= {index for index, worker in enumerate(self.workers) if not _is_alive(worker)}
             if len(self.workers) == 1 or any((index + 1) % len(self.workers) in lost for index in lost):
-                raise ClusterError(
-                    "too many workers were lost at once, and their rows with them; the same command with --resume "
-                    "resumes from the checkpoint"
-                )
+                raise ClusterError(ROWS_LOST)
             try:
                 self._replace(lost, needed)
                 return
             except LOST:  # another one meanwhile
                 continue
+            except KeyError as error:
+                raise ClusterError(ROWS_LOST) from error
 
     def _replace(self, lost: Collection[int], needed: Sequence[int]) -> None:
-        count = len(self.workers)
+        count, calls = len(self.workers), []
         for index, worker in zip(lost, self._start(len(lost)), strict=True):
             self.workers[index] = worker
             for method, arguments in self._set_up[index].items():
-                getattr(worker, method).remote(*arguments)
+                calls.append(getattr(worker, method).remote(*arguments))
             for number in needed:
-                worker.put.remote(number, self._holder(index).replica.remote(index, number))
+                calls.append(worker.put.remote(number, self._holder(index).replica.remote(index, number)))
         for index in lost:  # whose replicas the lost ones had
             before = (index - 1) % count
             for number in needed:
                 rows = self.workers[before].get.remote(number)
-                self.workers[index].store_replica.remote(before, number, rows)
-        self.call("place")
+                calls.append(self.workers[index].store_replica.remote(before, number, rows))
+        ray.get(calls)
 
 
 def _is_alive(worker: Any) -> bool:

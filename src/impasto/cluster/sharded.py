@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -19,9 +20,10 @@ import ray
 import torch
 from torch import Tensor
 
-from impasto.cluster.connection import connect
-from impasto.cluster.group import LOST, ShardedCanvas, WorkerGroup
+from impasto.cluster.connection import LOST, connect, reporting_errors
+from impasto.cluster.group import ShardedCanvas, WorkerGroup
 from impasto.cluster.worker import ShardSpec
+from impasto.errors import ClusterError
 from impasto.images import Picture, PictureLike
 from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import prepare_inputs
@@ -100,9 +102,11 @@ def iterate(
     inputs = prepare_inputs(content, styles, options, device, memo)
     problem, start = problem_of(inputs, options, device, memo, content, checkpoints=checkpoints)
     connect(address)
-    capacity, threads = _capacity(threads)
-    execution = ShardedExecution(problem, min(capacity, workers or capacity), threads)
-    return _closing(optimize_scales(execution, start, started, checkpoints), execution)
+    with reporting_errors():
+        capacity, threads = _capacity(threads)
+        execution = ShardedExecution(problem, min(capacity, workers or capacity), threads)
+        steps = optimize_scales(execution, start, started, checkpoints)
+    return _closing(steps, execution)
 
 
 def _check(options: StylizeOptions) -> None:
@@ -116,21 +120,27 @@ def _capacity(threads: int | None) -> tuple[int, int]:
     """How many workers the cluster has cores for, and threads of each."""
     cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     cores = [count for count in cores if count]
+    if not cores:
+        raise ClusterError("no machine of the cluster has cores for workers; add one with 'ray start --address=…'")
     threads = threads or min(cores)
     return max(1, sum(count // threads for count in cores)), threads
 
 
 def _closing(steps: Iterator[Step], execution: ShardedExecution) -> Iterator[Step]:
-    """The steps; the workers end after them, but not before the last picture is here."""
+    """The steps; the workers end after them, but not before the last picture is here, unless it is lost."""
     step: Step | None = None
     try:
-        for step in steps:
-            yield step
+        with reporting_errors():
+            for step in steps:
+                yield step
     finally:
-        steps.close()  # type: ignore[attr-defined] # first the checkpoint, where the run is not over yet
-        if step is not None and isinstance(step.canvas, ShardedCanvas):
-            step.canvas.fetch()
-        execution.close()
+        try:
+            steps.close()  # type: ignore[attr-defined] # first the checkpoint, where the run is not over yet
+            if step is not None and isinstance(step.canvas, ShardedCanvas):
+                with suppress(ClusterError):  # raised again where the picture is read
+                    step.canvas.fetch()
+        finally:
+            execution.close()
 
 
 class ShardedExecution:
@@ -277,8 +287,8 @@ class ShardedExecution:
                     yield found
                 return
             except LOST:
-                log.warning("a worker was lost: continuing from the last step with another one")
                 group.recover(_canvases(safe))
+                log.warning("a worker was lost: continuing from the last step with another one")
                 for name, value in vars(_copy(safe)).items():
                     setattr(state, name, value)
 

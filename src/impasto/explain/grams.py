@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,11 @@ def gram_report(
         folder: of paintings, for the map, which needs the extra `explain`; None for no map.
 
     Raises:
-        ValueError: there is no such layer.
+        ValueError: there is no such layer, or only one picture in the folder.
         PictureError: a picture cannot be read, or the folder has none.
         ExtraError: scikit-learn is not installed.
     """
+    paintings = [] if folder is None else _read_paintings(folder)
     with counting(progress) as count:
         encoder = weights.load("vgg19", padding="replicate").up_to([layer])
         pictures = [_limited(read_styles(given, 1 << 16)[0][1]) for given in (one, two)]
@@ -68,10 +70,19 @@ def gram_report(
         ]
         count(1, 3, "correlated channels")
         sections.append(_pairs(encoder, layer, pictures[0], features[0], grams[0]))
-        if folder is not None:
+        if paintings:
             count(2, 3, "distances between styles")
-            sections.append(_distances(folder))
+            sections.append(_distances(paintings))
     return Report("What a Gram matrix measures", sections)
+
+
+def _read_paintings(folder: StrPath) -> list[tuple[str, Picture]]:
+    """The names and pictures of a folder, for a map of their styles."""
+    require_extra("explain", "a map of styles")
+    files = files_in(folder)
+    if len(files) < 2:
+        raise ValueError(f"{folder} holds one picture; a map of styles needs at least two")
+    return [(path.stem[:18], _limited(images.read(path), 256)) for path in files]
 
 
 def _limited(picture: Picture, side: int = 384) -> Picture:
@@ -112,27 +123,25 @@ def _pairs(encoder: Encoder, layer: str, picture: Picture, features: Tensor, gra
     )
 
 
-def _distances(folder: StrPath) -> Section:
-    """The distance between every two paintings of a folder, and a map of the plane with about these distances."""
-    require_extra("explain", "a map of styles")
+def _distances(paintings: Sequence[tuple[str, Picture]]) -> Section:
+    """The distance between every two paintings, by name, and a map of the plane with about these distances."""
     from sklearn.manifold import smacof
 
     encoder = weights.load("vgg19", padding="replicate").up_to(STYLE_LAYERS)
-    files, grams, thumbnails = files_in(folder), [], []
-    for path in files:
-        picture = _limited(images.read(path), 256)
+    grams, thumbnails = [], []
+    for _, picture in paintings:
         with torch.no_grad():
             features = encoder(picture.rgb[None], list(STYLE_LAYERS))
         of_picture = [statistics.gram(features[layer][0].flatten(1)).mean for layer in STYLE_LAYERS]
         grams.append([gram / gram.norm() for gram in of_picture])
         thumbnails.append(picture.resized(*images.fit(picture.shape, 64)).rgb)
-    count = len(files)
+    count = len(paintings)
     distance = torch.zeros(count, count, **CPU_FLOAT)
     for i in range(count):
         for j in range(i):
             parts = [(a - b).norm() for a, b in zip(grams[i], grams[j], strict=True)]
             distance[i, j] = distance[j, i] = torch.stack(parts).mean()
-    names = [path.stem[:18] for path in files]
+    names = [name for name, _ in paintings]
     points, _ = smacof(distance.double().numpy(), n_components=2, init=_classical_scaling(distance), n_init=1)
     rows = [(name, *line) for name, line in zip(names, distance.tolist(), strict=True)]
     return Section(

@@ -36,16 +36,26 @@ def run_report(steps: Iterator[Step], snapshots: int = 6, progress: ProgressOpti
         curve: list[LossRecord] = []
         kept: list[tuple[str, Tensor]] = []
         last: Step | None = None
-        for last in steps:
+        stride = 1
+        for index, last in enumerate(steps):
             curve.append((last.evaluations, last.scale, last.loss, dict(last.losses)))
             count(round(last.seconds), max(1, round(last.seconds + last.eta)), f"scale {last.scale}/{last.scales}")
-            kept.append((f"{last.evaluations}", images.resize(last.picture.rgb, *images.fit(last.shape, 224))))
-            if len(kept) > 2 * snapshots:  # dropping every other one keeps them evenly spaced
-                kept = kept[::2]
+            if index % stride == 0:
+                kept.append(_snapshot(last))
+            if len(kept) > 4 * snapshots:  # how many steps there will be is unknown
+                kept, stride = kept[::2], 2 * stride
         if last is None:
             raise ValueError("the run has no steps to report on")
-        chosen = torch.linspace(0, len(kept) - 1, min(snapshots, len(kept)), **CPU_FLOAT).round().int().tolist()
-    return _report("How a picture was optimised", curve, [kept[index] for index in chosen])
+        if index % stride:
+            kept.append(_snapshot(last))
+        # Backwards, since a single one is the last.
+        chosen = torch.linspace(len(kept) - 1, 0, min(snapshots, len(kept)), **CPU_FLOAT).round().int().tolist()
+    return _report("How a picture was optimised", curve, [kept[index] for index in reversed(chosen)])
+
+
+def _snapshot(step: Step) -> tuple[str, Tensor]:
+    """The title and picture of a step."""
+    return f"{step.evaluations}", images.resize(step.picture.rgb, *images.fit(step.shape, 224))
 
 
 @isolated

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from impasto.fast.models import Model
 from impasto.fast.network import EPSILON, MARGIN, MULTIPLE, NOISE_SIDE, noise_tile
 from impasto.files import atomic_write, check_writable
 from impasto.inputs import photos
-from impasto.isolation import isolated
+from impasto.isolation import isolated, no_warnings
 
 #: (height, width) of the photo for each test of an exported graph.
 TEST_SIZES = ((96, 144), (131, 77), (256, 320))
@@ -183,7 +182,7 @@ def export(model: Model, path: Path, tiles: bool = False) -> float:
         level = logging.root.manager.disable
         logging.disable(logging.WARNING)  # the exporter logs every pass
         try:
-            with warnings.catch_warnings(action="ignore"):
+            with no_warnings():
                 torch.onnx.export(
                     module,
                     test_inputs(TEST_SIZES[0]),

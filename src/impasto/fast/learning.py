@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import safetensors
@@ -93,12 +93,14 @@ class LearntStyle:
         key: its file's name.
         name: of the painting.
         seconds: for which it was learnt.
+        left: seconds that it was to be learnt for, when that was interrupted; otherwise 0.
         path: of the file.
     """
 
     key: str
     name: str
     seconds: float
+    left: float
     path: Path
 
 
@@ -110,7 +112,7 @@ class Learner:
 
     Attributes:
         vector: the moving average so far, `(length,)`; None before the first step.
-        step, seconds: done.
+        step, seconds, left: done, and the seconds left.
     """
 
     def __init__(
@@ -122,7 +124,8 @@ class Learner:
         dataset: Dataset | None = None,
     ) -> None:
         self.model, self.painting, self.options, self.device = model, painting, options, device
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.left = 0, 0.0, options.seconds
+        self._seconds_before = 0.0  # of the vector in the cache
         self.vector: Tensor | None = None
         self._dataset = dataset
 
@@ -146,13 +149,13 @@ class Learner:
         folder = cache_folder()
         return None if folder is None else folder / f"{self.key}.safetensors"
 
-    def kept(self) -> Tensor | None:
-        """The vector in the user's cache, if there is one."""
+    def kept(self) -> tuple[Tensor, LearntStyle] | None:
+        """The vector in the user's cache, and what is known of it, if there is one."""
         path = self.path
         if path is None or not path.is_file():
             return None
         try:
-            return load_style(path, self.model)
+            return load_style(path, self.model), read_style(path)
         except WeightsError as error:
             log.warning("%s; it is learnt again", error)
             return None
@@ -171,9 +174,11 @@ class Learner:
         dtype = models.compute_dtype(options.precision, device)
         generator = torch.Generator().manual_seed(options.seed)
 
-        def evaluate(vector: Tensor) -> dict[str, float]:
-            """The losses on a random batch; their gradient goes to the vector, if it requires one."""
-            crops = random_crops(dataset, options.batch, options.crop + 2 * CROP_MARGIN, generator)
+        def random_batch() -> Tensor:
+            return random_crops(dataset, options.batch, options.crop + 2 * CROP_MARGIN, generator)
+
+        def evaluate(vector: Tensor, crops: Tensor) -> dict[str, float]:
+            """The losses on a batch; their gradient goes to the vector, if it requires one."""
             painted = paint_crops(self.model.network, crops, vector.expand(len(crops), -1), dtype)
             losses, grad = painted_losses(
                 objective, crops, painted.detach(), [targets] * len(crops), [1.0] * len(crops)
@@ -182,17 +187,19 @@ class Learner:
                 painted.backward(grad / len(crops))
             return {name: value / len(crops) for name, value in losses.items()}
 
-        kept = self.kept()
-        start = _best_start(self.model, targets, evaluate) if kept is None else kept.to(device)
+        if (kept := self.kept()) is None:
+            start = _best_start(self.model, targets, partial(evaluate, crops=random_batch()))
+        else:
+            start, self._seconds_before = kept[0].to(device), kept[1].seconds
         vector = start.clone().requires_grad_()
         average = start.clone()
         first, second = torch.zeros_like(average), torch.zeros_like(average)  # Adam's moments
-        started, left = time.monotonic(), options.seconds
-        while left > 0:
-            done = 1 - left / options.seconds
+        started = time.monotonic()
+        while self.left > 0:
+            done = 1 - self.left / options.seconds
             rate = options.rate * decay(self.step, done)
             vector.grad = None
-            losses = evaluate(vector)
+            losses = evaluate(vector, random_batch())
             self.step += 1
             assert vector.grad is not None
             first.lerp_(vector.grad, 1 - BETAS[0])
@@ -203,11 +210,14 @@ class Learner:
             average.lerp_(vector.detach(), max(1 / AVERAGE_STEPS, 1 / self.step))
             self.vector = average.clone()
             self.seconds = time.monotonic() - started
-            left = max(0.0, options.seconds - self.seconds)
-            yield LearningProgress(self.painting.name, self.step, self.seconds, left, losses, self.vector)
+            self.left = max(0.0, options.seconds - self.seconds)
+            yield LearningProgress(self.painting.name, self.step, self.seconds, self.left, losses, self.vector)
 
-    def save(self, output: Path | None = None) -> Path | None:
+    def save(self, output: Path | None = None, interrupted: bool = False) -> Path | None:
         """Keep what was learnt so far in the user's cache, and write it to another file, too, if one is given.
+
+        Args:
+            interrupted: whether the time that is left is to be learnt before anything is painted.
 
         Returns:
             The path in the cache; None if nothing was learnt, or it cannot be kept, which is logged.
@@ -217,19 +227,19 @@ class Learner:
         """
         if self.vector is None:
             return None
-        path = self._keep(self.vector)
+        path = self._keep(self.vector, self.left if interrupted else 0.0)
         if output is not None:
-            save_style(output, self.vector, self.painting, self.model, self.seconds)
+            save_style(output, self.vector, self.painting, self.model, self._seconds_before + self.seconds)
         return path
 
-    def _keep(self, vector: Tensor) -> Path | None:
+    def _keep(self, vector: Tensor, left: float) -> Path | None:
         path = self.path
         if path is None:
             log.warning("%s is not kept: there is no home folder; set IMPASTO_CACHE to a folder", self.painting.name)
             return None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_style(path, vector, self.painting, self.model, self.seconds)
+            save_style(path, vector, self.painting, self.model, self._seconds_before + self.seconds, left)
         except (OSError, WeightsError) as error:
             log.warning("%s is not kept: %s", self.painting.name, error)
             return None
@@ -272,15 +282,18 @@ def cache_folder() -> Path | None:
     return None if folder is None else folder.with_name("styles")
 
 
-def save_style(path: StrPath, vector: Tensor, painting: StyleSource, model: Model, seconds: float) -> None:
-    """Write a learnt style, whole or not at all.
+def save_style(
+    path: StrPath, vector: Tensor, painting: StyleSource, model: Model, seconds: float, left: float = 0.0
+) -> None:
+    """Write a learnt style, whole or not at all; `seconds` and `left` are those of `LearntStyle`.
 
     Raises:
         WeightsError: the file cannot be written.
     """
     height, width = images.fit(painting.size, THUMBNAIL)
     small = (painting.resized(height, width).image * 255).round().to("cpu", torch.uint8).contiguous()
-    header = {"impasto-style": models.FORMAT, "name": painting.name, "model": model.digest, "seconds": f"{seconds:.0f}"}
+    header = {"impasto-style": models.FORMAT, "name": painting.name, "model": model.digest}
+    header |= {"seconds": f"{seconds:.0f}", "left": f"{left:.2f}"}
     with atomic_write(Path(path), WeightsError) as draft:
         draft.write_bytes(safetensors.torch.save({"vector": vector.cpu().contiguous(), "thumbnail": small}, header))
 
@@ -301,16 +314,28 @@ def load_style(path: StrPath, model: Model) -> Tensor:
     return vector
 
 
+def read_style(path: Path) -> LearntStyle:
+    """What is known of a learnt style.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        return LearntStyle(path.stem, header["name"], float(header["seconds"]), float(header.get("left", 0)), path)
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged; it can be deleted") from error
+
+
 def learnt_styles() -> list[LearntStyle]:
     """The styles in the user's cache, by name; damaged files are left out."""
     folder, found = cache_folder(), []
     for path in sorted(folder.glob("*.safetensors")) if folder is not None and folder.is_dir() else ():
         try:
-            with safetensors.safe_open(path, "pt") as file:
-                header = file.metadata() or {}
-            found.append(LearntStyle(path.stem, header["name"], float(header["seconds"]), path))
-        except (safetensors.SafetensorError, OSError, KeyError, ValueError):
-            log.warning("%s is damaged; it can be deleted", path)
+            found.append(read_style(path))
+        except WeightsError as error:
+            log.warning("%s", error)
     return sorted(found, key=lambda style: (style.name, style.key))
 
 
@@ -347,7 +372,7 @@ class Vectors:
                 raise ValueError(f"{source.name} is a style of the gallery; style_mask needs the painting's file")
 
     def learn(self, regions: Sequence[Region]) -> Iterator[LearningProgress]:
-        """Learn the paintings whose vectors are not known yet, and keep them."""
+        """Learn the paintings whose vectors are not known yet, and keep them; what was interrupted is continued."""
         for learner in () if self._predicts else self.learners(regions):
             if self._known(learner) is None:
                 yield from self._learn(learner)
@@ -358,13 +383,15 @@ class Vectors:
         return [self._learner(source, scale) for source in sources for scale in self._options.style_scale]
 
     def _learn(self, learner: Learner) -> Iterator[LearningProgress]:
-        """Learn a painting; what is learnt so far is kept if the iterator is closed."""
+        """Learn a painting; what is learnt so far is kept if the iterator is closed, to be continued."""
+        if (kept := learner.kept()) is not None:
+            learner = self._learner(learner.painting, learner.options.style_scale, kept[1].left)
         try:
             yield from learner.steps()
         finally:
-            if learner.vector is not None:
+            if learner.vector is not None and not learner.left:
                 self._memo.put(("learnt", learner.key), learner.vector)
-                learner.save()
+            learner.save(interrupted=True)
 
     def of(self, region: Region) -> Tensor:
         """The vector of a region's styles, blended by their weights, `(length,)`.
@@ -391,30 +418,39 @@ class Vectors:
         reader = self._model.reader
 
         def predict() -> Tensor:
-            encoder = self._memo.get(("encoder", "fast"), lambda: encoder_for(LearnOptions(), self._device))
+            encoder = self._memo.get(
+                ("encoder", "fast", self._device), lambda: encoder_for(LearnOptions(), self._device)
+            )
             painting = source.resized(*source.size_for(PAINTING_AREA, scale)).to(self._device)
             with torch.no_grad():
                 predicted: Tensor = reader(summary(encoder, painting)[None])[0]
             return predicted
 
-        # The source is kept, so that no other object can have its identity.
-        key = ("predicted", id(source.image), id(source.mask), scale)
+        key = ("predicted", *self._identity(source, scale))
         return self._memo.get(key, lambda: (predict(), source))[0]
+
+    def _identity(self, source: StyleSource, scale: float) -> tuple[Hashable, ...]:
+        """What tells a vector from those of other models and paintings.
+
+        The source is to be kept with it, so that no other object can have its identity.
+        """
+        return self._model.digest, self._device, id(source.image), id(source.mask), scale
 
     def _known(self, learner: Learner) -> Tensor | None:
         """The learnt vector, if there is one."""
         source = learner.painting
-        # The source is kept, so that no other object can have its identity.
-        identity = ("key", id(source.image), id(source.mask), learner.options.style_scale)
+        identity = ("key", *self._identity(source, learner.options.style_scale))
         key = ("learnt", self._memo.get(identity, lambda: (learner.key, source))[0])
         found: Tensor | None = self._memo.find(key)
-        if found is None and (found := learner.kept()) is not None:
+        if found is None and (kept := learner.kept()) is not None and not kept[1].left:
+            found = kept[0]
             self._memo.put(key, found)
         return found
 
     def _in_gallery(self, source: StyleSource) -> bool:
         return is_named(source.name, self._model.styles)
 
-    def _learner(self, source: StyleSource, scale: float) -> Learner:
-        options = LearnOptions(style_scale=scale, seconds=self._options.learn_seconds, device=self._options.device)
+    def _learner(self, source: StyleSource, scale: float, seconds: float | None = None) -> Learner:
+        seconds = self._options.learn_seconds if seconds is None else seconds
+        options = LearnOptions(style_scale=scale, seconds=seconds, device=self._options.device)
         return Learner(self._model, source, options, self._device)

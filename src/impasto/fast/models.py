@@ -17,7 +17,7 @@ from torch import Tensor
 
 from impasto.devices import CPU_FLOAT
 from impasto.errors import WeightsError
-from impasto.fast.network import Network, StyleReader, initialized
+from impasto.fast.network import Network, StyleReader
 from impasto.files import StrPath, atomic_write
 from impasto.isolation import isolated
 from impasto.settings.choices import Precision
@@ -84,7 +84,8 @@ def load(path: StrPath | None = None, device: torch.device | None = None) -> Mod
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
         if header.get("impasto") != FORMAT:
             raise WeightsError(f"{path} is not a model of 'impasto train', or it is one of another version")
-        network, reader = initialized(seed=0)
+        network = Network()
+        reader = StyleReader(network.length)
         network.load_state_dict(_part(tensors, "network."))
         names = json.loads(header["styles"])
         vectors = tensors["styles"] if names else torch.empty(0, network.length, **CPU_FLOAT)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from impasto.devices import CPU_FLOAT, CPU_INDEX
 from impasto.losses.statistics import mean_and_variance
@@ -56,7 +57,7 @@ class Convolution(nn.Module):
         super().__init__()
         self.inputs, self.outputs, self.stride, self.upsample = inputs, outputs, stride, upsample
         self.normalize, self.rectify = normalize, rectify
-        weight = nn.init.kaiming_normal_(torch.empty(outputs, inputs, 3, 3, **CPU_FLOAT))
+        weight = torch.empty(outputs, inputs, 3, 3, **CPU_FLOAT)
         self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -94,7 +95,10 @@ class Residual(nn.Module):
 
 
 class Network(nn.Module):
-    """About 0.8 million parameters: down to an eighth of the resolution and up again, with residual blocks."""
+    """About 0.8 million parameters: down to an eighth of the resolution and up again, with residual blocks.
+
+    They have no values yet: see `initialized`, or load some.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,8 +113,6 @@ class Network(nn.Module):
         self.from_quarter = Convolution(quarter, half, upsample=True)
         self.from_half = Convolution(half, half // 2, upsample=True)
         self.to_rgb = Convolution(half // 2, 3, normalize=False, rectify=False)
-        with torch.no_grad():
-            self.to_rgb.weight.mul_(0.2)
 
     @property
     def convolutions(self) -> list[Convolution]:
@@ -162,17 +164,18 @@ class Network(nn.Module):
 
 
 class StyleReader(nn.Module):
-    """Predicts a painting's vector from the statistics of its features (Ghiasi et al., arXiv 1705.06830)."""
+    """Predicts a painting's vector from the statistics of its features (Ghiasi et al., arXiv 1705.06830).
+
+    Its parameters have no values yet: see `initialized`, or load some.
+    """
 
     #: The layers of VGG-19 that are read, and how many channels these have.
     LAYERS, CHANNELS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1"), 960
 
     def __init__(self, length: int, hidden: int = 64) -> None:
         super().__init__()
-        self.first = nn.Linear(2 * self.CHANNELS, hidden, **CPU_FLOAT)
-        self.second = nn.Linear(hidden, length, **CPU_FLOAT)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        self.first = skip_init(nn.Linear, 2 * self.CHANNELS, hidden, **CPU_FLOAT)
+        self.second = skip_init(nn.Linear, hidden, length, **CPU_FLOAT)
 
     def forward(self, summary: Tensor) -> Tensor:
         """`(b, 2 CHANNELS)`, see `summarize`, to vectors `(b, length)`."""
@@ -204,7 +207,15 @@ def noise_tile() -> Tensor:
 
 def initialized(seed: int) -> tuple[Network, StyleReader]:
     """A network and a reader to train, initialised from the seed."""
-    with torch.random.fork_rng(devices=[]):  # PyTorch initialises its layers from the global generator
-        torch.default_generator.manual_seed(seed)
-        network = Network()
-        return network, StyleReader(network.length)
+    network, generator = Network(), torch.Generator().manual_seed(seed)
+    for layer in network.convolutions:
+        nn.init.kaiming_normal_(layer.weight, generator=generator)
+    reader = StyleReader(network.length)
+    bound = reader.first.in_features**-0.5
+    with torch.no_grad():
+        network.to_rgb.weight.mul_(0.2)
+        for parameter in reader.first.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+        for parameter in reader.second.parameters():
+            parameter.zero_()
+    return network, reader

@@ -106,7 +106,7 @@ def draft(inputs: Inputs, options: FastOptions, device: torch.device) -> Tensor:
     model = load_model(options, device, memo)
     steps = _steps(model, inputs, learning.Vectors(model, options, device, memo), options, device, time.monotonic())
     (last,) = deque(steps, maxlen=1)
-    return _recolored(last.image.cpu(), inputs.photo.rgb, options)
+    return _recolored(last.image.cpu(), inputs.photo, options)
 
 
 def load_model(options: FastOptions, device: torch.device, memo: Memo) -> Model:
@@ -259,15 +259,18 @@ class FramePainter:
     def finish(self, canvas: Tensor, photo: Tensor | None = None) -> Picture:
         """The picture of a painted frame, in the colours that the options ask for."""
         inputs = self._inputs if photo is None else dataclasses.replace(self._inputs, photo=Picture(photo))
-        return inputs.finish(_recolored(canvas.cpu(), inputs.photo.rgb, self._options).clamp(0, 1))
+        return inputs.finish(_recolored(canvas.cpu(), inputs.photo, self._options).clamp(0, 1))
 
 
-def _recolored(canvas: Tensor, photo: Tensor, options: FastOptions) -> Tensor:
-    """A canvas in the colours of a photo, both `(3, h, w)`, if the options ask for these."""
+def _recolored(canvas: Tensor, photo: Picture, options: FastOptions) -> Tensor:
+    """A canvas `(3, h, w)` in the colours of a photo of its size, if the options ask for these.
+
+    What is transparent does not count.
+    """
     if options.color not in ("match", "both"):
         return canvas
-    reference = color.luminance(photo) if options.color == "both" else photo
-    return color.match(canvas, reference, options.color_match)
+    reference = color.luminance(photo.rgb) if options.color == "both" else photo.rgb
+    return color.match(canvas, reference, options.color_match, photo.alpha, photo.alpha)
 
 
 def frame_painter(

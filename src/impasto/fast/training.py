@@ -106,6 +106,7 @@ class TrainingRun:
         painter: what is trained.
         average: the moving average of its parameters, which is what is saved as the model.
         step: the number of steps done.
+        whole: whether the state is that after a step; False while one changes it.
     """
 
     @isolated
@@ -117,7 +118,7 @@ class TrainingRun:
         paintings: Dataset | None,
         device: torch.device,
     ) -> None:
-        self.options, self.device, self.step = options, device, 0
+        self.options, self.device, self.step, self.whole = options, device, 0, True
         self.photos, self.held_photos = photos.split()
         self.styles, self.paintings = styles, paintings
         self.dtype = models.compute_dtype(options.precision, device)
@@ -152,7 +153,6 @@ class TrainingRun:
         started, first = time.monotonic(), self.step
         while self.step < self.options.steps:
             losses = self._optimizer_step()
-            self.step += 1
             seconds = time.monotonic() - started
             eta = seconds / (self.step - first) * (self.options.steps - self.step)
             yield TrainingProgress(self.step, self.options.steps, losses, seconds, eta)
@@ -164,12 +164,15 @@ class TrainingRun:
         self.optimizer.zero_grad(set_to_none=True)
         losses = self._backward(self._generator(self.step), done)
         nn.utils.clip_grad_norm_(self.painter.parameters(), 1.0)
+        self.whole = False
         self.optimizer.step()
         # A plain mean at first, so that the initial parameters do not linger.
         share = max(1 / AVERAGE_STEPS, 1 / (self.step + 1))
         with torch.no_grad():
             for average, new in zip(self.average.parameters(), self.painter.parameters(), strict=True):
                 average.lerp_(new, share)
+        self.step += 1
+        self.whole = True
         return losses | {"total": sum(losses.values())}
 
     # -- losses ----------------------------------------------------------------------------------------------
@@ -315,7 +318,8 @@ def train(
 
     These are the model so far (`model.safetensors`), a checkpoint to resume from (`checkpoint.pt`), the losses
     (`log.jsonl`) and contact sheets of held-out photos (`samples/`). Model and checkpoint are saved every
-    `checkpoint_every` seconds, and when the iterator ends or is closed.
+    `checkpoint_every` seconds, and when the iterator ends or is closed. After a KeyboardInterrupt while a step changes
+    the parameters, those saved before stay.
 
     Raises:
         CheckpointError: the folder cannot be created; its checkpoint is damaged, from a run with other settings, or not
@@ -341,13 +345,16 @@ def _train(
 ) -> Iterator[TrainingProgress]:
     saved, saved_step = time.monotonic(), run.step
     sums: Counter[str] = Counter()
+    summed = 0
     try:
         for progress in run.advance():
             sums.update(progress.losses)
+            summed += 1
             if progress.step % LOG_EVERY == 0:
-                means = {name: round(value / LOG_EVERY, 6) for name, value in sums.items()}
+                means = {name: round(value / summed, 6) for name, value in sums.items()}
                 _append(log_file, {"step": progress.step, "seconds": round(progress.seconds, 1), **means})
                 sums.clear()
+                summed = 0
             if progress.step % run.options.sample_every == 0 or progress.step == progress.steps:
                 (folder / "samples").mkdir(exist_ok=True)
                 images.write(folder / "samples" / f"{progress.step:06}.jpg", run.sample_sheet())
@@ -356,7 +363,7 @@ def _train(
                 saved, saved_step = time.monotonic(), run.step
             yield progress
     finally:  # also on Ctrl-C, and when the iterator is closed
-        if run.step > saved_step:
+        if run.step > saved_step and run.whole:
             _save(run, folder, checkpoint)
 
 

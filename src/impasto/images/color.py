@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -145,9 +144,9 @@ def with_colors_of(picture: Tensor, colors: Tensor) -> Tensor:
 
 
 def _lab_to_rgb(lab: Array) -> Array:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of colours outside the gamut
-        return skimage.color.lab2rgb(lab)
+    # Of a b* beyond this, Z is negative; it is clipped to 0 in any case, with a warning.
+    lab[..., 2] = np.minimum(lab[..., 2], (1 - 1e-12) * 200 / 116 * (lab[..., 0] + 16))
+    return skimage.color.lab2rgb(lab)
 
 
 def _to_hwc(picture: Tensor) -> Array:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from impasto.files import StrPath, local_path
 from impasto.images import formats
 from impasto.images.libvips import computing
 from impasto.images.picture import BinaryFile, Picture, PictureLike
+from impasto.isolation import no_warnings
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def size_of(path: StrPath) -> tuple[int, int]:
     except pyvips.Error as error:
         reason = reason_of(error)
     try:
-        with warnings.catch_warnings(action="ignore"), _open_with_pillow(path) as opened:
+        with no_warnings(), _open_with_pillow(path) as opened:
             return opened.height, opened.width
     except MemoryError:
         raise
@@ -296,7 +296,7 @@ def _decode(given: Path | bytes, what: str, long_side: int | None) -> Picture:
             if opened is not None and formats.is_tiff(head) and "support" not in reason:
                 raise  # damaged: Pillow would fail too, and libtiff print that on standard error
         # Pillow warns of large pictures, which are checked here, and of flaws that do not prevent reading.
-        with warnings.catch_warnings(action="ignore"):
+        with no_warnings():
             if formats.is_hevc(head) and extras.is_installed("heif"):
                 converted = _heif_to_vips(given, what)
             else:
@@ -367,7 +367,7 @@ def _stream(given: Path | bytes) -> Any:
 
 
 def _main_directory(given: Path | bytes, head: bytes) -> formats.Directory:
-    with _stream(given) as file, warnings.catch_warnings(action="ignore"):
+    with _stream(given) as file, no_warnings():
         found = formats.directories(file)
     if formats.is_raw(head, found):
         raise _Unnamed(f"it is {formats.RAW}, which is not supported; {formats.DEVELOP}, and give that")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from impasto.files import StrPath, atomic_write, check_writable, local_path
 from impasto.images.decode import open_file, reason_of
 from impasto.images.libvips import computing
 from impasto.images.picture import Picture, to_integers
+from impasto.isolation import no_warnings
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def read_settings(path: StrPath) -> dict[str, Any] | None:
             texts.append(image.get("image-description"))
         if image.get_typeof("exif-data"):
             exif = PIL.Image.Exif()
-            with warnings.catch_warnings(action="ignore"):
+            with no_warnings():
                 exif.load(image.get("exif-data"))
                 texts.append(exif.get(_IMAGE_DESCRIPTION, ""))
     except MemoryError:

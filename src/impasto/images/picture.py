@@ -61,9 +61,14 @@ class Picture:
         return found.hexdigest()
 
     def resized(self, height: int, width: int) -> Picture:
-        """The picture resampled to exactly this size, see `resize`."""
-        alpha = None if self.alpha is None else resize(self.alpha[None], height, width)[0]
-        return Picture(resize(self.rgb, height, width), alpha)
+        """The picture resampled to exactly this size, see `resize`. Each pixel's colour counts by its alpha."""
+        plain = resize(self.rgb, height, width)
+        if self.alpha is None or (height, width) == self.shape:
+            return Picture(plain, self.alpha)
+        alpha = resize(self.alpha[None], height, width)[0]
+        # Otherwise hidden colours would make a fringe.
+        weighted = torch.cat([resize((band * self.alpha)[None], height, width) for band in self.rgb])
+        return Picture(torch.where(alpha > 1e-3, (weighted / alpha).clamp_max(1), plain), alpha)
 
     def on_white(self) -> Picture:
         """The picture blended with white, without transparency."""

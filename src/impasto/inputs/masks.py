@@ -70,7 +70,8 @@ def assign(
 
     Raises:
         PictureError: a mask that cannot be read.
-        ValueError: the wrong number of weights, weights that are all 0, a mask for an unknown style, an empty region.
+        ValueError: the wrong number of weights, weights that are all 0, a mask for an unknown style, an empty region or
+            painting.
     """
     names = [name for name, _ in paintings]
     weights = _weights(weights, len(names))
@@ -85,7 +86,7 @@ def assign(
         for index, (name, picture) in enumerate(paintings)
     ]
     if not masked and keep is None:
-        return (Region(_alpha(photo), _normalized(sources, weights)),), None
+        return _filled([Region(_alpha(photo), _normalized(sources, weights))]), None
 
     masks = [*masked.values(), *([keep] if keep is not None else [])]
     total = torch.stack(masks).sum(0)
@@ -106,10 +107,18 @@ def assign(
         regions.append(Region(area, rest_sources, "the rest"))
     else:
         keep = rest if keep is None else keep + rest
+    return _filled(regions), None if keep is None or keep.max() < 1 / 255 else keep
+
+
+def _filled(regions: Sequence[Region]) -> tuple[Region, ...]:
+    """The regions; a ValueError if one of them, or a source, is empty."""
     for region in regions:
-        assert region.mask is not None
-        check_filled(region.mask, region.called)
-    return tuple(regions), None if keep is None or keep.max() < 1 / 255 else keep
+        if region.mask is not None:
+            check_filled(region.mask, region.called)
+        for source in region.sources:
+            if source.mask is not None:
+                check_filled(source.mask, f"the style {source.name}")
+    return tuple(regions)
 
 
 def _content_mask(photo: Picture, given: PictureLike, key: str) -> Tensor:

@@ -112,7 +112,8 @@ def read_styles(
 
 def is_named(style: PictureLike, names: Collection[str]) -> bool:
     """Whether a style is one of these names, rather than a file that is called so."""
-    return isinstance(style, (str, os.PathLike)) and str(style) in names and not may_be_file(style)
+    named = isinstance(style, (str, os.PathLike)) and str(style) in names
+    return named and not local_path(cast(StrPath, style), PictureError).exists()
 
 
 def _read_style(style: PictureLike, pixels: float) -> Picture:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from impasto.devices import CPU_FLOAT
+from impasto.errors import ClusterError
 from impasto.optim import memory
 from impasto.optim.canvas import LocalCanvas
 from impasto.optim.checkpoints import Checkpoint, Checkpoints, CheckpointWriter
@@ -152,6 +153,8 @@ def _steps(
             if index < count - 1:
                 execution = execution.after(scale, plan, state.canvas)
                 problem = execution.problem
+    except ClusterError:  # the picture is lost with its workers
+        raise
     except BaseException:  # Ctrl-C too, or that the iterator is closed
         if latest is not None:
             writer.update(latest(), now=True)

@@ -84,8 +84,10 @@ def _checked(field: Field, value: Any) -> Any:
             raise ValueError(f"{name}{joint}{error}") from error
         except TypeError as error:
             raise ValueError(f"{name} is {value!r}, which has the wrong type") from error
-    if value is None and is_optional(field):
-        return None
+    if value is None:
+        if is_optional(field):
+            return None
+        raise ValueError(f"{name} is None; leave it out for its default")
     if choices := choices_of(field):
         if value not in choices:
             raise unknown(name, value, choices)
@@ -368,8 +370,11 @@ def flag_of(field: Field) -> str:
     return "--" + field.name.replace("_", "-")
 
 
-def to_arguments(options: Any) -> list[str]:
+def to_arguments(options: Any, defaults: Mapping[str, Any] | None = None) -> list[str]:
     """The command-line arguments that give these options.
+
+    Args:
+        defaults: of the command, where they differ from those of the options.
 
     Raises:
         ValueError: an option is None, which is not its default, and has no word for it.
@@ -377,7 +382,7 @@ def to_arguments(options: Any) -> list[str]:
     arguments: list[str] = []
     for field in fields_of(options).values():
         value = getattr(options, field.name)
-        if value == default_of(field):
+        if value == (defaults or {}).get(field.name, default_of(field)):
             continue
         flag = flag_of(field)
         if isinstance(value, bool):

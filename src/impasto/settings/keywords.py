@@ -98,7 +98,7 @@ class StylizeKeywords(PhotoKeywords, StyleLossKeywords, total=False):
     match_colors: bool
     content_weight: float
     style_weight: float | Literal["auto"] | None
-    content_layers: Mapping[str, float] | Sequence[str] | str | None
+    content_layers: Mapping[str, float] | Sequence[str] | str
     content_norm: ContentNorm
     saliency: float
 

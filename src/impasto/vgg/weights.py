@@ -7,7 +7,6 @@ import importlib.util
 import os
 import pickle
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from impasto.devices import CPU_FLOAT
 from impasto.errors import WeightsError
+from impasto.isolation import no_warnings
 from impasto.settings.choices import Padding, Pooling
 from impasto.settings.fields import unknown
 from impasto.vgg.downloads import DownloadProgress, download
@@ -233,8 +233,7 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old pickle formats
+        with no_warnings():  # of old pickle formats
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
