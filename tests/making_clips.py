@@ -27,7 +27,11 @@ def scene(count: int, height: int = 64, width: int = 96, seed: int = 0, step: in
 
 
 def write(path, frames, times=None, rate=10, sound=False, codec="libx264", aspect=None, colors=None, **stream_options):
-    """Write a clip file; `times` are in milliseconds, `sound` is whether it has AAC, or another codec."""
+    """Write a clip file; `times` are in milliseconds, `sound` is whether it has AAC, or another codec.
+
+    The sound is a tone of 351 Hz, at `sound_rate` Hz and in the `layout`.
+    """
+    sound_rate, layout = stream_options.pop("sound_rate", 44100), stream_options.pop("layout", "mono")
     base = Fraction(1, 1000)
     times = times or [round(1000 * index / rate) for index in range(len(frames))]
     with av.open(str(path), "w") as out:
@@ -45,21 +49,23 @@ def write(path, frames, times=None, rate=10, sound=False, codec="libx264", aspec
             )
         if stream_options.pop("interlaced", False):
             stream.codec_context.options = {"x264-params": "tff=1"}
-        audio = out.add_stream("aac" if sound is True else sound, rate=44100, layout="mono") if sound else None
+        audio = out.add_stream("aac" if sound is True else sound, rate=sound_rate, layout=layout) if sound else None
         for frame, time in zip(frames, times, strict=True):
             picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format=stream.pix_fmt)
             picture.pts, picture.time_base = time, base
             out.mux(stream.encode(picture))
         out.mux(stream.encode(None))
         if audio is not None:
-            samples = np.sin(np.arange(44100 * times[-1] // 1000 + 4410) / 20).astype(np.float32)[None]
+            steps = np.arange(sound_rate * times[-1] // 1000 + sound_rate // 10) * (44100 / sound_rate / 20)
+            samples = np.sin(steps).astype(np.float32)[None]
+            samples = samples.repeat(2 if layout == "stereo" else 1, 0)
             size = audio.codec_context.frame_size or 1024
             resampler = av.AudioResampler(format=audio.codec_context.format)
             for start in range(0, samples.shape[1], size):
                 part = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(samples[:, start : start + size]), "fltp", "mono"
+                    np.ascontiguousarray(samples[:, start : start + size]), "fltp", layout
                 )
-                part.sample_rate, part.pts = 44100, start
+                part.sample_rate, part.pts = sound_rate, start
                 for converted in resampler.resample(part):
                     out.mux(audio.encode(converted))
             out.mux(audio.encode(None))

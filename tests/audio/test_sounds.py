@@ -64,17 +64,17 @@ def test_samples_are_scaled_by_the_range_of_their_type(tmp_path, form):
         assert sounds.read(tmp_path / "a").level == pytest.approx(0.5 / 2**0.5, rel=0.15), subtype
 
 
-def encoded(path, samples, codec, layout):
-    """Sound `(c, t)` at 48 kHz in a file, by FFmpeg."""
+def encoded(path, samples, codec, layout, rate=48000):
+    """Sound `(c, t)` in a file, by FFmpeg."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=48000, layout=layout)
+        stream = out.add_stream(codec, rate=rate, layout=layout)
         size = stream.codec_context.frame_size or 1024
-        resampler = av.AudioResampler(stream.codec_context.format, layout, 48000)
+        resampler = av.AudioResampler(stream.codec_context.format, layout, rate)
         for start in range(0, samples.shape[1], size):
             part = np.ascontiguousarray(samples[:, start : start + size])
             frame = av.AudioFrame.from_ndarray(part, "fltp", layout)
-            frame.sample_rate, frame.pts = 48000, start
+            frame.sample_rate, frame.pts = rate, start
             for converted in resampler.resample(frame):
                 out.mux(stream.encode(converted))
         out.mux(stream.encode(None))
@@ -101,6 +101,37 @@ def test_what_libsndfile_does_not_know_is_read_by_ffmpeg(tmp_path, suffix, codec
     assert (sound.samples.shape[0], sound.samples.dtype, sound.rate) == (channels, torch.float32, 48000)
     assert sound.seconds == pytest.approx(0.5, abs=0.05)
     assert sound.samples[0, 4000:20000].square().mean().sqrt().item() == pytest.approx(0.5 / 2**0.5, rel=0.03)
+
+
+def test_layout_and_rate_may_change_within_a_file(tmp_path):
+    """As in joined recordings: those that it begins with remain, and so does the pitch."""
+    parts = []
+    for layout, rate in (("mono", 48000), ("stereo", 48000), ("stereo", 24000), ("mono", 48000)):
+        tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(rate // 2) / rate)).astype(np.float32)
+        samples = tone[None].repeat(2 if layout == "stereo" else 1, 0)
+        parts.append(encoded(tmp_path / "part.aac", samples, "aac", layout, rate).read_bytes())
+    (tmp_path / "a.aac").write_bytes(b"".join(parts))
+    sound = sounds.read(tmp_path / "a.aac")
+    assert (sound.samples.shape[0], sound.rate) == (1, 48000)
+    assert sound.seconds == pytest.approx(2, abs=0.2)
+    for start in (0.15, 0.65, 1.2, 1.75):
+        piece = sound.samples[0, round(48000 * start) :][:9600].numpy()
+        assert np.abs(np.fft.rfft(piece)).argmax() * 5 == pytest.approx(440, abs=5)
+        assert 0.4 < np.abs(piece).max() < 0.8
+
+
+def test_flac_of_unknown_length(make_tune, tmp_path, monkeypatch):
+    """As programs write it that do not know how long a stream will be."""
+    pytest.importorskip("av")
+    given = make_tune(0.5, 44100, 2)
+    sounds.write(tmp_path / "a.flac", given)
+    stored = bytearray((tmp_path / "a.flac").read_bytes())
+    stored[21:26] = bytes([stored[21] & 0xF0, 0, 0, 0, 0])  # the number of samples, 36 bits
+    (tmp_path / "b.flac").write_bytes(stored)
+    assert torch.equal(sounds.read(tmp_path / "b.flac").samples, sounds.read(tmp_path / "a.flac").samples)
+    monkeypatch.setattr(sounds, "find_spec", lambda name: None)
+    with pytest.raises(SoundError, match=r"does not say how long it is.* pip install"):
+        sounds.read(tmp_path / "b.flac")
 
 
 def test_what_to_install_is_said(tmp_path, monkeypatch):

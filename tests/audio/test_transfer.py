@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from impasto import audio
+from impasto.audio.objective import samples_of
 from impasto.audio.sounds import Sound
-from impasto.audio.transfer import _prepared, iterate, iterate_texture, result_of
+from impasto.audio.transfer import _common_level, _prepared, iterate, iterate_texture, result_of
 from impasto.errors import BudgetError, SoundError
 from impasto.optim.checkpoints import Checkpoints
 from impasto.settings.options import AudioOptions, SoundTextureOptions
@@ -30,8 +31,19 @@ class TestTexture:
         made = audio.texture(rhythm, SoundTextureOptions(**SMALL))
         assert made.level == pytest.approx(rhythm.level, rel=0.05)
         assert made.samples.abs().max() < 1
-        assert made.samples[0, 0].abs() < 1e-3
-        assert made.samples[0, -1].abs() < 1e-3
+
+    def test_loops_without_a_seam_unless_its_length_is_given(self, rhythm):
+        """It is periodic as a whole; what is cut off is faded instead."""
+        options = SoundTextureOptions(**SMALL | {"iterations": 1})
+        *_, last = iterate_texture(rhythm, options)
+        whole, made = samples_of(last.image), result_of(last).samples
+        assert made.shape[1] == 16384
+        assert torch.allclose(made / made.abs().max(), whole / whole.abs().max(), atol=1e-5)
+        cut = audio.texture(rhythm, dataclasses.replace(options, seconds=2.0)).samples
+        assert cut.shape[1] == 16000
+        assert cut[0, [0, -1]].abs().max() == 0
+        same = audio.texture(rhythm, dataclasses.replace(options, seconds=2.048)).samples
+        assert torch.equal(same, made)
 
     def test_the_same_seed_the_same_sound(self, rhythm):
         one, two, other = (
@@ -52,6 +64,15 @@ class TestStylize:
     def test_strength_0_gives_the_content_back(self, melody, rhythm):
         made = audio.stylize(melody, rhythm, AudioOptions(**SMALL | {"strength": 0.0}))
         assert signal_to_noise(melody.samples, made.samples) > 60
+
+    def test_high_peaks_are_not_clipped(self, melody, rhythm):
+        """A moment of sound in a long silence."""
+        brief = Sound(torch.cat([melody.samples[:, :300], torch.zeros(1, 20000)], 1), 8000)
+        made = audio.stylize(brief, rhythm, AudioOptions(**SMALL | {"strength": 0.0, "iterations": 2}))
+        assert signal_to_noise(brief.samples, made.samples) > 60
+        level = _common_level([melody.samples, brief.samples])
+        assert level * brief.samples.abs().max() / brief.level == pytest.approx(0.9)
+        assert _common_level([melody.samples]) == 0.1
 
     def test_style_comes_nearer_and_content_stays(self, melody, rhythm):
         steps = list(iterate(melody, rhythm, AudioOptions(**SMALL)))

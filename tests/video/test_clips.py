@@ -301,6 +301,46 @@ def test_sound_that_the_format_cannot_hold_is_re_encoded(moving, tmp_path, caplo
         assert abs(one.duration - two.duration) < 0.1 * av.time_base
 
 
+@pytest.mark.parametrize("codec", ["aac", "mp2"])
+@pytest.mark.parametrize("suffix", [".webm", ".m4v"])
+def test_sound_that_changes_is_re_encoded(make_scene, write_clip, tmp_path, codec, suffix):
+    """Two recordings in one file, whose sound differs in layout and rate."""
+    joined = b""
+    for layout, rate in (("mono", 44100), ("stereo", 48000), ("mono", 32000)):
+        part = write_clip(tmp_path / "part.ts", make_scene(6), sound=codec, layout=layout, sound_rate=rate)
+        joined += part.read_bytes()
+    (tmp_path / "joined.ts").write_bytes(joined)
+    _, after = through(tmp_path / "joined.ts", tmp_path / f"out{suffix}", tmp_path)
+    if clips.FORMATS[suffix][1] >= {codec}:
+        return  # copied
+    with av.open(str(after.path)) as out:
+        heard = list(out.decode(audio=0))
+    assert sum(part.samples / part.sample_rate for part in heard) == pytest.approx(1.8, abs=0.15)
+    assert {part.layout.name for part in heard} == {"stereo"}
+    samples = np.concatenate([part.to_ndarray()[0] for part in heard])
+    rate = heard[0].sample_rate
+    for start in (0.2, 0.8, 1.4):
+        piece = samples[round(rate * start) :][: rate // 5]
+        assert np.abs(np.fft.rfft(piece)).argmax() * 5 == pytest.approx(351, abs=6)
+
+
+def test_gif_durations_are_right_on_the_whole(make_scene, tmp_path):
+    """GIF holds hundredths of a second: at 30 frames a second some last 3, others 4."""
+    pictures = []
+    for index, frame in enumerate(make_scene(7)):
+        PIL.Image.fromarray(frame).save(tmp_path / f"{index}.png")
+        pictures.append((tmp_path / f"{index}.png", index, 1))
+    for rate, expected in ((30, [30, 40, 30, 30, 40, 30, 30]), (100, [20] * 7)):
+        clip = clips.Clip(tmp_path / "a.mp4", (64, 96), 7, Fraction(1, rate), Fraction(rate))
+        clips.write(tmp_path / "out.gif", pictures, clip)
+        with PIL.Image.open(tmp_path / "out.gif") as out:
+            durations = []
+            for index in range(out.n_frames):
+                out.seek(index)
+                durations.append(out.info["duration"])
+        assert durations == expected
+
+
 def test_gif_in_and_out(make_scene, write_clip, tmp_path):
     frames = [PIL.Image.fromarray(frame) for frame in make_scene(4)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=[50, 200, 100, 80], loop=0)
@@ -330,7 +370,32 @@ def test_folders_of_pictures(make_scene, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir())[0] == "000001.png"
 
 
+def test_a_shorter_clip_replaces_a_longer_one_in_a_folder(make_scene, tmp_path):
+    PIL.Image.fromarray(make_scene(1)[0]).save(tmp_path / "a.png")
+    clip = clips.Clip(tmp_path / "a.mp4", (64, 96), 3, Fraction(1, 25), Fraction(25))
+    (tmp_path / "out").mkdir()
+    for name in ("cover.png", "12.png", "000002.jpg"):
+        (tmp_path / "out" / name).touch()
+    for count in (12, 2):
+        clips.write(tmp_path / "out", [(tmp_path / "a.png", index, 1) for index in range(count)], clip)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"000001.png", "000002.png", "cover.png", "12.png", "000002.jpg"}
+
+
 class TestBadFiles:
+    def test_damaged_pictures_of_a_folder_are_skipped(self, make_scene, tmp_path, caplog):
+        for number, frame in enumerate(make_scene(4)):
+            PIL.Image.fromarray(frame).save(tmp_path / f"{number}.png")
+        (tmp_path / "2.png").write_bytes(b"no picture")
+        assert [frame.time for frame in clips.frames(clips.open_clip(tmp_path))] == [0, 1, 3]
+        assert "2.png" in caplog.text
+        assert "skipped" in caplog.text
+
+    def test_a_folder_where_a_file_is(self, tmp_path):
+        (tmp_path / "out").touch()
+        with pytest.raises(ClipError, match="out: it is a file"):
+            clips.check_output(tmp_path / "out")
+
     @pytest.mark.parametrize("content", [b"", b"no clip at all" * 100])
     def test_no_clip(self, tmp_path, content):
         (tmp_path / "a.mp4").write_bytes(content)

@@ -35,6 +35,8 @@ FORMATS: dict[str, tuple[str, dict[int, str]]] = {
 }
 #: What of a file is read at most, in seconds: more is refused before it is decoded.
 LONGEST = 6 * 3600
+#: From so many samples on, libsndfile means that the file does not say how many it has, as streamed FLAC does not.
+UNKNOWN_LENGTH = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +102,13 @@ def _from_file(path: Path) -> Sound:
         raise SoundError(f"no such file: {path}")
     try:
         with soundfile.SoundFile(_name(path)) as file:
-            declared = file.frames / file.samplerate
-            _check_length(path, declared)
-            samples = file.read(file.frames, dtype="float32", always_2d=True)
-            if len(samples) < file.frames // 2:
+            if file.frames < UNKNOWN_LENGTH:
+                return _from_libsndfile(path, file)
+            if find_spec("av") is None:
                 raise SoundError(
-                    f"{path} is damaged: it says that it lasts {declared:.1f} s, and has "
-                    f"{len(samples) / file.samplerate:.1f}"
+                    f"cannot read {path}: it does not say how long it is, and is read with PyAV only; "
+                    f"{install_command('video')}, or convert it to .wav"
                 )
-            return Sound(torch.from_numpy(np.ascontiguousarray(samples.T)), file.samplerate)
     except OSError as error:
         raise SoundError(f"cannot read {path}: {error.strerror}") from error
     except MemoryError as error:
@@ -123,6 +123,17 @@ def _from_file(path: Path) -> Sound:
     return _from_ffmpeg(path)
 
 
+def _from_libsndfile(path: Path, file: soundfile.SoundFile) -> Sound:
+    declared = file.frames / file.samplerate
+    _check_length(path, declared)
+    samples = file.read(file.frames, dtype="float32", always_2d=True)
+    if len(samples) < file.frames // 2:
+        raise SoundError(
+            f"{path} is damaged: it says that it lasts {declared:.1f} s, and has {len(samples) / file.samplerate:.1f}"
+        )
+    return Sound(torch.from_numpy(np.ascontiguousarray(samples.T)), file.samplerate)
+
+
 def _name(path: Path) -> str | bytes:
     """As soundfile takes it: names on POSIX are bytes, not always UTF-8."""
     return os.fsencode(path) if os.name == "posix" else str(path)
@@ -134,13 +145,15 @@ def _check_length(path: Path, seconds: float) -> None:
 
 
 def _from_ffmpeg(path: Path) -> Sound:
-    """What can be decoded; damage is logged."""
+    """What can be decoded, in the layout and at the rate that it begins with; damage is logged."""
     import av
     import av.error
     from av.stream import Disposition
 
     parts: list[np.ndarray[Any, Any]] = []
+    layout: Any = None
     rate = 0
+    given: tuple[str, str, int] | None = None
     damage: av.error.FFmpegError | None = None
     try:
         # An absolute path, since FFmpeg takes "12:30.m4a" for an address. Tags may be in any encoding.
@@ -151,7 +164,7 @@ def _from_ffmpeg(path: Path) -> Sound:
                 raise SoundError(f"cannot read {path}: not a sound that is known here ({missing})")
             track = next((track for track in tracks if track.disposition & Disposition.default), tracks[0])
             _check_length(path, (container.duration or 0) / av.time_base)
-            resampler, count = av.AudioResampler("fltp"), 0
+            resampler, seconds = av.AudioResampler("fltp"), 0.0
             for packet in container.demux(track):
                 try:
                     frames = packet.decode()
@@ -159,14 +172,15 @@ def _from_ffmpeg(path: Path) -> Sound:
                     damage = error
                     continue
                 for frame in frames:
-                    if not parts:  # later frames may have others
-                        rate = frame.sample_rate
-                        resampler = av.AudioResampler("fltp", frame.layout, rate)
+                    before, given = given, (frame.format.name, frame.layout.name, frame.sample_rate)
+                    if given != before:
+                        parts += [part.to_ndarray() for part in resampler.resample(None)]
+                        layout, rate = layout or frame.layout, rate or frame.sample_rate
+                        resampler = av.AudioResampler("fltp", layout, rate)
                     parts += [part.to_ndarray() for part in resampler.resample(frame)]
-                    count += frame.samples
-                    _check_length(path, count / rate)
-            if parts:
-                parts += [part.to_ndarray() for part in resampler.resample(None)]
+                    seconds += frame.samples / frame.sample_rate
+                    _check_length(path, seconds)
+            parts += [part.to_ndarray() for part in resampler.resample(None)]
     except av.error.FFmpegError as error:
         damage = error
     if not parts and damage is not None:

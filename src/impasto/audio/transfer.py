@@ -39,8 +39,8 @@ from impasto.settings.options import AudioOptions, SoundOptions, SoundTextureOpt
 
 SoundLike = str | PathLike[str] | Sound
 
-#: The level at which sounds are optimised, as the root mean square of their samples: it leaves room for peaks.
-LEVEL = 0.1
+#: The highest level at which sounds are optimised, as the root mean square of their samples, and their highest peak.
+LEVEL, PEAK = 0.1, 0.9
 #: Textures are made of multiples of so many samples.
 TEXTURE_MULTIPLE = 8 * HOP
 #: Seconds over which the ends of a result are faded, so that they do not click.
@@ -56,7 +56,7 @@ class SoundProblem:
     """A sound to be optimised; see `optim.problem.Problem`.
 
     Attributes:
-        content, style: `(c, t)`, at `LEVEL`; no content for textures.
+        content, style: `(c, t)`, at the same level; no content for textures.
         loudness: the level of the result.
         size: channels (1, as the height of a picture) and samples of the result.
     """
@@ -122,13 +122,14 @@ class SoundProblem:
         return dataclasses.replace(self.encoder, wraps=self.content is None)
 
     def finish(self, canvas: Tensor) -> Sound:
-        """The sound of a canvas: with its own level, without clipping, its ends faded."""
-        samples = samples_of(canvas)[:, : self.size[1]].clone()
+        """The sound of a canvas: with its own level, without clipping; of a texture that is cut, the ends are faded."""
+        whole = samples_of(canvas)
+        samples = whole[:, : self.size[1]].clone()
         samples *= self.loudness / max(samples.square().mean().sqrt().item(), 1e-9)
         samples /= max(1.0, samples.abs().max().item() / 0.999)
-        count = min(round(FADE * self.options.sample_rate), samples.shape[1] // 2)
-        ramp = torch.linspace(0, 1, count, **CPU_FLOAT)
-        if self.content is None:  # a content has ends of its own
+        if samples.shape[1] < whole.shape[1]:
+            count = min(round(FADE * self.options.sample_rate), samples.shape[1] // 2)
+            ramp = torch.linspace(0, 1, count, **CPU_FLOAT)
             samples[:, :count] *= ramp
             samples[:, samples.shape[1] - count :] *= ramp.flip(0)
         return Sound(samples, self.options.sample_rate)
@@ -264,7 +265,9 @@ def iterate_texture(
     started, options = time.monotonic(), options_from(SoundTextureOptions, options, changes)
     given = _prepared(style, "the sound", options)
     length = given.samples.shape[1] if options.seconds is None else round(options.seconds * options.sample_rate)
-    whole = -(-length // TEXTURE_MULTIPLE) * TEXTURE_MULTIPLE  # it is made periodic, and cut to its length
+    whole = -(-length // TEXTURE_MULTIPLE) * TEXTURE_MULTIPLE
+    if options.seconds is None:
+        length = whole  # so that it loops without a seam
     start = _noise((given.samples.shape[0], whole), given.samples, options.seed)
     return _iterate(options, None, given, start, (0.0, 1.0), checkpoints, started, length)
 
@@ -282,7 +285,10 @@ def _iterate(
     device = choose_device(options.device)
     shortest = min(style.samples.shape[1], start.shape[1])
     encoder = sound_encoder(options.encoder, options.seed, device, options.sample_rate).within(shortest)
-    encoder = encoder.fitted(_leveled(style).to(device))
+    given = {"content": None if content is None else content.samples, "style": style.samples}
+    level = _common_level([samples for samples in (*given.values(), start) if samples is not None])
+    styled = _at(style.samples, level).to(device)
+    encoder = encoder.fitted(styled)
     least = (encoder.reach + 1) * HOP
     for what, samples in (("the style", style.samples), ("the result", start)):
         if samples.shape[1] < least:
@@ -290,19 +296,18 @@ def _iterate(
                 f"{what} lasts {samples.shape[1] / options.sample_rate:.2f} s; the encoder {options.encoder!r} needs "
                 f"{least / options.sample_rate:.2f} s at least"
             )
-    given = {"content": None if content is None else content.samples, "style": style.samples}
     problem = SoundProblem(
         options,
         encoder,
-        None if content is None else _leveled(content).to(device),
-        _leveled(style).to(device),
+        None if content is None else _at(content.samples, level).to(device),
+        styled,
         *weights,
         (content or style).level,
         (1, length or start.shape[1]),
         (Scale(1, start.shape[1], options.iterations),),
         hashes(given) if checkpoints else {},
     )
-    canvas = canvas_of(start * (LEVEL / max(start.square().mean().sqrt().item(), 1e-9)))[0]
+    canvas = canvas_of(_at(start, level))[0]
     return optimize_scales(LocalExecution(problem), canvas.to(device), started, checkpoints)
 
 
@@ -313,9 +318,18 @@ def _prepared(given: SoundLike, what: str, options: SoundOptions) -> Sound:
     return sound
 
 
-def _leveled(sound: Sound) -> Tensor:
-    """Its samples, at the level at which sounds are optimised."""
-    return sound.samples * (LEVEL / max(sound.level, 1e-9))
+def _common_level(given: Sequence[Tensor]) -> float:
+    """The level at which to optimise sounds `(c, t)`: `LEVEL`, or lower, so that no peak is above `PEAK`."""
+    return min(LEVEL, *(PEAK * _level(samples) / max(samples.abs().max().item(), 1e-12) for samples in given))
+
+
+def _level(samples: Tensor) -> float:
+    """Root mean square, above 0."""
+    return max(samples.square().mean().sqrt().item(), 1e-12)
+
+
+def _at(samples: Tensor, level: float) -> Tensor:
+    return samples * (level / _level(samples))
 
 
 def _noise(shape: tuple[int, int], like: Tensor, seed: int) -> Tensor:
@@ -326,4 +340,4 @@ def _noise(shape: tuple[int, int], like: Tensor, seed: int) -> Tensor:
     magnitude = torch.from_numpy(power).float().sqrt()[None, None]
     shaped = F.interpolate(magnitude, spectrum.shape[-1], mode="linear", align_corners=True)[0]
     noise = torch.fft.irfft(spectrum * shaped, shape[-1])
-    return noise * (LEVEL / max(noise.square().mean().sqrt().item(), 1e-12))
+    return _at(noise, LEVEL)

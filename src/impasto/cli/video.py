@@ -17,6 +17,7 @@ from impasto.cli.flags import Cluster, Quiet, json_flag, output_flag, resume_fla
 from impasto.cli.parameters import with_options
 from impasto.cli.stylize import Paintings
 from impasto.errors import ImpastoError
+from impasto.presets import COMMAND_DEFAULTS
 from impasto.progress import counted, duration
 from impasto.settings.options import FastOptions, VideoOptions
 
@@ -32,7 +33,7 @@ PREVIEW_INTERVAL = 2.0
 
 def register(app: typer.Typer) -> None:
     app.command()(with_options(VideoOptions)(video))
-    app.command()(with_options(FastOptions, size=320)(live))
+    app.command()(with_options(FastOptions, **COMMAND_DEFAULTS["live"])(live))
 
 
 def video(

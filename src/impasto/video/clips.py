@@ -6,6 +6,7 @@ written is tagged as what it is, BT.709.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -23,7 +24,7 @@ from av.stream import Disposition
 from torch import Tensor
 
 from impasto import images
-from impasto.errors import ClipError
+from impasto.errors import ClipError, PictureError
 from impasto.files import StrPath, atomic_write, check_writable
 from impasto.inputs.read import sorted_out, warn_of
 from impasto.video.pixels import BT709, FrameConverter, upright
@@ -40,6 +41,8 @@ FORMATS: dict[str, tuple[str, set[str] | None, str]] = {
     ".webm": ("libvpx-vp9", {"opus", "vorbis"}, "libopus"),
     ".gif": ("gif", set(), ""),
 }
+#: Bytes at the beginning of a file that its clip is told from others by.
+HASHED = 1 << 18
 #: Frames a second where neither the file nor the caller says.
 DEFAULT_FRAME_RATE = Fraction(25)
 #: Seconds: timestamps that go back by more than the first, or forward by more than the second in a format of joined
@@ -186,11 +189,26 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", path.name)])
 
 
+def digest(clip: Clip) -> str:
+    """A hash, in hexadecimal digits, of the size and the first bytes of its file, or of each of its pictures."""
+    found = hashlib.sha256()
+    for path in pictures_in(clip.path) if clip.path.is_dir() else [clip.path]:
+        found.update(f"{path.stat().st_size} ".encode())
+        with open(path, "rb") as file:
+            found.update(file.read(HASHED))
+    return found.hexdigest()
+
+
 def frames(clip: Clip) -> Iterator[Frame]:
     """Decode a clip, frame by frame. Damage is logged: broken frames are skipped, an unreadable rest is left out."""
     if clip.path.is_dir():
         for index, path in enumerate(pictures_in(clip.path)):
-            yield Frame(images.read(path).on_white().rgb, index, 1)
+            try:
+                picture = images.read(path)
+            except PictureError as error:
+                log.warning("%s; skipped", error)
+                continue
+            yield Frame(picture.on_white().rgb, index, 1)
         return
     count, convert = 0, FrameConverter(clip.path)
     try:
@@ -267,7 +285,7 @@ def check_output(path: Path) -> None:
 
     Raises:
         ValueError: the suffix names no supported format.
-        ClipError: the folder does not exist, or may not be written to.
+        ClipError: the folder does not exist, or may not be written to; or `path`, for a folder of pictures, is a file.
     """
     if path.suffix and path.suffix.lower() not in FORMATS:
         raise ValueError(
@@ -276,13 +294,16 @@ def check_output(path: Path) -> None:
         )
     if path.suffix:
         check_writable(path, ClipError)
+    elif path.exists() and not path.is_dir():
+        raise ClipError(f"cannot write {path}: it is a file; a name without a suffix is a folder of pictures")
 
 
 def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf: int = 18) -> None:
     """Write a video file, whole or not at all, or a folder of PNG files.
 
     Args:
-        path: its suffix names the format; without one it is a folder.
+        path: its suffix names the format; without one it is a folder, from which later frames of an earlier clip are
+            removed.
         pictures: (file, time, duration) of each frame, in units of the clip's time base.
         clip: the source, whose frame rate, pixel aspect and sound are kept; formats without pixel aspect get square
             pixels.
@@ -296,6 +317,9 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
         path.mkdir(parents=True, exist_ok=True)
         for number, (file, _, _) in enumerate(pictures, start=1):
             images.write(path / f"{number:06}.png", _with_square_pixels(images.read(file), clip))
+        for old in path.glob("*.png"):
+            if re.fullmatch("[0-9]{6,}", old.stem) and int(old.stem) > number:
+                old.unlink()
         return
     try:
         with atomic_write(path, ClipError) as draft:
@@ -366,7 +390,7 @@ class _AudioCopier:
     def __init__(self, out: Any, clip: Clip, suffix: str) -> None:
         self._out, self._clip = out, clip
         self._next: tuple[Any, Any] | None = None
-        self._streams: dict[int, tuple[Any, Any]] = {}
+        self._streams: dict[int, tuple[Any, _Resampler | None]] = {}
         self._packets: Iterator[tuple[Any, Any]] = iter(())
         if not clip.audio_codecs or clip.path.is_dir():
             return
@@ -374,13 +398,15 @@ class _AudioCopier:
         self._source: Any = opened(clip.path.absolute())
         for track in _audio_tracks(self._source):
             is_held = codecs is None or _codec(track) in codecs
+            stream: Any
+            resampler: _Resampler | None = None
             if is_held and track.codec_context.name in out.supported_codecs:
-                stream, resampler = out.add_stream_from_template(track), None
+                stream = out.add_stream_from_template(track)
             else:
                 shown = encoder.removeprefix("lib").capitalize() if encoder == "libopus" else encoder.upper()
                 log.warning("%s cannot hold %s sound, which is re-encoded as %s", suffix, _codec(track), shown)
                 stream = out.add_stream(encoder, rate=48000)
-                resampler = av.AudioResampler(stream.codec_context.format, layout="stereo", rate=48000)
+                resampler = _Resampler(stream.codec_context.format)
             if language := track.metadata.get("language"):
                 stream.metadata["language"] = language
             self._streams[track.index] = stream, resampler
@@ -425,16 +451,37 @@ class _AudioCopier:
                 log.warning("the sound of %s is damaged at %.2f s; skipped", self._clip.path, float(start))
                 continue
             for sound in sounds:
-                for part in resampler.resample(sound):
+                for part in resampler(sound):
                     self._out.mux(stream.encode(part))
 
     def close(self) -> None:
         """Flush the encoders."""
         for stream, resampler in self._streams.values():
             if resampler is not None:
+                for part in resampler(None):
+                    self._out.mux(stream.encode(part))
                 self._out.mux(stream.encode(None))
         if hasattr(self, "_source"):
             self._source.close()
+
+
+class _Resampler:
+    """Converts decoded sound for an encoder: to stereo at 48 kHz, also where the source changes in the middle."""
+
+    def __init__(self, sample_format: Any) -> None:
+        self._format = sample_format
+        self._given: tuple[str, str, int] | None = None
+        self._resampler: Any = None
+
+    def __call__(self, sound: Any) -> list[Any]:
+        """What a frame of sound gives; None, after the last, gives the rest."""
+        given = None if sound is None else (sound.format.name, sound.layout.name, sound.sample_rate)
+        converted = []
+        if given != self._given and self._resampler is not None:
+            converted = self._resampler.resample(None)
+        if given != self._given:
+            self._given, self._resampler = given, av.AudioResampler(self._format, layout="stereo", rate=48000)
+        return converted + (self._resampler.resample(sound) if sound is not None else [])
 
 
 def _with_square_pixels(picture: images.Picture, clip: Clip) -> images.Picture:
@@ -446,7 +493,11 @@ def _write_gif(path: Path, pictures: list[tuple[Path, int, int]], clip: Clip, cr
     times = [time for _, time, _ in pictures]
     last_duration = pictures[-1][2] or 1 / (clip.rate * clip.time_base)
     ends = [*times[1:], times[-1] + last_duration]
-    durations = [max(20, round(1000 * (end - time) * clip.time_base)) for time, end in zip(times, ends, strict=True)]
+    durations: list[int] = []  # milliseconds, of whole hundredths of a second
+    end = round(100 * times[0] * clip.time_base)
+    for time in ends:
+        start, end = end, max(end + 2, round(100 * time * clip.time_base))
+        durations.append(10 * (end - start))
     shown = (
         _with_square_pixels(images.read(file), clip).to_pil().convert("RGB").quantize(256) for file, _, _ in pictures
     )

@@ -10,8 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from impasto import images
 from impasto.errors import CheckpointError
+from impasto.files import atomic_write
 from impasto.images import Picture
 from impasto.settings.fields import first_difference
 from impasto.settings.options import VideoOptions
@@ -19,6 +24,9 @@ from impasto.video import clips
 from impasto.video.clips import Clip
 
 log = logging.getLogger(__name__)
+
+#: Written first and removed first: a folder without it is what a killed process left behind.
+SETTINGS = "settings.json"
 
 
 class FrameStore:
@@ -39,7 +47,7 @@ class FrameStore:
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
         self.folder, self._log = folder, folder / "frames.jsonl"
         self.finished: list[tuple[int, int, bool]] = []
-        current, stored = json.loads(json.dumps(settings)), folder / "settings.json"
+        current, stored = json.loads(json.dumps(settings)), folder / SETTINGS
         if resume and stored.exists():
             try:
                 before = json.loads(stored.read_text())
@@ -54,22 +62,31 @@ class FrameStore:
             return
         if resume:
             log.warning("there is no %s to resume from: starting from the beginning", folder)
-        elif folder.exists():
+        elif stored.exists():
             log.warning("%s is from an interrupted run; it is replaced", folder)
-            shutil.rmtree(folder)
+        self.remove()
         folder.mkdir(parents=True)
-        stored.write_text(json.dumps(current))
+        with atomic_write(stored, CheckpointError) as draft:
+            draft.write_text(json.dumps(current))
 
     def _load(self) -> None:
-        """Read the log up to its first broken line, and cut it there."""
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        """Read the log up to its first broken line, or to a frame whose file is missing, and cut it there."""
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         for line in lines:
             try:
-                time, duration, is_cut = json.loads(line)
+                number, time, duration, is_cut = json.loads(line)
+                if not self.path(number).exists():
+                    break
             except (ValueError, TypeError):
                 break
             self.finished.append((time, duration, is_cut))
-        self._log.write_text("".join(json.dumps(entry) + "\n" for entry in self.finished))
+        with atomic_write(self._log, CheckpointError) as draft:
+            draft.write_text("".join(line + "\n" for line in lines[: len(self.finished)]))
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        (self.folder / SETTINGS).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def path(self, number: int) -> Path:
         """The file of a stylised frame; numbers start at 1."""
@@ -82,14 +99,31 @@ class FrameStore:
     def open_pass(self, number: int) -> FrameStore:
         """The store of a later pass, with its finished frames."""
         folder = self.folder / f"pass-{number}"
-        return FrameStore(folder, {}, folder.exists())
+        return FrameStore(folder, {}, (folder / SETTINGS).exists())
 
     def add(self, number: int, picture: Picture, entry: tuple[int, int, bool]) -> None:
         """Save a finished frame; `entry` is its item of `finished`."""
         images.write(self.path(number), picture)
         self.finished.append(entry)
         with open(self._log, "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps([number, *entry]) + "\n")
+
+    def canvas(self, number: int) -> Tensor:
+        """The canvas of a finished frame, `(3, h, w)`; its picture if `save_canvas` did not save it."""
+        path = self._canvas_path(number)
+        return torch.from_numpy(np.load(path)) if path.exists() else images.read(self.path(number)).rgb
+
+    def save_canvas(self, number: int, canvas: Tensor) -> None:
+        """Save the canvas `(3, h, w)` of a frame that later ones start from."""
+        with atomic_write(self._canvas_path(number), CheckpointError) as draft:
+            np.save(draft, canvas.numpy())
+
+    def remove_canvas(self, number: int) -> None:
+        """Remove the canvas of a frame, if it was saved."""
+        self._canvas_path(number).unlink(missing_ok=True)
+
+    def _canvas_path(self, number: int) -> Path:
+        return self.folder / f"canvas-{number:08}.npy"
 
 
 def frames_folder(output: Path) -> Path:
@@ -110,8 +144,8 @@ def write_on_exit(output: Path, passes: Sequence[FrameStore], clip: Clip, option
         if first.finished:
             clips.write(output, _newest_pictures(passes), clip, options.crf)
         else:
-            shutil.rmtree(first.folder)
-    shutil.rmtree(first.folder, ignore_errors=True)
+            first.remove()
+    first.remove()
 
 
 def _newest_pictures(passes: Sequence[FrameStore]) -> list[tuple[Path, int, int]]:

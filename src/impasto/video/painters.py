@@ -95,8 +95,6 @@ class FeedForwardPainter:
         self._painter = feedforward.frame_painter(Picture(photo), self._styles, options, self._device, self._memo)
 
     def __call__(self, photo: Tensor, temporal: TemporalLoss | None) -> tuple[Tensor, Picture]:
-        if self._painter is None:  # resumed within a scene
-            self.begin_scene(photo)
         assert self._painter is not None
         canvas = self._painter.paint(photo).cpu()
         if temporal is not None:

@@ -10,27 +10,32 @@ Finished frames are kept in a folder beside the output until the clip is written
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from os import PathLike
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, get_args
 
 import torch
 from torch import Tensor
 
 from impasto import images
 from impasto.devices import CPU_FLOAT
-from impasto.files import StrPath
+from impasto.errors import PictureError
+from impasto.files import StrPath, local_path
 from impasto.images import Picture, PictureLike
+from impasto.inputs.masks import ALPHA, read_mask
+from impasto.inputs.read import opened_styles
 from impasto.isolation import isolated
 from impasto.losses.terms import TemporalLoss
+from impasto.optim.checkpoints import hashes
 from impasto.optim.clock import fraction_done
 from impasto.presets import options_from
 from impasto.progress import Progress, ProgressOption, closed_afterwards, shown
+from impasto.settings.choices import Init
 from impasto.settings.fields import result_settings
 from impasto.settings.keywords import VideoKeywords
 from impasto.settings.options import VideoOptions
@@ -43,6 +48,8 @@ from impasto.video.painters import Painter, make_painter
 #: In later passes, how far a frame's start is blended towards its warped neighbour, where the flow is reliable
 #: (section 4.3).
 BLEND = 0.5
+#: With a feed-forward network, how many frames a resumed run repaints: those before them count for 0.00003.
+REPAINTED = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +137,9 @@ def iterate(
     Raises:
         ValueError: arguments that do not fit.
         ClipError, PictureError, WeightsError: a file that is missing or damaged.
-        CheckpointError: the run to resume had other settings, or its folder is damaged.
+        CheckpointError: the run to resume had other settings or inputs, or its folder is damaged.
     """
-    options, output = options_from(VideoOptions, options, changes), Path(output)
+    options, styles, output = options_from(VideoOptions, options, changes), opened_styles(styles), Path(output)
     clip, size, store = prepare(clip, styles, output, options, resume)
     return _iterate(clip, styles, output, options, size, store)
 
@@ -153,10 +160,34 @@ def prepare(
     if options.size is not None:  # even sides, which every encoder and player supports
         height, width = images.fit(clip.size, options.size)
         size = max(2, height // 2 * 2), max(2, width // 2 * 2)
-    listed = styles if isinstance(styles, (list, tuple)) else [styles]
-    names = [str(style) if isinstance(style, (str, os.PathLike)) else "picture" for style in listed]
-    settings = result_settings(options) | {"clip": clip.path.name, "styles": names, "size": size}
+    if options.flow is not None and clip.frames > 1:
+        _read_flow(Path(options.flow), 1, 2, size)
+        _read_flow(Path(options.flow), 2, 1, size)
+    settings = result_settings(options) | {"size": size} | _hashes(clip, styles, options, size)
     return clip, size, FrameStore(frames_folder(output), settings, resume)
+
+
+def _hashes(
+    clip: Clip, styles: PictureLike | Sequence[PictureLike], options: VideoOptions, size: tuple[int, int]
+) -> dict[str, str]:
+    """Name, for people -> hash of each input."""
+    found = {"clip": clips.digest(clip)}
+    if options.init not in get_args(Init):
+        found["init"] = _hash(options.init, "the start")
+    found |= {f"style {number}": _hash(style, "the style") for number, style in enumerate(opened_styles(styles), 1)}
+    masks = {f"mask of {name}": mask for name, mask in options.content_mask.items()}
+    masks |= {f"mask over {name}": mask for name, mask in options.style_mask.items()}
+    for name, mask in masks.items():
+        is_alpha = isinstance(mask, str) and mask == ALPHA
+        found |= {name: ALPHA} if is_alpha else hashes({name: read_mask(mask, name, size)})
+    return found
+
+
+def _hash(given: PictureLike, what: str) -> str:
+    """Of a picture's values; what is no file, such as the name of a built-in style, as it is."""
+    if isinstance(given, (str, PathLike)) and not local_path(given, PictureError).is_file():
+        return str(given)
+    return images.read(given, what).digest
 
 
 def _iterate(
@@ -200,19 +231,26 @@ def _first_pass(
     clip: Clip, options: VideoOptions, size: tuple[int, int], store: FrameStore, painter: Painter, clock: FrameClock
 ) -> Iterator[StylizedFrame]:
     stylizer = FrameStylizer(painter, options)
-    finished, scene = len(store.finished), sum(is_cut for _, _, is_cut in store.finished)
+    cuts = [number for number, (_, _, is_cut) in enumerate(store.finished, start=1) if is_cut]
+    finished, scene, scene_start = len(store.finished), len(cuts), max(cuts, default=1)
     for number, frame in enumerate(clips.frames(clip), start=1):
-        photo = images.resize(frame.image, *size)
+        photo, source = images.resize(frame.image, *size), store.source_path(number)
+        if options.passes > 1 and not source.exists():
+            images.write(source, Picture(photo))
         if number <= finished:
-            is_referenced = finished - number < stylizer.max_offset
-            canvas = images.read(store.path(number)).rgb if is_referenced else None
-            stylizer.restore(number, photo, canvas, store.finished[number - 1][2])
+            age = finished - number
+            if number >= scene_start and options.fast and age < REPAINTED:
+                stylizer(number, photo)
+            elif number >= scene_start and not options.fast:
+                canvas = store.canvas(number) if age < stylizer.max_offset else None
+                stylizer.restore(number, photo, canvas, number == scene_start)
             continue
-        if options.passes > 1:
-            images.write(store.source_path(number), Picture(photo))
         picture, is_cut, share = stylizer(number, photo)
         scene += is_cut
+        if not options.fast:
+            store.save_canvas(number, stylizer.canvas)
         store.add(number, picture, (frame.time, frame.duration, is_cut))
+        store.remove_canvas(number - stylizer.max_offset)
         count = max(clip.frames, number)
         yield StylizedFrame(number, count, 1, options.passes, scene, picture, share, *clock.tick(number))
 
@@ -230,6 +268,11 @@ class FrameStylizer:
         self._offsets = [offset for offset in (1, 2, 4, 8, 16) if offset <= farthest]
         self.max_offset = max(self._offsets)
         self._previous: deque[PreviousFrame] = deque(maxlen=self.max_offset)
+
+    @property
+    def canvas(self) -> Tensor:
+        """That of the last frame, `(3, h, w)`."""
+        return self._previous[-1].canvas
 
     def restore(self, number: int, photo: Tensor, canvas: Tensor | None, is_cut: bool) -> None:
         """Take over a frame of an interrupted run; its canvas `(3, h, w)` is None if no later frame refers to it."""
@@ -292,12 +335,18 @@ def _backward_flow(
 ) -> tuple[FlowField, Tensor]:
     """The flow from frame `number` to an earlier one, and its reliability `(h, w)`."""
     if options.flow is not None:
-        folder, (height, width) = Path(options.flow), photo.shape[-2:]
-        backward = flow.read(folder / f"backward_{number}_{earlier.number}.flo", height, width)
-        forward = flow.read(folder / f"forward_{earlier.number}_{number}.flo", height, width)
+        folder, size = Path(options.flow), (photo.shape[-2], photo.shape[-1])
+        backward = _read_flow(folder, number, earlier.number, size)
+        forward = _read_flow(folder, earlier.number, number, size)
     else:
         backward, forward = flow.estimate(photo, earlier.photo), flow.estimate(earlier.photo, photo)
     return backward, flow.reliability(backward, forward)
+
+
+def _read_flow(folder: Path, start: int, stop: int, size: tuple[int, int]) -> FlowField:
+    """The flow from one frame to another, by their numbers, at this height and width."""
+    direction = "forward" if start < stop else "backward"
+    return flow.read(folder / f"{direction}_{start}_{stop}.flo", *size)
 
 
 def temporal_loss(references: Sequence[tuple[PreviousFrame, FlowField, Tensor]], weight: float) -> TemporalLoss | None:
