@@ -651,4 +651,6 @@ class SoundTextureOptions(SoundOptions):
 
     operation: ClassVar[str] = "texture of sound"
 
-    seconds: float | None = option(None, "Sound", "Length of the result; by default that of the input, rounded up so that it loops.", above=0)
+    seconds: float | None = option(
+        None, "Sound", "Length of the result; by default that of the input, rounded up so that it loops.", above=0
+    )
