@@ -3,12 +3,20 @@
 import io
 import json
 
+import anyio
+import anyio.to_thread
+import fastapi
 import PIL.Image
 import pytest
 import requests
 from serving import QUICK, WARNINGS
 
 pytest.importorskip("gradio")
+from starlette.testclient import TestClient
+
+from impasto.web import http
+from impasto.web.tasks import Tasks
+from impasto.web.visitors import Visitor
 
 pytestmark = WARNINGS
 
@@ -56,7 +64,7 @@ def test_a_job_from_beginning_to_end(session, portrait):
         with PIL.Image.open(io.BytesIO(content)) as picture:
             assert picture.format == kind
     assert session.get(session.url(f"jobs/{job['id']}"), timeout=20).json() == end
-    assert [each["id"] for each in session.get(session.url("jobs"), timeout=20).json()] == [job["id"]]
+    assert session.get(session.url("jobs"), timeout=20).json() == [end]
     assert session.get(session.url(f"jobs/{job['id']}/settings.txt"), timeout=20).status_code == 404
 
 
@@ -139,6 +147,66 @@ def test_pages_of_other_hosts_are_refused(session, server, portrait):
     assert session.delete(session.url("jobs/x"), timeout=20).status_code == 403
     session.headers["origin"] = server.address
     assert begin(session, portrait).status_code == 202
+
+
+def test_a_page_behind_a_proxy_is_no_other_host(session):
+    """The server sees the host that the proxy requests, and the browser says that the page is of its own."""
+    session.headers.update({"origin": "https://example.org", "sec-fetch-site": "same-origin"})
+    assert session.delete(session.url("jobs/x"), timeout=20).status_code == 404
+    session.headers.update({"origin": session.url("").removesuffix("/api/"), "sec-fetch-site": "cross-site"})
+    assert session.delete(session.url("jobs/x"), timeout=20).status_code == 403
+
+
+def test_following_a_job_takes_no_thread(tmp_path):
+    tasks = Tasks(1, 1)
+    task = tasks.submit(Visitor(tmp_path), "http", lambda stop: iter([stop.wait(30)]))
+
+    async def follow():
+        states, seen = http._events(task, tasks, "/api"), []
+
+        async def rest():
+            seen.extend([state async for state in states])
+
+        assert '"running"' in await anext(states)
+        async with anyio.create_task_group() as group:
+            group.start_soon(rest)
+            await anyio.sleep(0.05)
+            assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+            tasks.stop(task)
+        return seen
+
+    assert '"done"' in anyio.run(follow)[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("me & you.jpg", "me & you.jpg"),
+        ("C:\\fakepath\\a.jpg", "a.jpg"),
+        ("../../a.jpg", "a.jpg"),
+        ("D:anything.py", "D_anything.py"),
+        ("photo.jpg:x", "photo.jpg_x"),
+        ('a?<b>|"*\n.jpg', "a__b____.jpg"),
+        ("a.jpg. ", "a.jpg"),
+        ("..", "picture"),
+        ("NUL.png", "_NUL.png"),
+        ("com1", "_com1"),
+        ("console.jpg", "console.jpg"),
+        ("x" * 200 + ".jpg", "x" * 116 + ".jpg"),
+    ],
+)
+def test_names_that_every_system_takes(given, name):
+    assert http._file_name(given) == name
+
+
+@pytest.mark.parametrize("host", ["testserver", "testserver/paint?", "testserver/x#"])
+def test_the_password_is_required_whatever_host_is_named(host):
+    app = fastapi.FastAPI()
+    app.add_api_route("/api/limits", lambda: "limits")
+    http.require_password(app, ("ada", "secret"))
+    client = TestClient(app, headers={"host": host})
+    assert client.get("/api/limits").status_code == 401
+    assert client.get("/api/limits", auth=("ada", "secret")).json() == "limits"
 
 
 def test_styles_and_limits(session, server):

@@ -4,6 +4,7 @@ import itertools
 import re
 import tempfile
 import time
+import types
 from pathlib import Path
 
 import PIL.Image
@@ -15,9 +16,15 @@ pytest.importorskip("gradio")
 from impasto import images
 from impasto.settings.fields import fields_of
 from impasto.settings.options import StylizeOptions
+from impasto.web.jobs import JobResult
+from impasto.web.sections import EarlierSection
+from impasto.web.visitors import Visitor
 
 #: The address of the instant picture that the page shows.
 INSTANT = "[...document.querySelectorAll('#instant-compare img')].find(image => image.src.endsWith('.png'))?.src"
+
+#: The visitor's jobs, as programs see them.
+JOBS = "async () => (await fetch('/api/jobs')).json()"
 
 #: Stops all jobs of the visitor.
 STOP_ALL = """async () => {
@@ -437,6 +444,9 @@ def test_a_job_outlives_its_page(visit, server, portrait):
     page.wait_for_selector("#live img", state="visible", timeout=60_000)
     page.wait_for_function("document.querySelector('#fine-status').innerText.includes('of 2000')")
     assert server.health()["running"] == 1
+    (job,) = page.evaluate(JOBS)
+    assert job["status"] == "running"
+    assert job.keys() >= {"eta", "fraction", "preview"}
     page.click("#stop")
     page.wait_for_function("document.querySelector('#fine-status').innerText.includes('stopped')", timeout=60_000)
     page.wait_for_selector("#earlier img", state="visible")
@@ -446,6 +456,18 @@ def test_a_job_outlives_its_page(visit, server, portrait):
     page.click("#earlier button.thumbnail-item, #earlier .thumbnail-item")
     page.wait_for_selector("#compare img", state="visible")
     page.wait_for_selector("#png", state="visible")
+    (job,) = page.evaluate(JOBS)
+    assert job["status"] == "done"
+    for name in ("picture", "before"):
+        assert page.evaluate("async (url) => (await fetch(url)).status", job[name]) == 200
+
+
+def test_a_picture_is_found_from_a_strip_that_is_older_than_the_pictures(tmp_path):
+    results = [JobResult([], tmp_path / name, tmp_path / name / "thumbnail.jpg", {}, "") for name in "abc"]
+    visitor = Visitor(tmp_path, results=results)
+    for path, found in ((results[1].thumbnail, results[1]), (tmp_path / "gone" / "thumbnail.jpg", None)):
+        event = types.SimpleNamespace(index=0, value={"image": {"path": str(path)}, "caption": "a"})
+        assert EarlierSection().chosen(event, visitor) is found
 
 
 def test_a_line_of_jobs(visit, server, portrait):

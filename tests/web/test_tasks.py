@@ -1,8 +1,12 @@
 """Tasks: their queue, how they end, and who follows them."""
 
+import gc
+import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from serving import WARNINGS
 
@@ -86,8 +90,39 @@ def test_failures_are_kept(visitor):
 
     task = tasks.submit(visitor, "fine", run)
     snapshot = last(tasks, task)
-    assert (snapshot.status, str(snapshot.error)) == ("failed", "no such painting")
+    assert (snapshot.status, snapshot.error) == ("failed", "no such painting")
     assert last(tasks, tasks.submit(visitor, "fine", lambda stop: iter([2]))).reports == (2,)  # the next one runs
+
+
+def test_unexpected_failures_are_logged_and_keep_nothing_alive(visitor, monkeypatch):
+    tasks, logged = Tasks(1, 1), []
+    monkeypatch.setattr(module.log, "exception", lambda *arguments: logged.append(str(sys.exc_info()[1])))
+    layer = np.zeros((4, 4))
+    kept = weakref.ref(layer)
+
+    def run(stop, layer=layer):
+        yield 1
+        raise RuntimeError("no memory")
+
+    task = tasks.submit(visitor, "fine", run)
+    assert last(tasks, task).error == module.UNEXPECTED
+    assert logged == ["no memory"]
+    del layer, run
+    gc.collect()
+    assert kept() is None
+
+
+def test_jobs_that_are_over_keep_nothing_of_their_requests(visitor):
+    tasks, started = Tasks(1, 1), threading.Event()
+    first, second = (
+        tasks.submit(visitor, "fine", until_stopped(started)),
+        tasks.submit(visitor, "fine", until_stopped()),
+    )
+    assert started.wait(30)
+    tasks.stop(second)  # which never begins
+    tasks.stop(first)
+    assert [last(tasks, task).is_over for task in (first, second)] == [True, True]
+    assert first.run is second.run is None
 
 
 def test_the_line(tmp_path):

@@ -1,9 +1,12 @@
 """Access to files: what one visitor may read and use, and another may not, over real requests."""
 
+import http.client
+import json
 import os
 import re
 import socket
 import threading
+import time
 import types
 
 import pytest
@@ -11,7 +14,11 @@ import requests
 from serving import QUICK, WARNINGS
 
 pytest.importorskip("gradio")
-from impasto.web import visitors
+from impasto.web import page, visitors
+from impasto.web.gallery import collect
+from impasto.web.jobs import Limits
+from impasto.web.runner import JobRunner
+from impasto.web.tasks import Tasks
 
 pytestmark = WARNINGS
 
@@ -31,9 +38,40 @@ def test_visitors_read_only_their_own_files(server, portrait):
     data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK, False]}
     assert theirs.post(call, json=data, timeout=20).status_code == 403
     assert mine.post(call, json=data, timeout=20).status_code == 200
-    # Thumbnails are public.
+    # Whatever the request calls itself, and whichever route takes it.
+    for kind in ("application/x+json", "Application/JSON", "text/plain", "", "multipart/form-data;application/json"):
+        answer = theirs.post(call, data=json.dumps(data), headers={"content-type": kind}, timeout=20)
+        assert answer.status_code in (403, 415, 422), (kind, answer.text)
+    for route in ("queue/join", "run/stylize", "run/upload", "run/cancel", "api/stylize", "call/v2/stylize"):
+        data |= {"fn_index": 0, "session_hash": "x"}
+        assert theirs.post(f"{server.address}/gradio_api/{route}", json=data, timeout=20).status_code == 403
+    # Thumbnails are public, but not as the end of a URL that the server would request.
     (style,) = server.temporary.rglob("public/styles/0000.jpg")
     assert theirs.get(file + str(style), timeout=20).status_code == 200
+    data["data"][0]["path"] = f"http://127.0.0.1:9{'/..' * 99}{style}"
+    assert theirs.post(call, json=data, timeout=20).status_code == 403
+
+
+def test_a_request_has_one_type(server):
+    """Of two headers, this program and Gradio might read different ones."""
+    data = {"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, ["mosaic"], None, QUICK, False]}
+    body = json.dumps(data).encode()
+    for kinds in (("application/json", "text/plain"), ("application/json", "application/json")):
+        connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=20)
+        connection.putrequest("POST", "/gradio_api/call/stylize")
+        for kind in kinds:
+            connection.putheader("content-type", kind)
+        connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        assert connection.getresponse().status == 415
+        connection.close()
+
+
+@pytest.mark.parametrize("other", [b'theme="dark', b"user=Ada Lovelace", "user=Zo\xeb".encode(), b"list=[1, {2}]"])
+def test_the_cookie_is_found_beside_those_of_other_programs(other):
+    token = "t" * 43
+    cookies = other + f"; {visitors.COOKIE}={token}; last=1".encode()
+    assert visitors._token({"headers": [(b"cookie", cookies)]}) == token
 
 
 @pytest.mark.parametrize(
@@ -120,7 +158,18 @@ def test_uploads_have_limits(server):
     assert codes[0] == 200
     assert codes[-1] == 413
     large = {"data": ["x" * (visitors.MAX_REQUEST + 1)]}
-    assert session.post(f"{server.address}/gradio_api/call/stylize", json=large, timeout=60).status_code == 413
+    for route in ("call/stylize", "cancel"):
+        assert session.post(f"{server.address}/gradio_api/{route}", json=large, timeout=60).status_code == 413
+    for address in (upload, f"{server.address}/api/jobs"):  # in chunks, whose size is not known before
+        assert requests.post(address, data=iter([b"x"]), timeout=20).status_code == 411
+
+
+def test_uploads_count_while_they_last(tmp_path):
+    everyone = visitors.Visitors(tmp_path, 100)
+    visitor = visitors.Visitor(tmp_path, {tmp_path / "a": 40}, uploading=50)
+    everyone.check_quota(visitor, 10)
+    with pytest.raises(visitors.QuotaError, match="exceed"):
+        everyone.check_quota(visitor, 11)
 
 
 def test_files_are_deleted_after_their_visitor_has_left(tmp_path):
@@ -144,6 +193,42 @@ def test_files_are_deleted_after_their_visitor_has_left(tmp_path):
     everyone["b" * 32].tasks[0].is_over = True
     everyone.sweep(max_idle=0)
     assert not shared.exists()
+
+
+def test_uploads_stay_while_their_visitor_is_here(tmp_path, monkeypatch):
+    """However long ago: a job may still wait for them. What is nobody's is deleted."""
+    everyone = visitors.Visitors(tmp_path / "home", 100)
+    mine, copy, part = (everyone.uploads / name for name in ("hash/mine.png", "other/copy.png", "part"))
+    for path in (mine, copy, part):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    everyone.add_uploads("a" * 32, [str(mine)])
+    everyone["a" * 32].open_requests = 1
+    later = time.time() + 7200
+    monkeypatch.setattr(visitors.time, "time", lambda: later)
+    everyone.sweep()
+    assert sorted(everyone.uploads.rglob("*")) == [mine.parent, mine]
+
+
+def test_the_same_file_under_two_names(tmp_path):
+    """Gradio keeps both in the folder that is named by their content."""
+    everyone = visitors.Visitors(tmp_path / "home", 100)
+    first, second = (everyone.uploads / "hash" / name for name in ("a.png", "b.png"))
+    first.parent.mkdir()
+    for name, path in (("a" * 32, first), ("b" * 32, second)):
+        path.write_bytes(b"x")
+        everyone.add_uploads(name, [str(path)])
+    everyone["b" * 32].open_requests = 1
+    everyone.sweep(max_idle=0)
+    assert list(first.parent.iterdir()) == [second]
+
+
+def test_gradio_deletes_no_files_and_has_threads_of_its_own(tmp_path):
+    everyone = visitors.Visitors(tmp_path, 100)
+    built = page.build(collect(everyone.public, None), JobRunner(Limits()), everyone, Tasks(1, 1))
+    assert built.delete_cache is None
+    built.create_limiter()  # as when the app starts
+    assert built.limiter.total_tokens == page.THREADS
 
 
 def test_the_page_has_an_icon_of_its_own(server):

@@ -101,6 +101,7 @@ def create(
             footer_links=[],
             run_history=False,
             enable_monitoring=False,
+            mcp_server=False,
             theme=_theme(),
             css_paths=[STYLESHEET],
             favicon_path=str(ICON),

@@ -49,7 +49,7 @@ def add_endpoint(by_name: Mapping[str, GalleryStyle], runner: JobRunner, visitor
             task = tasks.submit(visitor, "api", lambda stop: runner.run(job, visitor, stop))
             for snapshot in tasks.follow(task):
                 if snapshot.error is not None:
-                    raise snapshot.error
+                    raise ValueError(snapshot.error)
                 for report in snapshot.reports:
                     if isinstance(report, JobResult):
                         return str(report.files[0]), report.settings

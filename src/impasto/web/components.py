@@ -9,7 +9,6 @@ from typing import Any
 
 import gradio as gr
 
-from impasto.errors import ImpastoError
 from impasto.web.tasks import QueueFullError, Task, Tasks
 from impasto.web.visitors import Visitor, Visitors
 
@@ -17,8 +16,8 @@ from impasto.web.visitors import Visitor, Visitors
 Update = dict[Any, Any]
 #: Events of the page that are no endpoints for programs.
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-#: Runs a job: (component -> value, visitor, event that stops it) -> updates of the page.
-Job = Callable[[Mapping[Any, Any], Visitor, Event], Iterator[Update]]
+#: Runs a job: (component -> value, visitor, event that stops it) -> updates of the page, and reports for programs.
+Job = Callable[[Mapping[Any, Any], Visitor, Event], Iterator[Any]]
 
 
 def image_input(label: str, **properties: Any) -> gr.Image:
@@ -110,14 +109,12 @@ def connect_job(
                 yield {status: status_html(f"{_ordinal(snapshot.position)} in line")} | buttons(busy=True)
             elif snapshot.error is not None:
                 # After an error Gradio runs no chained events: the buttons are reset before.
-                yield {status: status_html(str(snapshot.error), bad=True)} | buttons(busy=False)
-                if isinstance(snapshot.error, (ValueError, ImpastoError)):
-                    error = gr.Error(str(snapshot.error), title=failure, print_exception=False)
-                    raise error from snapshot.error
-                raise snapshot.error
+                yield {status: status_html(snapshot.error, bad=True)} | buttons(busy=False)
+                raise gr.Error(snapshot.error, title=failure, print_exception=False)
             else:
                 started: Update = {} if snapshot.reports else {status: status_html("Reading the pictures…")}
-                merged = {key: value for update in snapshot.reports for key, value in update.items()}
+                updates = [report for report in snapshot.reports if isinstance(report, dict)]
+                merged = {key: value for update in updates for key, value in update.items()}
                 if not snapshot.is_over:
                     yield started | merged | buttons(busy=True)
                 elif task.stop.is_set() and not task.reports:

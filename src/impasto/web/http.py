@@ -17,12 +17,15 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import fastapi
 from fastapi import Request
@@ -35,14 +38,19 @@ from impasto.web.api import job_request, sources_of
 from impasto.web.gallery import GalleryStyle
 from impasto.web.jobs import JobProgress, JobResult
 from impasto.web.runner import JobRunner
-from impasto.web.tasks import QueueFullError, Snapshot, Task, Tasks
-from impasto.web.visitors import QuotaError, Visitor, Visitors
+from impasto.web.tasks import HEARTBEAT, QueueFullError, Snapshot, Task, Tasks
+from impasto.web.visitors import Visitor, Visitors
 
 #: The kind of tasks that are begun here, and the others that make pictures, which can be listed and stopped here, too.
 KIND, KINDS = "http", ("http", "fine", "api")
 OPERATIONS = ("stylize", "fast")
 #: Name in the address -> index of the file of a result.
 PICTURES = {"picture.png": 0, "picture.jpg": 1}
+#: Seconds between two looks at a job that is followed.
+POLL_INTERVAL = 0.1
+#: What Windows allows in no name, and the names of its devices.
+_FORBIDDEN = re.compile(r'[<>:"|?*]')
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 
 
 def add_routes(
@@ -76,11 +84,10 @@ def add_routes(
         visitor = visitors.of(request.headers)
         if not _is_same_origin(request):
             return _error(403, "requests from pages of other hosts are refused")
-        size = int(request.headers.get("content-length", "0") or 0)
+        size = int(request.headers["content-length"])  # see `VisitorMiddleware`
         if size > (1 + limits.styles) * limits.upload:
             return _error(413, f"the request has {size / 1e6:.0f} MB; files may have {limits.upload / 1e6:.0f} MB each")
         try:
-            visitors.check_quota(visitor, size)
             async with request.form() as form:
                 photos = await _kept(form.getlist("photo"), visitor, limits.upload)
                 paintings = await _kept(form.getlist("paintings"), visitor, limits.upload)
@@ -100,8 +107,6 @@ def add_routes(
             task = tasks.submit(visitor, KIND, lambda stop: runner.run(job, visitor, stop))
         except QueueFullError as error:
             return _error(429, str(error))
-        except QuotaError as error:
-            return _error(413, str(error))
         except (ValueError, TypeError, ImpastoError) as error:
             return _error(400, str(error))
         return JSONResponse(_state(task, tasks.snapshot(task), prefix), 202)
@@ -146,16 +151,18 @@ def add_routes(
 
 
 async def _events(task: Task, tasks: Tasks, prefix: str) -> AsyncIterator[str]:
-    """The states of a task as server-sent events."""
-    following = tasks.follow(task)
+    """The states of a task as server-sent events: now, whenever it changes, and every `HEARTBEAT` seconds.
 
-    def following_state() -> dict[str, Any] | None:
-        for _ in following:
-            return _state(task, tasks.snapshot(task), prefix)
-        return None
-
-    while (state := await anyio.to_thread.run_sync(following_state, abandon_on_cancel=True)) is not None:
-        yield f"data: {json.dumps(state)}\n\n"
+    No thread waits for them, unlike in `Tasks.follow`: the threads are there for the other requests.
+    """
+    while True:
+        version, begun = task.version, time.monotonic()
+        snapshot = tasks.snapshot(task)
+        yield f"data: {json.dumps(_state(task, snapshot, prefix))}\n\n"
+        if snapshot.is_over:
+            return
+        while task.version == version and time.monotonic() - begun < HEARTBEAT:
+            await anyio.sleep(POLL_INTERVAL)
 
 
 def _state(task: Task, snapshot: Snapshot, prefix: str) -> dict[str, Any]:
@@ -187,9 +194,8 @@ def _state(task: Task, snapshot: Snapshot, prefix: str) -> dict[str, Any]:
                 "settings": report.settings,
                 "command": report.command,
             }
-    if snapshot.status == "failed":
-        expected = isinstance(snapshot.error, (ValueError, ImpastoError))
-        state["error"] = str(snapshot.error) if expected else "something went wrong; the server's log says what"
+    if snapshot.error is not None:
+        state["error"] = snapshot.error
     return state
 
 
@@ -217,16 +223,22 @@ async def _kept(files: Sequence[Any], visitor: Visitor, limit: int) -> list[str]
         if not isinstance(file, UploadFile) or not file.filename:
             continue
         content = await file.read(limit + 1)
-        letters = file.filename.replace("\\", "/").rpartition("/")[2]
-        name = "".join(letter for letter in letters if letter.isprintable()).lstrip(".").strip() or "picture"
+        name = _file_name(file.filename)
         if len(content) > limit:
             raise ValueError(f"{name} is larger than {limit / 1e6:.0f} MB, the limit here")
-        folder = visitor.new_folder()
-        path = folder / name.encode()[-120:].decode(errors="ignore")
+        path = visitor.new_folder() / name
         await anyio.to_thread.run_sync(path.write_bytes, content)
         visitor.uploads[path] = len(content)
         paths.append(str(path))
     return paths
+
+
+def _file_name(given: str) -> str:
+    """The name of an uploaded file, without folders, as every system takes it."""
+    letters = given.replace("\\", "/").rpartition("/")[2]
+    allowed = _FORBIDDEN.sub("_", "".join(letter for letter in letters if letter.isprintable())).rstrip(". ")
+    name = allowed.encode()[-120:].decode(errors="ignore").lstrip(". ") or "picture"
+    return f"_{name}" if _DEVICE.match(name) else name
 
 
 def _json(name: str, text: Any, default: Any) -> Any:
@@ -247,7 +259,14 @@ def _json(name: str, text: Any, default: Any) -> Any:
 
 
 def _is_same_origin(request: Request) -> bool:
-    """Whether no page of another host has sent a request that changes something: browsers say which page does."""
+    """Whether no page of another host has sent a request that changes something: browsers say which page does.
+
+    Over HTTPS and to their own machine they say so by `sec-fetch-site`, which holds behind a proxy, too, that sends
+    another `host` than theirs.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
     origin = request.headers.get("origin")
     return origin is None or origin.partition("://")[2] == request.headers.get("host")
 
@@ -269,7 +288,7 @@ def require_password(
     @app.middleware("http")
     async def check(request: Request, call_next: Any) -> Any:
         given = request.headers.get("authorization", "")
-        if request.url.path.startswith(prefixes) and not secrets.compare_digest(given.encode(), expected.encode()):
+        if request.scope["path"].startswith(prefixes) and not secrets.compare_digest(given.encode(), expected.encode()):
             headers: Mapping[str, str] = {"www-authenticate": 'Basic realm="impasto"'}
             return JSONResponse({"error": "this server needs a name and a password"}, 401, headers=headers)
         return await call_next(request)

@@ -16,7 +16,7 @@ import torch
 from impasto import fast, images
 from impasto.devices import choose_device
 from impasto.fast import stylizer
-from impasto.fast.learning import Learner, LearningProgress, Vectors, learnt_styles
+from impasto.fast.learning import Learner, LearningProgress, Vectors
 from impasto.fast.models import ANY, Model
 from impasto.images import Picture
 from impasto.inputs.memo import Memo
@@ -164,9 +164,8 @@ class InstantRunner:
         seconds: dict[str, float] = {}
         for learner in learners:
             name = Path(learner.painting.name).name
-            if learner.kept() is not None:
-                kept = {style.key: style.seconds for style in learnt_styles()}
-                seconds[name] = min(kept.get(learner.key, 0.0), seconds.get(name, float("inf")))
+            if (kept := learner.kept()) is not None and not kept[1].left:
+                seconds[name] = min(kept[1].seconds, seconds.get(name, float("inf")))
             elif self._runner.memo.find(("learnt", learner.key)) is None:
                 unknown[name] = None
         return list(unknown), {name: time for name, time in seconds.items() if name not in unknown}

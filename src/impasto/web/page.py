@@ -41,6 +41,8 @@ from impasto.web.visitors import Visitor, Visitors
 
 STYLESHEET = Path(__file__).with_name("style.css")
 TITLE = "# impasto\nTurn a photo into a painting. Your pictures stay on this server and are sent nowhere else."
+#: Gradio's threads, which wait while pages follow jobs. They are its own, so that other requests never wait for one.
+THREADS = 100
 #: The loss curve is drawn once in so many evaluations.
 PLOT_INTERVAL = 20
 #: Instant pictures whose files are kept for each page.
@@ -50,7 +52,7 @@ INSTANTS_KEPT = 3
 def build(styles: Sequence[GalleryStyle], runner: JobRunner, visitors: Visitors, tasks: Tasks) -> gr.Blocks:
     """The page, with these styles on offer."""
     by_name = {style.name: style for style in styles}
-    with gr.Blocks(title="impasto", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with gr.Blocks(title="impasto", analytics_enabled=False) as page:
         gr.Markdown(TITLE, elem_id="title")
         with gr.Tabs():
             with gr.Tab("Paint"):
@@ -58,6 +60,7 @@ def build(styles: Sequence[GalleryStyle], runner: JobRunner, visitors: Visitors,
             with gr.Tab("Look inside the network"):
                 explanation_tab.build(page, by_name, runner, visitors, tasks)
         api.add_endpoint(by_name, runner, visitors, tasks)
+    page.max_threads = THREADS
     return page
 
 
@@ -86,9 +89,10 @@ def _paint_tab(
     _learn_on_request(page, request, instants, visitors, tasks)
     _show_earlier(page, earlier, fine, dials.status, tabs, visitors)
 
-    def paint(values: Mapping[Any, Any], visitor: Visitor, stop: Event) -> Iterator[Update]:
+    def paint(values: Mapping[Any, Any], visitor: Visitor, stop: Event) -> Iterator[Any]:
         plotted, shown = 0, False
         for report in runner.run(request.fine(values), visitor, stop):
+            yield report  # for programs, see `http`
             if isinstance(report, JobResult):
                 yield fine.result_update(report) | earlier.update(visitor)
                 continue
@@ -238,10 +242,10 @@ def _show_earlier(
         return earlier.update(visitors.of(request.headers))
 
     def choose(request: gr.Request, event: gr.SelectData) -> Update:
-        results = visitors.of(request.headers).results[::-1]
-        if not isinstance(event.index, int) or event.index >= len(results):
+        chosen = earlier.chosen(event, visitors.of(request.headers))
+        if chosen is None:
             return {status: status_html("This picture is no longer kept.", bad=True)}
-        return fine.result_update(results[event.index]) | {tabs: gr.Tabs(selected=FINE)}
+        return fine.result_update(chosen) | {tabs: gr.Tabs(selected=FINE)}
 
     page.load(load, None, earlier.components, queue=False, **PRIVATE)
     earlier.strip.select(choose, None, [status, *fine.components, tabs], queue=False, **PRIVATE)

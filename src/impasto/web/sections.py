@@ -373,6 +373,14 @@ class EarlierSection:
         pictures = [(str(result.thumbnail), Path(result.files[0]).stem) for result in visitor.results[::-1]]
         return {self.strip: gr.Gallery(pictures, visible=bool(pictures), selected_index=None)}
 
+    def chosen(self, event: gr.SelectData, visitor: Visitor) -> JobResult | None:
+        """The picture that was chosen; None if it is no longer kept.
+
+        The strip may be older than the visitor's pictures: it is found by its thumbnail, not by its place.
+        """
+        thumbnails = {str(result.thumbnail): result for result in visitor.results}
+        return thumbnails.get(event.value["image"]["path"])
+
 
 def instant_html(instant: Instant) -> str:
     """The status of an instant picture."""

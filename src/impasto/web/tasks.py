@@ -5,6 +5,7 @@ A task is a visitor's job: a picture to be optimised, a painting to be learnt, a
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -16,12 +17,16 @@ from typing import Any, Literal
 from impasto.errors import ImpastoError
 from impasto.web.visitors import Visitor
 
+log = logging.getLogger(__name__)
+
 Status = Literal["queued", "running", "done", "failed"]
 
 #: Tasks of one visitor that may wait or run.
 PER_VISITOR = 4
 #: Seconds between two reports to a follower when nothing happens, at which it notices that its client has left.
 HEARTBEAT = 5.0
+#: What visitors are told about an error that nobody foresaw.
+UNEXPECTED = "something went wrong; the server's log says what"
 
 
 def _is_over(status: Status) -> bool:
@@ -40,13 +45,13 @@ class Snapshot:
         status: `done` also after it was stopped.
         position: in the queue, from 1; 0 if it does not wait.
         reports: what it has reported since the follower's last snapshot.
-        error: why it failed.
+        error: why it failed; None if it did not.
     """
 
     status: Status
     position: int = 0
     reports: tuple[Any, ...] = ()
-    error: BaseException | None = None
+    error: str | None = None
 
     @property
     def is_over(self) -> bool:
@@ -60,19 +65,19 @@ class Task:
 
     Attributes:
         kind: `fine`, `learn`, `explain` (of the page), `api`, `http` (of programs).
-        run: does it, given what stops it; yields reports.
+        run: does it, given what stops it; yields reports. None once it is over, since it may hold large arrays.
         reports: the last one of each kind of report, with its number.
         version: rises whenever the state changes.
     """
 
     visitor: Visitor
     kind: str
-    run: Callable[[Event], Iterator[Any]]
+    run: Callable[[Event], Iterator[Any]] | None
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     created: float = field(default_factory=time.time)
     status: Status = "queued"
     stop: Event = field(default_factory=Event)
-    error: BaseException | None = None
+    error: str | None = None
     reports: dict[Any, tuple[int, Any]] = field(default_factory=dict)
     version: int = 0
 
@@ -126,7 +131,7 @@ class Tasks:
         with self._changed:
             if task in self._queue:
                 self._queue.remove(task)
-                task.status = "done"
+                task.status, task.run = "done", None
                 self._notify(task, *self._queue)
 
     def snapshot(self, task: Task) -> Snapshot:
@@ -170,14 +175,19 @@ class Tasks:
         self._notify(*self._queue, *self._active)
 
     def _work(self, task: Task) -> None:
+        assert task.run is not None
         try:
             for number, report in enumerate(task.run(task.stop), start=1):
                 with self._changed:
                     task.reports[_kind(report)] = number, report
                     self._notify(task)
-        except BaseException as error:
-            task.error = error
+        except (ValueError, ImpastoError) as error:
+            task.error = str(error)
+        except BaseException:
+            log.exception("a job of the kind %s failed", task.kind)
+            task.error = UNEXPECTED
         with self._changed:
+            task.run = None
             task.status = "done" if task.error is None else "failed"
             task.visitor.last_request = time.monotonic()  # the result is kept as long as after a visit
             self._active.remove(task)

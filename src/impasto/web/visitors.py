@@ -6,11 +6,13 @@ A cookie with a random value identifies a visitor. The server keeps all files in
     uploads/   uploaded files, each in a folder named by its hash; `Visitors` remembers who uploaded it
     results/   one folder per visitor
 
-`VisitorMiddleware` checks every request that names a file, whether to download it or to use it as an input.
+`VisitorMiddleware` checks every request that names a file, whether to download it or to use it as an input, and limits
+what a request may hold.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -20,10 +22,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from impasto.errors import ImpastoError
@@ -47,7 +50,11 @@ _BLOCKED = re.compile(
     r"/(gradio_api/)?(proxy=|stream/|process_recording|vibe|undo-vibe|deep_link|runs|run-history|monitoring)"
 )
 _FILE = re.compile(r"/(?:gradio_api/)?file[=/](.*)", re.DOTALL)
-_JSON = re.compile(r"/(gradio_api/)?(queue/join|call/|run/|api/(?!jobs)|component_server)")
+_CANCEL = re.compile(r"/(gradio_api/)?cancel/?")
+#: Paths to which files are uploaded, and the one to which the form for the password is sent. Others take JSON, or, for
+#: the strokes in the mask editor, `multipart/form-data`, which Gradio and FastAPI never read as JSON.
+_UPLOAD = re.compile(r"/(gradio_api/upload|upload|api/jobs)/?")
+_LOGIN = re.compile(r"/login/?")
 #: The page loads nothing from other hosts. Gradio needs inline scripts and styles.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -75,6 +82,7 @@ class Visitor:
     Attributes:
         folder: holds the results of their jobs.
         uploads: the files they uploaded -> sizes in bytes.
+        uploading: bytes of the uploads that have not ended.
         open_requests: the page holds one open while it is shown.
         last_request: when the last one ended, as `time.monotonic` tells it.
         photo: (path, long side) -> the photo last painted, at that size, so that it need not be decoded again.
@@ -85,6 +93,7 @@ class Visitor:
 
     folder: Path
     uploads: dict[Path, int] = field(default_factory=dict)
+    uploading: int = 0
     open_requests: int = 0
     last_request: float = field(default_factory=time.monotonic)
     photo: dict[tuple[str, int], Picture] = field(default_factory=dict)
@@ -141,7 +150,9 @@ class Visitors:
         return self[headers[HEADER]]
 
     def may_read(self, name: str, path: str) -> bool:
-        """Whether a visitor may download, or use as an input, the file at this path."""
+        """Whether a visitor may download, or use as an input, the file at this path; of a URL, they may not."""
+        if not Path(path).is_absolute():
+            return False
         try:
             file = Path(path).resolve()
         except (OSError, ValueError, RuntimeError):
@@ -162,21 +173,28 @@ class Visitors:
         Raises:
             QuotaError: no.
         """
-        if sum(visitor.uploads.values()) + size > self.quota:
+        if sum(visitor.uploads.values()) + visitor.uploading + size > self.quota:
             quota, minutes = f"{self.quota / 1e6:.0f} MB", f"{FILES_KEPT / 60:.0f} minutes"
             raise QuotaError(f"your uploads would exceed {quota}; they are deleted {minutes} after you have left")
 
     def sweep(self, max_idle: float = FILES_KEPT) -> None:
-        """Forget the visitors who have been idle for more than `max_idle` seconds, and delete their files."""
+        """Forget the visitors who have been idle for more than `max_idle` seconds, and delete their files.
+
+        Of the uploads, files that are nobody's are deleted at that age: those of visitors who have left, the rest of
+        uploads that broke off, and copies that Gradio made. Those of other visitors stay, however old they are.
+        """
         with self._lock:
             here = self._visitors.items()
             gone = [name for name, visitor in here if visitor.idle_seconds > max_idle and not visitor.is_busy]
             for name in gone:
-                visitor = self._visitors.pop(name)
-                shutil.rmtree(visitor.folder, ignore_errors=True)
-                for file in visitor.uploads:
-                    if not any(file in other.uploads for other in self._visitors.values()):
-                        shutil.rmtree(file.parent, ignore_errors=True)
+                shutil.rmtree(self._visitors.pop(name).folder, ignore_errors=True)
+            kept = {file for visitor in self._visitors.values() for file in list(visitor.uploads)}
+        for file in [*self.uploads.glob("*"), *self.uploads.glob("*/*")]:
+            with contextlib.suppress(OSError):  # it was deleted meanwhile, or its folder holds others
+                if file.is_file() and file not in kept and time.time() - file.stat().st_ctime > max_idle:
+                    file.unlink()
+                    if file.parent != self.uploads:
+                        file.parent.rmdir()
 
 
 class VisitorMiddleware:
@@ -217,26 +235,39 @@ class VisitorMiddleware:
             return await _refuse(send, 403, "you have no such file")
         if _BLOCKED.match(path):
             return await _refuse(send, 404, "not found")
-        if scope["method"] == "POST" and path.rstrip("/").endswith("/cancel"):
+        if scope["method"] == "POST":
+            handle = self._upload if _UPLOAD.fullmatch(path) else self._post
+            return await handle(name, scope, receive, send)
+        await self.app(scope, receive, send)
+
+    async def _post(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive)
+        if body is None:
+            return await _refuse(send, 413, f"the request is larger than {MAX_REQUEST >> 20} MB")
+        kinds = Headers(scope=scope).getlist("content-type")
+        kind = kinds[0] if len(kinds) == 1 else ""
+        if kind.partition(";")[0].strip().lower() == "application/json":
+            try:
+                files = list(_files_in(body))
+            except (ValueError, RecursionError):
+                return await _refuse(send, 400, "the request is no JSON")
+            if not all(self.visitors.may_read(name, file) for file in files):
+                return await _refuse(send, 403, "you have no such file; upload it first")
+        elif not (kind.startswith("multipart/form-data") or _LOGIN.fullmatch(scope["path"])):
+            return await _refuse(send, 415, "the request must have one header content-type: application/json")
+        if _CANCEL.fullmatch(scope["path"]):
             for task in self.visitors[name].tasks:
                 if task.kind == "api":  # Gradio itself does not end what it runs
                     task.stop.set()
-        if scope["method"] == "POST" and path.rstrip("/").endswith("/upload"):
-            return await self._upload(name, scope, receive, send)
-        if scope["method"] == "POST" and _JSON.match(path):
-            body = await _read_body(receive)
-            if body is None:
-                return await _refuse(send, 413, f"the request is larger than {MAX_REQUEST >> 20} MB")
-            for file in _files_in(body, dict(scope["headers"])):
-                if not self.visitors.may_read(name, file):
-                    return await _refuse(send, 403, "you have no such file; upload it first")
-            receive = _replay(body, receive)
-        await self.app(scope, receive, send)
+        await self.app(scope, _replay(body, receive), send)
 
     async def _upload(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        headers, visitor = Headers(scope=scope), self.visitors[name]
+        length = headers.get("content-length", "")
+        if not length.isdecimal() or "transfer-encoding" in headers:
+            return await _refuse(send, 411, "an upload must say how large it is, by the header content-length")
         try:
-            self.visitors.check_quota(self.visitors[name], int(length) if length.isdigit() else 0)
+            self.visitors.check_quota(visitor, int(length))
         except QuotaError as error:
             return await _refuse(send, 413, str(error))
         answer = bytearray()
@@ -253,17 +284,18 @@ class VisitorMiddleware:
                         self.visitors.add_uploads(name, paths)
             await send(message)
 
-        await self.app(scope, receive, send_and_record)
+        visitor.uploading += int(length)
+        try:
+            await self.app(scope, receive, send_and_record)
+        finally:
+            visitor.uploading -= int(length)
 
 
 def _token(scope: Scope) -> str | None:
     """The value of the visitor's cookie; None without a valid one."""
     cookies = b"; ".join(value for key, value in scope["headers"] if key.lower() == b"cookie")
-    try:
-        cookie = SimpleCookie(cookies.decode("latin-1")).get(COOKIE)
-    except CookieError:
-        return None
-    return cookie.value if cookie and re.fullmatch(r"[\w-]{43}", cookie.value) else None
+    token = cookie_parser(cookies.decode("latin-1")).get(COOKIE, "")
+    return token if re.fullmatch(r"[\w-]{43}", token) else None
 
 
 async def _refuse(send: Send, status: int, detail: str) -> None:
@@ -295,14 +327,13 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _files_in(body: bytes, headers: dict[bytes, bytes]) -> Iterator[str]:
-    """The paths and URLs of all files that a JSON request names."""
-    if not headers.get(b"content-type", b"").startswith(b"application/json"):
-        return
-    try:
-        pending: list[Any] = [json.loads(body)]
-    except (ValueError, RecursionError):
-        return  # the app reports it
+def _files_in(body: bytes) -> Iterator[str]:
+    """The paths and URLs of all files that a JSON request names.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, or nested too deeply.
+    """
+    pending: list[Any] = [json.loads(body)]
     while pending:
         value = pending.pop()
         if isinstance(value, dict):
@@ -311,7 +342,7 @@ def _files_in(body: bytes, headers: dict[bytes, bytes]) -> Iterator[str]:
             url = value.get("url")
             if isinstance(url, str) and (match := _FILE.search(url)) is None and not url.startswith(("data:", "blob:")):
                 yield url
-            elif isinstance(url, str) and match is not None and "path" not in value:
+            elif isinstance(url, str) and match is not None and not isinstance(value.get("path"), str):
                 yield match[1]
             pending += value.values()
         elif isinstance(value, list):
