@@ -4,7 +4,7 @@ import "./style.css";
 import { Camera, mirrored, type Facing } from "./camera";
 import { keepStyles, keptStyles, loadGallery, parseLearnt, recipe, type Gallery, type Recipe, type Style } from "./gallery";
 import { Latest, Painter, Superseded } from "./painter";
-import { decode, encode, imageData } from "./photo";
+import { decode, encode, imageData, type Decoded } from "./photo";
 import { fit, type Pixels } from "./resize";
 import { Server, serverAddress, type Job, type Limits } from "./server";
 
@@ -14,6 +14,8 @@ const LONG = 512, DRAFT = 320, LEAST = 256, LIVE = 256, BEFORE = 1280;
 /** A picture that takes longer, in milliseconds, is preceded by a draft while a dial moves. */
 const SLOW = 300;
 const PAINTING = "Painting…";
+/** The key in the session's storage of the job whose picture was seen last. */
+const SEEN = "impasto-seen";
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 const stage = element("stage"), picture = element<HTMLCanvasElement>("picture"), before = element<HTMLCanvasElement>("before");
@@ -25,7 +27,8 @@ const address = new URL("gallery.onnx", document.baseURI).href;
 const painter = new Painter();
 const latest = new Latest();
 const camera = new Camera();
-const server = serverAddress() === null ? null : new Server(serverAddress()!);
+/** Null without one. Its part of the page is there from the beginning: nothing moves when the server answers. */
+let server = serverAddress() === null ? null : new Server(serverAddress()!);
 
 interface Photo {
   file: Blob;
@@ -33,6 +36,8 @@ interface Photo {
   stem: string;
   width: number;
   height: number;
+  /** Pixels of the file, which may have more than the photo. */
+  area: number;
 }
 
 let gallery: Gallery;
@@ -50,6 +55,8 @@ let isStale = false;
 /** The server's job, until its picture is seen, and whether the job is what is seen. */
 let job: Job | undefined;
 let isWatched = false;
+/** Its files once it is done: the server deletes them some time after the last request. */
+let finished: { picture: Blob; before: Blob | undefined } | undefined;
 /** The photo that the server has. */
 let uploaded: Photo | undefined;
 let limits: Limits | undefined;
@@ -172,14 +179,14 @@ async function open(file: Blob, name: string): Promise<void> {
   }
 }
 
-async function use(reading: Pixels | Promise<Pixels>, file: Blob, stem: string): Promise<void> {
+async function use(reading: Decoded | Promise<Decoded>, file: Blob, stem: string): Promise<void> {
   if (!(await setPhoto(reading, file, stem))) return;
   if (camera.isOn) stopCamera();
   await repaint();
 }
 
 /** Whether it is the photo now: another one may have been chosen meanwhile. */
-async function setPhoto(reading: Pixels | Promise<Pixels>, file: Blob, stem: string): Promise<boolean> {
+async function setPhoto(reading: Decoded | Promise<Decoded>, file: Blob, stem: string): Promise<boolean> {
   const choice = ++choices;
   const pixels = await reading;
   await ready;
@@ -191,7 +198,7 @@ async function setPhoto(reading: Pixels | Promise<Pixels>, file: Blob, stem: str
   before.height = height;
   before.getContext("2d")!.drawImage(bitmap, 0, 0);
   bitmap.close();
-  photo = { file, stem, width: pixels.width, height: pixels.height };
+  photo = { file, stem, width: pixels.width, height: pixels.height, area: pixels.area };
   long = LONG;
   painter.ask("photo", { picture: pixels }, { transfer: [pixels.data.buffer as ArrayBuffer] }).catch(report);
   return true;
@@ -389,7 +396,7 @@ function showTools(): void {
   for (const id of ["open", "camera", "compare", "save"]) element(id).hidden = camera.isOn;
   element("share").hidden = camera.isOn || !canShare();
   element("rate").hidden = !camera.isOn;
-  element("server").hidden = camera.isOn || !limits;
+  element("server").hidden = camera.isOn || !server;
   picture.classList.toggle("mirrored", camera.isOn && camera.isMirrored);
   tellWhere();
 }
@@ -446,7 +453,7 @@ function endLive(): void {
 async function takeFrame(): Promise<void> {
   const frame = camera.isMirrored ? mirrored(camera.frame()) : camera.frame();
   stopCamera();
-  await use(frame, await encode(frame), "camera");
+  await use({ ...frame, area: frame.width * frame.height }, await encode(frame), "camera");
 }
 
 element("camera").addEventListener("click", () => void live(camera.facing));
@@ -468,11 +475,12 @@ async function paintFinely(): Promise<void> {
   const size = Math.min(LONG, limits.size), share = Number(mix.value);
   const weights = other ? { style_weights: [1 - share, share] } : {};
   const options = { size, strength: Number(strength.value), ...weights };
-  const { file, stem } = photo;
+  const { file, stem, area } = photo;
   say("Asking the server…", -1);
   uploaded = photo;
   tellWhere();
-  const upload = file.size <= limits.upload ? file : await encode(pixelsBefore());
+  const isAllowed = file.size <= limits.upload && area <= limits.pixels;
+  const upload = isAllowed ? file : await encode(pixelsBefore());
   const name = `${stem}.${upload.type === "image/png" ? "png" : "jpg"}`;
   void follow(await server.begin(upload, name, chosen.map(({ name }) => name), options));
 }
@@ -497,10 +505,10 @@ async function follow(begun: Job, isSeen = true): Promise<void> {
     if (!job.picture) {
       endJob();
       say("Stopped before it began.");
-    } else if (isWatched) {
-      await present();
     } else {
-      say("The server has painted its picture.");
+      finished = await filesOf(job);
+      if (isWatched) await present();
+      else say("The server has painted its picture.");
     }
   } catch (error) {
     endJob();
@@ -529,32 +537,36 @@ async function drawPreview(): Promise<void> {
   if (pixels && isWatched && job?.preview === address) draw(pixels); // otherwise a later one is there already
 }
 
+/** The picture of a job that is done, and the photo that it was painted from. */
+async function filesOf({ picture, before }: Job): Promise<typeof finished> {
+  const file = await server!.file(picture!);
+  return { picture: file, before: uploaded?.file ?? (before ? await server!.file(before) : undefined) };
+}
+
 /** Show the picture of the job that is done; what it was painted from becomes the photo, unless it is. */
 async function present(): Promise<void> {
-  const { picture, before } = job!;
+  const { id } = job!, { picture, before } = finished!;
   isWatched = true;
-  const file = await server!.file(picture!);
-  const pixels = await decode(file, "picture");
-  const original = photo === uploaded ? undefined : (uploaded?.file ?? (before && (await server!.file(before))));
+  const pixels = await decode(picture, "picture");
   await latest.idle;
   if (!isWatched) return; // something else is painted already
   const stem = uploaded?.stem ?? "photo";
-  if (original && (await setPhoto(decode(original, stem), original, stem))) uploaded = photo;
+  if (before && photo !== uploaded && (await setPhoto(decode(before, stem), before, stem))) uploaded = photo;
+  sessionStorage.setItem(SEEN, id);
   endJob();
-  show(pixels, file);
+  show(pixels, picture);
   say("");
   document.body.dataset.painted = `finely ${style.name}`;
 }
 
 function endJob(): void {
-  job = undefined;
+  job = finished = undefined;
   isWatched = false;
   showAgain();
 }
 
 function showJob(): void {
-  const isDone = job?.status === "done";
-  fineButton.textContent = !job ? "Paint finely" : isDone ? "Show it" : isWatched ? "Stop" : "Watch it";
+  fineButton.textContent = !job ? "Paint finely" : finished ? "Show it" : isWatched ? "Stop" : "Watch it";
   tellWhere();
 }
 
@@ -562,28 +574,33 @@ fineButton.addEventListener("click", async () => {
   fineButton.disabled = true;
   try {
     if (!job) await paintFinely();
-    else if (job.status === "done") await present();
+    else if (finished) await present();
     else if (!isWatched) watch();
     else return void (await server!.stop(job.id)); // the end of the job enables the button
   } catch (error) {
-    if (job?.status === "done") endJob();
+    if (finished) endJob();
     report(error);
   }
   fineButton.disabled = false;
   showJob();
 });
 
-/** Show the server's part of the page; a job of an earlier visit is shown again, unless a photo was chosen. */
+/** A job of an earlier visit, unless its picture was seen, is shown again; once it is asked for, if a photo was chosen. */
 async function connect(sample: Blob): Promise<void> {
   if (!server) return;
   let begun: Job | undefined;
   try {
     limits = await server.limits();
-    begun = (await server.jobs()).findLast(({ status }) => status === "running" || status === "queued");
+    const jobs = await server.jobs();
+    begun = jobs.findLast(({ status }) => status === "running" || status === "queued");
+    begun ??= jobs.findLast(({ picture }) => picture);
+    if (begun?.id === sessionStorage.getItem(SEEN)) begun = undefined;
+    fineButton.disabled = false;
   } catch (error) {
     console.info("Without the server's optimiser:", error);
+    server = null;
+    showTools();
   }
-  showTools();
   if (begun) await follow(begun, photo?.file === sample);
 }
 

@@ -5,8 +5,14 @@ import type { Pixels } from "./resize";
 /** Larger photos are reduced to this number of pixels, beyond which Safari on phones draws nothing. */
 const MOST_PIXELS = 16e6;
 
+/** The pixels of a file, which may have more. */
+export interface Decoded extends Pixels {
+  /** How many the file has. */
+  area: number;
+}
+
 /** A photo as upright pixels; throws an error for people if the browser cannot read it. */
-export async function decode(file: Blob, name: string): Promise<Pixels> {
+export async function decode(file: Blob, name: string): Promise<Decoded> {
   let bitmap: ImageBitmap;
   try {
     bitmap = await createImageBitmap(file, { premultiplyAlpha: "none" });
@@ -19,7 +25,7 @@ export async function decode(file: Blob, name: string): Promise<Pixels> {
     throw new Error(`${name} cannot be read: it is no picture, or damaged. Choose a JPEG, PNG or WebP file.`);
   }
   try {
-    return pixelsOf(bitmap, bitmap.width, bitmap.height);
+    return { ...pixelsOf(bitmap, bitmap.width, bitmap.height), area: bitmap.width * bitmap.height };
   } finally {
     bitmap.close();
   }
@@ -52,7 +58,7 @@ export function imageData(picture: Pixels): ImageData {
   return new ImageData(picture.data as Uint8ClampedArray<ArrayBuffer>, picture.width, picture.height);
 }
 
-function isOpaque({ data }: Pixels): boolean {
+export function isOpaque({ data }: Pixels): boolean {
   for (let i = 3; i < data.length; i += 4) if (data[i]! < 255) return false;
   return true;
 }

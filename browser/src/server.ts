@@ -18,6 +18,7 @@ const MOST_FAILURES = 3;
 export interface Limits {
   size: number;
   upload: number;
+  pixels: number;
 }
 
 /** Where the server's interface is; null on a host that only has the page's files. */

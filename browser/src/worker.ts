@@ -3,6 +3,7 @@
 import { Network } from "./network";
 import type { Answers, FromWorker, Kind, Message, Requests, ToWorker } from "./protocol";
 import type { Gallery, Recipe } from "./gallery";
+import { isOpaque } from "./photo";
 import { fit, resize, toPixels, type Pixels } from "./resize";
 import { samples, SIDE, tiles, type Box } from "./tiles";
 
@@ -36,6 +37,7 @@ const actions: { [K in Kind]: (request: Requests[K], report: Report) => Promise<
   },
 
   async photo({ picture }) {
+    if (!isOpaque(picture)) fill(picture);
     photo = picture;
     prepared = undefined;
     return null;
@@ -90,6 +92,22 @@ const actions: { [K in Kind]: (request: Requests[K], report: Report) => Promise<
     return { width, height, data: painted };
   },
 };
+
+/**
+ * Fill the transparent parts of a picture with its mean colour, as the program does. What they hide then affects neither
+ * the statistics of the picture nor, when it is resampled, the edges of what is seen.
+ */
+function fill({ data }: Pixels): void {
+  const sums = [0, 0, 0, 0];
+  for (let i = 0; i < data.length; i += 4) {
+    for (let band = 0; band < 3; band++) sums[band]! += data[i + 3]! * data[i + band]!;
+    sums[3]! += data[i + 3]!;
+  }
+  const mean = sums.map((sum) => sum / Math.max(1, sums[3]!));
+  for (let i = 0; i < data.length; i += 4)
+    for (let band = 0; band < 3; band++)
+      data[i + band] = mean[band]! + (data[i + 3]! / 255) * (data[i + band]! - mean[band]!);
+}
 
 /** The photo with this long side. */
 function prepare(long: number): Prepared {

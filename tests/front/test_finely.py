@@ -25,12 +25,12 @@ class Api:
     Attributes:
         state: of the job, which a test may change: the page asks again all the time.
         jobs: of earlier visits.
-        begun: how many jobs were.
+        begun: the requests of the jobs that were.
         is_lost: whether nothing answers.
     """
 
     def __init__(self):
-        self.state, self.jobs, self.begun, self.is_lost = RUNNING, [], 0, False
+        self.state, self.jobs, self.begun, self.is_lost = RUNNING, [], [], False
 
     def answer(self, context, address):
         context.route(address, self._answer_page)
@@ -46,7 +46,7 @@ class Api:
         if self.is_lost:
             route.abort()
         elif name == "limits":
-            route.fulfill(json={"size": 256, "upload": 1e7})
+            route.fulfill(json={"size": 256, "upload": 1e7, "pixels": 1.8e7})
         elif name == "events":  # ends at once, and is asked for again at once
             body = f"retry: 20\ndata: {json.dumps(self.state)}\n\n"
             route.fulfill(body=body, headers={"content-type": "text/event-stream"})
@@ -57,7 +57,8 @@ class Api:
         elif method == "GET":
             route.fulfill(json=self.jobs)
         else:
-            self.begun += method == "POST"
+            if method == "POST":
+                self.begun.append(route.request.post_data)
             route.fulfill(json={"id": "1", "status": "running"})
 
 
@@ -69,7 +70,7 @@ def api():
 @pytest.fixture
 def page(visit, isolated_address, api):
     page = visit(isolated_address, api=api, service_workers="block", permissions=["camera"])
-    page.locator("#fine").wait_for()
+    page.wait_for_selector("#fine:enabled")
     return page
 
 
@@ -87,6 +88,11 @@ def begin(page):
     page.click("#fine")
     page.get_by_text("About 2 min left").wait_for()
     wait_for_color(page, RED)
+
+
+def test_the_chosen_style_is_seen_whole(page):
+    tile, gallery = (page.locator(name).bounding_box() for name in (".tile:has(:checked)", "#gallery"))
+    assert tile["y"] + tile["height"] < gallery["y"] + gallery["height"] + 1
 
 
 def test_what_is_painted_here_meanwhile_is_seen(page, api, photo):
@@ -125,6 +131,18 @@ def test_the_picture_waits_until_it_is_asked_for(page, api):
     assert page.inner_text("#status") == ""
 
 
+def test_the_picture_waits_longer_than_the_server_keeps_it(page, api, photo):
+    begin(page)
+    page.choose("mosaic")
+    api.state = DONE
+    page.get_by_text("The server has painted").wait_for()
+    api.is_lost = True
+    page.upload(photo)
+    page.click("#fine")
+    wait_for_color(page, GREEN)
+    assert page.pixels("#before").shape == (512, 512, 4)  # the photo of the job, again
+
+
 def test_a_job_that_fails(page, api):
     painted = page.pixels()
     begin(page)
@@ -158,7 +176,7 @@ def test_a_job_that_cannot_be_stopped(page, api):
 def test_clicking_twice_begins_one_job(page, api):
     page.evaluate("() => { for (let i = 0; i < 2; i++) document.querySelector('#fine').click(); }")
     wait_for_color(page, RED)
-    assert api.begun == 1
+    assert len(api.begun) == 1
 
 
 def test_a_job_of_an_earlier_visit(visit, isolated_address, api):
@@ -172,6 +190,24 @@ def test_a_job_of_an_earlier_visit(visit, isolated_address, api):
     assert np.abs(page.pixels("#before")[0, 0, :3] - np.array(BLUE)).max() < 8
     page.click("#save")
     assert page.inner_text("#save-shown") == "As shown, 60 × 40"
+
+
+def test_a_job_that_ended_between_two_visits_is_shown_once(visit, isolated_address, api):
+    api.jobs, api.state = [FAILED | {"id": "0"}, DONE, FAILED | {"id": "2"}], DONE
+    page = visit(isolated_address, api=api, service_workers="block")
+    page.wait("finely")
+    wait_for_color(page, GREEN)
+    page.reload()
+    page.wait_for_selector("#fine:enabled")
+    assert page.inner_text("#fine") == "Paint finely"
+    assert page.pixels().shape == (512, 512, 4)
+
+
+def test_a_photo_of_more_pixels_than_the_server_takes_is_reduced(page, api, tmp_path):
+    PIL.Image.new("RGB", (5000, 4000), "teal").save(tmp_path / "huge.png")
+    page.upload(tmp_path / "huge.png")
+    begin(page)
+    assert 'filename="huge.jpg"' in api.begun[0]
 
 
 def test_a_job_of_an_earlier_visit_that_fails(visit, isolated_address, api):

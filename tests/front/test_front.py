@@ -211,6 +211,18 @@ class TestPhotos:
         wanted = fast.stylize(tmp_path / "cut.png", "stained-glass")
         assert (found.alpha - wanted.alpha).abs().mean() < 0.01
 
+    def test_transparent_parts_are_filled_with_the_mean_colour(self, shared, photo, tmp_path):
+        pixels = np.asarray(PIL.Image.open(photo).resize((1353, 200)))
+        seen = np.broadcast_to(np.arange(1353) // 40 % 2 == 0, (200, 1353))
+        PIL.Image.fromarray(np.dstack([pixels, 255 * seen.astype(np.uint8)])).save(tmp_path / "cut.png")
+        filled = np.where(seen[..., None], pixels, pixels[seen].mean(0)).astype(np.uint8)
+        shared.upload(tmp_path / "cut.png")
+        found, wanted = shared.pixels(), np.asarray(fast.stylize(filled, "stained-glass"))
+        opaque = found[..., 3] == 255
+        assert difference(found[opaque], wanted[opaque]) < 2
+        large, wanted = images.read(save(shared, "#save-full").path()), fast.stylize(filled, "stained-glass", size=None)
+        assert difference(np.asarray(large)[seen], np.asarray(wanted)[seen]) < 5
+
     def test_files_that_cannot_be_read(self, shared, photo, tmp_path):
         shown = shared.pixels()
         for name, content, message in (
