@@ -56,6 +56,14 @@ def test_containers_are_respected(tmp_path, monkeypatch):
     assert memory.budget(10**12, torch.device("cpu")) == pytest.approx(10**12 - devices.used(), rel=1e-3)
 
 
+def test_what_pytorch_holds_for_later_is_free(monkeypatch):
+    """Its cache on a GPU, from an earlier run in this process."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5_000, 24_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 18_000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1_000)
+    assert devices.available(torch.device("cuda")) == 22_000
+
+
 def test_the_limits_of_every_group_above_count(tmp_path):
     """As under systemd: a service's own limit, and that of the slice it is in."""
     own = tmp_path / "own"
@@ -282,6 +290,7 @@ def resumed(photo):
         pytest.param(stylized(content_mask={"keep": HALF}, color="luminance"), id="keep, luminance"),
         pytest.param(stylized(color="palette", style_scale=(0.7, 1)), id="palette, two scales of strokes"),
         pytest.param(stylized(size=200, scales=2, init="mixed", color="match"), id="two scales"),
+        pytest.param(stylized(), marks=pytest.mark.calibrates, id="calibrated"),
         pytest.param(textured(seamless=True), id="texture"),
         pytest.param(reconstructed(style_layers="relu1_1,relu2_1"), id="reconstruction"),
         pytest.param(at_once(strength=0.5, color="luminance"), id="at once"),
@@ -362,6 +371,14 @@ def test_a_gpu_paints_what_the_processor_does(photo, optimizer):
         last[where] = list(impasto.iterate(photo, "mosaic", options))[-1]
     assert last[GPU].image.device.type == GPU
     assert last[GPU].loss == pytest.approx(last["cpu"].loss, rel=0.05)
+
+
+@on_gpu
+@pytest.mark.calibrates
+def test_a_gpu_finds_the_style_weight_that_the_processor_does(photo):
+    steps = (next(impasto.iterate(photo, "mosaic", size=96, iterations=1, device=where)) for where in ("cpu", GPU))
+    here, there = (step.found["style_weight"] for step in steps)
+    assert there == pytest.approx(here, rel=0.2)
 
 
 @on_gpu

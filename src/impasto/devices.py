@@ -55,7 +55,8 @@ def available(device: torch.device | None = None) -> int:
     """The bytes of memory that are free for this process: on the GPU, on the machine, or in its container if less."""
     if device is not None and device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch uses it again
+        return int(free + cached)
     return max(0, min([psutil.virtual_memory().available, *_container_limits()]))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from impasto import images
 from impasto.cli import run
 from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import prepare_inputs
-from impasto.operations import calibration
+from impasto.operations import calibration, stylize
 from impasto.operations.calibration import BALANCED, LAYER, LIMIT, MAX_CHANGE, content_distance, target_distance
 from impasto.operations.stylize import problem_of
 from impasto.optim.checkpoints import Checkpoints
 from impasto.presets import preset
+from impasto.settings.fields import fields_of
 from impasto.settings.options import StylizeOptions
 from impasto.vgg import weights
 
@@ -133,6 +135,45 @@ def test_a_resumed_run_is_not_calibrated_again(photo, tmp_path, monkeypatch):
     *_, last = impasto.iterate(photo, "woodcut", options, checkpoints=resumed)
     assert last.evaluations == 4
     assert last.found == first.found
+
+
+def test_runs_that_share_a_memo_share_no_weight_that_is_not_theirs():
+    """Every option either distinguishes them, or changes no weight that is found."""
+    distinguish = {*stylize._STYLE_OPTIONS, *stylize._CALIBRATION_OPTIONS, "size", "device", "strength", "seed"}
+    neutral = {"style_weight", "init", "iterations", "scales", "time_budget", "optimizer", "history", "rate", "memory"}
+    assert set(fields_of(StylizeOptions)) == distinguish | neutral
+    assert not distinguish & neutral
+
+
+@pytest.mark.calibrates
+def test_tiny_pictures(photo):
+    """With one position at the layer that a strength is measured at."""
+    picture = impasto.stylize(photo, "mosaic", size=12, iterations=1, style_layers="relu1_1")
+    assert picture.rgb.isfinite().all()
+
+
+@pytest.mark.calibrates
+def test_a_time_budget_leaves_time_for_painting(photo, monkeypatch):
+    """The clock goes by a second at every look."""
+    clock = SimpleNamespace(monotonic=itertools.count().__next__)
+    monkeypatch.setattr(calibration, "time", clock)
+    notified = []
+    memo = Memo().notifying(notified.append)
+    next(impasto.iterate(photo, "mosaic", size=64, time_budget=20, memo=memo))
+    assert notified.count("calibrated") < 10  # a quarter of it; 20 and more otherwise
+
+
+@pytest.mark.calibrates
+def test_it_can_be_cancelled(photo):
+    stages = []
+
+    def cancel(progress):
+        stages.append(progress.stage)
+        if stages.count("calibrating the strength") == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        impasto.stylize(photo, "mosaic", size=64, progress=cancel)
 
 
 @pytest.mark.calibrates

@@ -11,6 +11,7 @@ import impasto
 from impasto import images
 from impasto.inputs.styles import paint
 from impasto.losses.statistics import gram
+from impasto.operations import texture
 from impasto.settings.options import TextureOptions
 from impasto.vgg import encoder as vgg
 from impasto.vgg import weights
@@ -103,3 +104,15 @@ def test_mistakes():
             impasto.texture("swirls", TextureOptions(size=size, iterations=1))
     with pytest.raises(ValueError, match="unknown style"):
         impasto.texture("nothing", TextureOptions(size=64))
+
+
+@pytest.mark.parametrize("size", [(4000, 4000), (200, 150), (400, 100)])
+def test_coarser_scales_of_a_seamless_one_can_be_pooled_and_tiled(monkeypatch, size):
+    problems = []
+    monkeypatch.setattr(texture, "optimize_scales", lambda execution, *given: problems.append(execution.problem))
+    monkeypatch.setattr(texture, "check_regions", lambda *given: None)
+    texture.iterate_texture("mosaic", TextureOptions(size=size, seamless=True, memory="4GB"))
+    *coarser, last = problems[0].scales
+    assert (last.width, last.height) == size
+    assert coarser
+    assert all(scale.height % 16 == scale.width % 16 == 0 for scale in coarser)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -221,3 +222,28 @@ def test_a_library_that_was_not_built(monkeypatch):
         monkeypatch.undo()
         native.library.cache_clear()
         assert native.library() is not None
+
+
+def test_a_kernel_lives_as_long_as_it_is_read(generator, monkeypatch):
+    """Though another thread, which transforms it at the same time, keeps its own in this one's place."""
+    library, transform, made, alive = native.library(), native.transform, [], []
+
+    def replaced(weight, backward):
+        transformed = transform(weight, backward)
+        native._KEPT[backward][weight] = transformed.clone()
+        made.append(weakref.ref(transformed))
+        return transformed
+
+    class Library:
+        def __getattr__(self, name):
+            return getattr(library, name)
+
+        def impasto_convolve(self, *given):
+            alive.append(made[-1]() is not None)
+            library.impasto_convolve(*given)
+
+    monkeypatch.setattr(native, "transform", replaced)
+    monkeypatch.setattr(native, "library", Library)
+    weight = channels_last(generator, 16, 16, 3, 3)
+    native.convolve(channels_last(generator, 1, 16, 24, 24), weight, None, "zeros")
+    assert alive == [True]

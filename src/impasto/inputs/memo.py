@@ -54,6 +54,10 @@ class Memo:
         view.__dict__ |= self.__dict__ | {"_notify": notify}
         return view
 
+    def notify(self, kind: str) -> None:
+        """Tell that a value of this kind is being computed: called meanwhile, where that takes seconds."""
+        self._notify(kind)
+
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value for this key; if there is none, `make()`, which is kept.
 
@@ -66,7 +70,7 @@ class Memo:
                 return cast(Value, self._values[key])
             self._computing.add(key)
         try:
-            self._notify(str(key[0]))
+            self.notify(str(key[0]))
             value = make()
             self.put(key, value)
             return value

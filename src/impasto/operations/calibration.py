@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,6 +40,8 @@ ROUNDS = (20, 12, 12, 12)
 TOLERANCE, POWER = 0.04, 3.5
 #: By how much the weight changes at once at most, and in all at the coarsest scale.
 MAX_CHANGE, RANGE = 4.0, 100.0
+#: The part of a time budget that it takes at most.
+SHARE_OF_TIME = 0.25
 #: Pixels of the largest scale whose result is looked at: what a person recognises is settled by then.
 LARGEST = 1 << 20
 
@@ -74,13 +77,16 @@ def corrected(weight: float, distance: float, strength: float) -> float:
 
 
 def is_judged(scale: Scale, encoder: Encoder) -> bool:
-    """Whether the content distance is measured at a scale: it has positions at `LAYER`, and not too many."""
-    return min(scale.height, scale.width) >= encoder.stride(LAYER) and scale.pixels <= LARGEST
+    """Whether the content distance is measured at a scale: it has several positions at `LAYER`, and not too many."""
+    stride = encoder.stride(LAYER)
+    return (scale.height // stride) * (scale.width // stride) > 1 and scale.pixels <= LARGEST
 
 
 @torch.no_grad()
 def calibrated(problem: PictureProblem, start: Tensor) -> PictureProblem:
     """The problem with a style weight for its strength, found at the coarsest scale.
+
+    The memo of the problem is notified of every evaluation.
 
     Args:
         problem: with a usual style weight; its encoder has `LAYER`.
@@ -90,12 +96,16 @@ def calibrated(problem: PictureProblem, start: Tensor) -> PictureProblem:
     if problem.strength is None or not is_judged(scale, problem.encoder):
         return problem
     found = dataclasses.replace(problem, memo=Memo())  # the targets are those of every round
-    canvas = images.resize(start, scale.height, scale.width)[None]
-    usual, plan = problem.style_weight, problem.plan(scale)
+    canvas = images.resize(start.to(problem.device), scale.height, scale.width)[None]
+    usual, plan, budget = problem.style_weight, problem.plan(scale), problem.options.time_budget
+    deadline = math.inf if budget is None else time.monotonic() + SHARE_OF_TIME * budget
     for evaluations in ROUNDS:
         for iterate in lbfgs(LocalExecution(found).objective(scale, plan), State(LocalCanvas(canvas))):
-            if iterate.evaluations >= evaluations:
+            problem.memo.notify("calibrated")
+            if iterate.evaluations >= evaluations or time.monotonic() > deadline:
                 break
+        if time.monotonic() > deadline:
+            break
         canvas, before = iterate.canvas.gather(), found.style_weight
         found = found.after(scale, plan, canvas)
         if found.style_weight == before or not usual / RANGE < found.style_weight < usual * RANGE:

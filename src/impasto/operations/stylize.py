@@ -176,10 +176,9 @@ def problem_of(
         return problem, start
     if found := checkpoints.found() if checkpoints else {}:
         return problem.resumed(found), start
-    depends = ("content_weight", "content_layers", "content_norm", "saliency", "style_layers", "total_variation")
     from_photo = dataclasses.replace(options, init="content")
     style_weight = memo.get(
-        ("calibrated", photo_key, style_key, options.strength, *_frozen(options, depends)),
+        ("calibrated", photo_key, style_key, options.strength, *_frozen(options, _CALIBRATION_OPTIONS)),
         lambda: calibration.calibrated(problem, start_of(from_photo, inputs, device)).style_weight,
     )
     return dataclasses.replace(problem, style_weight=style_weight), start
@@ -211,6 +210,16 @@ def _hashes(options: StylizeOptions, inputs: Inputs, start: Tensor) -> dict[str,
 #: The options that the features of the photo depend on, and those that the targets of styles do.
 _PHOTO_OPTIONS = ("weights", "preprocessing", "pooling", "padding", "color", "color_match", "content_mask")
 _STYLE_OPTIONS = (*_PHOTO_OPTIONS, "statistic", "style_norm", "style_scale", "style_weights", "style_mask")
+#: Those that the calibrated style weight depends on besides.
+_CALIBRATION_OPTIONS = (
+    "content_weight",
+    "content_layers",
+    "content_norm",
+    "saliency",
+    "style_layers",
+    "total_variation",
+    "match_colors",
+)
 
 
 def _memo_keys(

@@ -82,6 +82,7 @@ def iterate_texture(
     scales = schedule.plan(height, width, options.iterations, options.scales)
     if options.seamless:
         encoder = dataclasses.replace(encoder, padding="circular")
+        scales = schedule.rounded(scales, max(map(encoder.stride, layers)))
     paintings = read_styles(styles, height * width * max(options.style_scale) ** 2, memo)
     blank = Picture(torch.zeros(3, height, width, **CPU_FLOAT))
     (region,), _ = masks.assign(blank, paintings, options.style_weights, {}, options.style_mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from impasto.images import fit
@@ -28,6 +29,20 @@ class Scale:
     def pixels(self) -> int:
         """Height times width: what an evaluation's cost is proportional to."""
         return self.height * self.width
+
+
+def rounded(scales: Sequence[Scale], stride: int) -> tuple[Scale, ...]:
+    """The scales with the sides of all but the last rounded to multiples of a stride.
+
+    Pooling then drops no pixels at the borders, where a picture that wraps around would have a seam; and it can be
+    computed in tiles.
+    """
+
+    def fitting(side: int) -> int:
+        return max(1, round(side / stride)) * stride
+
+    *coarser, last = scales
+    return (*(Scale(fitting(scale.height), fitting(scale.width), scale.evaluations) for scale in coarser), last)
 
 
 def plan(height: int, width: int, iterations: int, scales: int | None = None) -> tuple[Scale, ...]:

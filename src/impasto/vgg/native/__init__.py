@@ -200,7 +200,8 @@ def convolve(
         scratch = _SCRATCH.take("scratch", library().impasto_scratch_panels(height, width, inputs, threads))
         library().impasto_convolve_panels(*given, *shape, backward, level(), scratch.data_ptr(), threads, _pool())
         return y
-    given[2] = transform(weight, backward).data_ptr()
+    transformed = transform(weight, backward)  # which another thread may transform, and keep in this one's place
+    given[2] = transformed.data_ptr()
     share = -(-tiles // threads)
     block = max([size for size in BLOCKS if 4 * 36 * size * (inputs + outputs) <= CACHE] or [BLOCKS[0]])
     block = min(block, -(-share // 12) * 12)
