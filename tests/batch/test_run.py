@@ -204,6 +204,13 @@ def test_the_command_line_leaves_the_output_folder_out(folders, monkeypatch):
     assert seen[0] == seen[1]
 
 
+def test_nothing_is_learnt_for_results_that_cannot_be_written(folders, monkeypatch, capsys):
+    monkeypatch.setattr("impasto.cli.batch.learn_ahead", lambda *given: pytest.fail("it is learnt"))
+    words = ["batch", str(folders / "photos"), str(folders / "photos/a.png"), "--fast", "--format", "xyz", "-o", "out"]
+    assert cli.run(words) == 2
+    assert "xyz" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

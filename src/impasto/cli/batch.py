@@ -52,10 +52,6 @@ def batch(
     from impasto.batch import items, run
 
     work = items([photos], styles, "." + suffix.removeprefix("."), folder)
-    if options.fast:
-        for style in sorted({item.style for item in work}):
-            with suppress(ImpastoError):  # reported with the pictures in this style
-                learn_ahead([style], options.fast_options, quiet or as_json)
     pool: Pool | None = None
     if cluster is not None:
         import impasto.cluster
@@ -65,6 +61,10 @@ def batch(
     counts = {"done": 0, "skipped": 0, "failed": 0}
     last: Outcome | None = None
     outcomes = run(work, folder, options, bits, pool, store_paths)
+    if options.fast:
+        for style in sorted({item.style for item in work}):
+            with suppress(ImpastoError):  # reported with the pictures in this style
+                learn_ahead([style], options.fast_options, quiet or as_json)
     interrupted = False
     try:
         with count_bar(quiet or as_json) as bar:
