@@ -374,12 +374,12 @@ def test_a_shorter_clip_replaces_a_longer_one_in_a_folder(make_scene, tmp_path):
     PIL.Image.fromarray(make_scene(1)[0]).save(tmp_path / "a.png")
     clip = clips.Clip(tmp_path / "a.mp4", (64, 96), 3, Fraction(1, 25), Fraction(25))
     (tmp_path / "out").mkdir()
-    for name in ("cover.png", "12.png", "000002.jpg"):
+    for name in ("cover.png", "12.png", "000002.jpg", "20261129.png"):
         (tmp_path / "out" / name).touch()
     for count in (12, 2):
         clips.write(tmp_path / "out", [(tmp_path / "a.png", index, 1) for index in range(count)], clip)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"000001.png", "000002.png", "cover.png", "12.png", "000002.jpg"}
+    assert names == {"000001.png", "000002.png", "cover.png", "12.png", "000002.jpg", "20261129.png"}
 
 
 class TestBadFiles:

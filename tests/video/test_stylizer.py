@@ -281,3 +281,11 @@ def test_colours(moving, tmp_path, color, fast):
     frames = paint(moving, tmp_path / "out.gif", fast=fast, color=color, size=48, iterations=2, later=1)
     assert len(frames) == 6
     assert all(frame.picture.rgb.isfinite().all() for frame in frames)
+
+
+def test_the_clip_itself_is_not_written_to(make_scene, write_clip, tmp_path):
+    clip = write_clip(tmp_path / "in.mp4", make_scene(2))
+    before = clip.read_bytes()
+    with pytest.raises(ValueError, match="in.mp4 is the input clip; write to another name"):
+        video.iterate(clip, "mosaic", clip)
+    assert clip.read_bytes() == before

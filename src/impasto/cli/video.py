@@ -61,13 +61,14 @@ def video(
     set_up_logging(quiet)
     import impasto.video
     from impasto import images
+    from impasto.video import clips
     from impasto.video.frame_store import frames_folder
 
     if preview is not None:
         images.check_output(preview)
-    if destination.exists() and clip.exists() and destination.samefile(clip):
-        raise ValueError(f"{destination} is the input clip; write to another name")
     if options.fast:
+        clips.check_output(destination)
+        clips.open_clip(clip)
         learn_ahead(style, options.fast_options, quiet or as_json)
     if cluster is not None:
         import impasto.cluster.clips

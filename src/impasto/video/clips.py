@@ -302,8 +302,8 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
     """Write a video file, whole or not at all, or a folder of PNG files.
 
     Args:
-        path: its suffix names the format; without one it is a folder, from which later frames of an earlier clip are
-            removed.
+        path: its suffix names the format; without one it is a folder, from which the frames that an earlier clip has
+            beyond the end are removed.
         pictures: (file, time, duration) of each frame, in units of the clip's time base.
         clip: the source, whose frame rate, pixel aspect and sound are kept; formats without pixel aspect get square
             pixels.
@@ -317,9 +317,9 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
         path.mkdir(parents=True, exist_ok=True)
         for number, (file, _, _) in enumerate(pictures, start=1):
             images.write(path / f"{number:06}.png", _with_square_pixels(images.read(file), clip))
-        for old in path.glob("*.png"):
-            if re.fullmatch("[0-9]{6,}", old.stem) and int(old.stem) > number:
-                old.unlink()
+        while (later := path / f"{number + 1:06}.png").exists():
+            later.unlink()
+            number += 1
         return
     try:
         with atomic_write(path, ClipError) as draft:

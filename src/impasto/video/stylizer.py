@@ -156,6 +156,8 @@ def prepare(
     if not isinstance(clip, Clip):
         rate = None if options.frame_rate is None else Fraction(options.frame_rate).limit_denominator(1001)
         clip = clips.open_clip(clip, rate)
+    if output.exists() and output.samefile(clip.path):
+        raise ValueError(f"{output} is the input clip; write to another name")
     size = clip.size
     if options.size is not None:  # even sides, which every encoder and player supports
         height, width = images.fit(clip.size, options.size)
