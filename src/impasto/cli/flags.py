@@ -46,7 +46,7 @@ StorePaths = Annotated[
     bool,
     typer.Option(
         "--store-paths",
-        help="Store the input files' names with their folders in the result; by default without.",
+        help="Store the full paths of the input files in the result; by default only their names.",
         rich_help_panel="Output",
     ),
 ]

@@ -26,8 +26,8 @@ def styles(
 ) -> None:
     """List the built-in styles, the paintings of the gallery and those learnt, and draw a contact sheet.
 
-    Built-in styles are painted at any size. Of paintings there are small copies: enough for 'impasto fast', which knows
-    their styles; 'impasto stylize' follows a large picture of the painting more closely.
+    Built-in styles are painted at any size. The paintings come as small copies, which suffice for 'impasto fast'. For
+    'impasto stylize', a large picture of the painting gives a better result.
     """
     set_up_logging(False)
     from impasto import images

@@ -69,7 +69,7 @@ def stylize(
     Args:
         content: as for `impasto.stylize`.
         styles: likewise.
-        options: likewise; `options.memory` is each worker's.
+        options: likewise; `options.memory` is that of each machine, shared by the workers on it.
         address: see `connect`.
         threads: of each worker; by default each node is one, with all of its cores.
         workers: how many at most; by default as many as there are cores for.

@@ -228,7 +228,7 @@ class PhotoOptions(PictureOptions):
         {},
         "Regions",
         "Apply a style only where the mask is white: STYLE=FILE, the style by number or name, or 'keep' to leave "
-        "the photo unchanged there. May be repeated. FILE may be 'alpha', the photo's own. Styles without a mask "
+        "the photo unchanged there. May be repeated. FILE may be 'alpha': the photo's own transparency. Styles without a mask "
         "share the area that no mask covers.",
         **MASKS,
     )
@@ -240,6 +240,13 @@ class FastOptions(PhotoOptions, PaintingOptions):
 
     operation: ClassVar[str] = "fast"
 
+    memory: int | None = option(
+        None,
+        "Machine",
+        "Memory limit, such as 4GB; a picture that needs more is refused. By default most of the free memory.",
+        result_neutral=True,
+        **BYTES,
+    )
     strength: float = option(
         1.0,
         "Picture",
@@ -299,7 +306,7 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
     saliency: float = option(
         0.5,
         "Objective",
-        "Share of the content weight that goes to faces, animals and things, where VGG sees some; 0 spreads it evenly.",
+        "Share of the content weight that goes to faces, animals and things, where VGG detects any; 0 spreads it evenly.",
         least=0,
     )
 
@@ -338,6 +345,21 @@ class BatchOptions(StylizeOptions):
 
     operation: ClassVar[str] = "batch"
 
+    memory: int | None = option(
+        None,
+        "Machine",
+        "Memory limit of each worker, such as 4GB. By default the workers share most of the free memory.",
+        result_neutral=True,
+        **BYTES,
+    )
+    time_budget: float | None = option(
+        None,
+        "Time",
+        "Time limit for each picture, in seconds, divided among the scales.",
+        metavar="SECONDS",
+        above=0,
+        result_neutral=True,
+    )
     fast: bool = option(False, "Picture", "Use a feed-forward network: hundreds of times faster.")
     model: str | None = option(
         None,
@@ -353,7 +375,7 @@ class BatchOptions(StylizeOptions):
         result_neutral=True,
     )
     threads: int | None = option(
-        None, "Machine", "Threads per picture; by default 1, if memory suffices.", least=1, result_neutral=True
+        None, "Machine", "Threads per picture; by default the cores are divided among the workers.", least=1, result_neutral=True
     )
 
     def __post_init__(self) -> None:
@@ -545,10 +567,18 @@ class VideoOptions(StylizeOptions):
     operation: ClassVar[str] = "video"
 
     size: int | None = option(384, "Picture", "Long side of the result in pixels, or 'original'.", **SIZE)
+    time_budget: float | None = option(
+        None,
+        "Time",
+        "Time limit for each frame, in seconds, divided among the scales.",
+        metavar="SECONDS",
+        above=0,
+        result_neutral=True,
+    )
     fast: bool = option(False, "Video", "Use a feed-forward network: hundreds of times faster.")
     later: int = option(20, "Video", "Evaluations of the loss for every frame but the first of a scene.", least=1)
     temporal_weight: float = option(
-        200.0, "Video", "Weight of the temporal loss, which keeps a frame close to the warped one before.", least=0
+        200.0, "Video", "Weight of the temporal loss, which keeps a frame close to the previous one, warped.", least=0
     )
     long_term: int = option(
         1,
@@ -565,7 +595,7 @@ class VideoOptions(StylizeOptions):
         metavar="N",
     )
     smoothing: float = option(
-        0.85, "Video", "With --fast: share of the warped frame before that is blended in, 0 to 1.", least=0
+        0.85, "Video", "With --fast: share of the previous frame, warped, in the result, 0 to 1.", least=0
     )
     model: str | None = option(
         None,
@@ -584,7 +614,11 @@ class VideoOptions(StylizeOptions):
         None, "Video", "Frame rate of a folder of pictures, 25 by default.", above=0, per_run=True
     )
     crf: int = option(
-        18, "Video", "Quality of the video encoder: 0 is the best, 51 the smallest file.", least=0, result_neutral=True
+        18,
+        "Video",
+        "Quality of the video encoder: 0 is the best; 51, for .webm 63, gives the smallest file.",
+        least=0,
+        result_neutral=True,
     )
 
     def __post_init__(self) -> None:
@@ -603,7 +637,21 @@ class VideoOptions(StylizeOptions):
 class SoundOptions(OptimizationOptions):
     """The options of every operation on sounds."""
 
+    memory: int | None = option(
+        None,
+        "Machine",
+        "Memory limit, such as 4GB; long sounds are computed in chunks. By default most of the free memory.",
+        result_neutral=True,
+        **BYTES,
+    )
     iterations: int = option(250, "Time", "Evaluations of the loss.", least=1)
+    time_budget: float | None = option(
+        None, "Time", "Time limit in seconds.", metavar="SECONDS", above=0, result_neutral=True
+    )
+    history: int = option(
+        10, "Optimiser", "Steps in the history of L-BFGS; each takes the memory of two sounds.", least=1
+    )
+    rate: float = option(0.02, "Optimiser", "Learning rate of Adam, for samples from -1 to 1.", above=0)
     statistic: SoundStatistic = option(
         "gram",
         "Style",
