@@ -14,8 +14,8 @@ const LONG = 512, DRAFT = 320, LEAST = 256, LIVE = 256, BEFORE = 1280;
 /** A picture that takes longer, in milliseconds, is preceded by a draft while a dial moves. */
 const SLOW = 300;
 const PAINTING = "Painting…";
-/** The key in the session's storage of the job whose picture was seen last. */
-const SEEN = "impasto-seen";
+/** The key of this page's last job, until its picture is seen: the page may be closed meanwhile. */
+const BEGUN = "impasto-begun";
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 const stage = element("stage"), picture = element<HTMLCanvasElement>("picture"), before = element<HTMLCanvasElement>("before");
@@ -482,7 +482,9 @@ async function paintFinely(): Promise<void> {
   const isAllowed = file.size <= limits.upload && area <= limits.pixels;
   const upload = isAllowed ? file : await encode(pixelsBefore());
   const name = `${stem}.${upload.type === "image/png" ? "png" : "jpg"}`;
-  void follow(await server.begin(upload, name, chosen.map(({ name }) => name), options));
+  const begun = await server.begin(upload, name, chosen.map(({ name }) => name), options);
+  localStorage.setItem(BEGUN, begun.id);
+  void follow(begun);
 }
 
 function pixelsBefore(): Pixels {
@@ -545,14 +547,14 @@ async function filesOf({ picture, before }: Job): Promise<typeof finished> {
 
 /** Show the picture of the job that is done; what it was painted from becomes the photo, unless it is. */
 async function present(): Promise<void> {
-  const { id } = job!, { picture, before } = finished!;
+  const { picture, before } = finished!;
   isWatched = true;
   const pixels = await decode(picture, "picture");
   await latest.idle;
   if (!isWatched) return; // something else is painted already
   const stem = uploaded?.stem ?? "photo";
   if (before && photo !== uploaded && (await setPhoto(decode(before, stem), before, stem))) uploaded = photo;
-  sessionStorage.setItem(SEEN, id);
+  localStorage.removeItem(BEGUN);
   endJob();
   show(pixels, picture);
   say("");
@@ -585,7 +587,7 @@ fineButton.addEventListener("click", async () => {
   showJob();
 });
 
-/** A job of an earlier visit, unless its picture was seen, is shown again; once it is asked for, if a photo was chosen. */
+/** A job of an earlier visit is shown again; once it is asked for, if a photo was chosen. */
 async function connect(sample: Blob): Promise<void> {
   if (!server) return;
   let begun: Job | undefined;
@@ -593,8 +595,7 @@ async function connect(sample: Blob): Promise<void> {
     limits = await server.limits();
     const jobs = await server.jobs();
     begun = jobs.findLast(({ status }) => status === "running" || status === "queued");
-    begun ??= jobs.findLast(({ picture }) => picture);
-    if (begun?.id === sessionStorage.getItem(SEEN)) begun = undefined;
+    begun ??= jobs.find(({ id, picture }) => picture && id === localStorage.getItem(BEGUN));
     fineButton.disabled = false;
   } catch (error) {
     console.info("Without the server's optimiser:", error);

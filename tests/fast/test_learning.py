@@ -246,6 +246,13 @@ class TestPainting:
         list(self.steps(photo, painting, memo, learn_seconds=5))
         assert len(quick_learning) == 5
 
+    def test_what_is_left_is_learnt_within_the_time_given_now(self, shipped, photo, painting, quick_learning):
+        steps = self.steps(photo, painting, learn_seconds=1e6)
+        next(steps)
+        steps.close()
+        list(self.steps(photo, painting))
+        assert len(quick_learning) == 2
+
     def test_each_scale_of_each_painting_is_learnt(self, photo, painting, quick_learning):
         other = np.ascontiguousarray(painting[::-1] // 2)
         list(self.steps(photo, [painting, "one", other], style_weights=(1, 0, 1), style_scale=(0.5, 1)))

@@ -158,6 +158,19 @@ class TestColors:
         done = painted(images.Picture(rgb, alpha), "one", size=64, color=mode, color_match=method).rgb
         assert (done - given)[..., :20].mean((1, 2)).abs().max() < 0.03
 
+    def test_previews_of_cut_outs_have_the_photos_colours(self, shipped, photo):
+        """They are smaller than the photo and its alpha."""
+        alpha = torch.zeros(43, 64)
+        alpha[20:] = 1
+        options = FastOptions(size=64, color="match")
+        inputs = stylizer.read_inputs(
+            shipped, images.Picture(images.read(photo).resized(43, 64).rgb, alpha), "one", options, CPU, Memo()
+        )
+        painter = stylizer.FramePainter(shipped, inputs, options, CPU)
+        for method in ("covariance", "histogram"):
+            painter._options = dataclasses.replace(options, color_match=method)
+            assert painter.finish(torch.rand(3, 21, 32)).rgb.isfinite().all()
+
     def test_palette_recolours_without_the_network(self, shipped, photo, painting):
         """In the painting's colours at once: nothing is learnt, and a strength goes half of the way."""
         (step,) = fast.iterate(photo, painting, FastOptions(size=64, color="palette"))

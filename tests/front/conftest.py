@@ -121,7 +121,6 @@ class Page:
         """Forget the visitor, and open the page again: the browser knows its compiled code, which saves seconds."""
         self.context.set_offline(False)
         self.tab.unroute_all()
-        self.tab.evaluate("() => sessionStorage.clear()")
         self.usual()
         clear = {"origin": self.address.rstrip("/"), "storageTypes": "all"}
         self.context.new_cdp_session(self.tab).send("Storage.clearDataForOrigin", clear)

@@ -195,12 +195,19 @@ def test_a_job_of_an_earlier_visit(visit, isolated_address, api):
 def test_a_job_that_ended_between_two_visits_is_shown_once(visit, isolated_address, api):
     api.jobs, api.state = [FAILED | {"id": "0"}, DONE, FAILED | {"id": "2"}], DONE
     page = visit(isolated_address, api=api, service_workers="block")
+
+    def assert_nothing_is_shown():
+        page.wait_for_selector("#fine:enabled")
+        assert page.inner_text("#fine") == "Paint finely"
+        assert page.pixels().shape == (512, 512, 4)
+
+    assert_nothing_is_shown()  # of what this page has not begun
+    page.tab.evaluate("id => localStorage.setItem('impasto-begun', id)", DONE["id"])
+    page.reload()
     page.wait("finely")
     wait_for_color(page, GREEN)
     page.reload()
-    page.wait_for_selector("#fine:enabled")
-    assert page.inner_text("#fine") == "Paint finely"
-    assert page.pixels().shape == (512, 512, 4)
+    assert_nothing_is_shown()
 
 
 def test_a_photo_of_more_pixels_than_the_server_takes_is_reduced(page, api, tmp_path):

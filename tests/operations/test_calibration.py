@@ -140,7 +140,7 @@ def test_a_resumed_run_is_not_calibrated_again(photo, tmp_path, monkeypatch):
 def test_runs_that_share_a_memo_share_no_weight_that_is_not_theirs():
     """Every option either distinguishes them, or changes no weight that is found."""
     distinguish = {*stylize._STYLE_OPTIONS, *stylize._CALIBRATION_OPTIONS, "size", "device", "strength", "seed"}
-    neutral = {"style_weight", "init", "iterations", "scales", "time_budget", "optimizer", "history", "rate", "memory"}
+    neutral = {"style_weight", "init", "iterations", "scales", "optimizer", "history", "rate", "memory"}
     assert set(fields_of(StylizeOptions)) == distinguish | neutral
     assert not distinguish & neutral
 

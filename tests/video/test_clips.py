@@ -376,8 +376,11 @@ def test_a_shorter_clip_replaces_a_longer_one_in_a_folder(make_scene, tmp_path):
     (tmp_path / "out").mkdir()
     for name in ("cover.png", "12.png", "000002.jpg", "20261129.png"):
         (tmp_path / "out" / name).touch()
-    for count in (12, 2):
-        clips.write(tmp_path / "out", [(tmp_path / "a.png", index, 1) for index in range(count)], clip)
+    for count, complete in ((12, True), (5, False), (2, True)):
+        frames = [(tmp_path / "a.png", index, 1) for index in range(count)]
+        clips.write(tmp_path / "out", frames, clip, complete=complete)
+        if not complete:  # after an interruption, the earlier clip stays
+            assert (tmp_path / "out" / "000012.png").exists()
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"000001.png", "000002.png", "cover.png", "12.png", "000002.jpg", "20261129.png"}
 

@@ -289,3 +289,17 @@ def test_the_clip_itself_is_not_written_to(make_scene, write_clip, tmp_path):
     with pytest.raises(ValueError, match="in.mp4 is the input clip; write to another name"):
         video.iterate(clip, "mosaic", clip)
     assert clip.read_bytes() == before
+
+
+def test_a_folder_that_is_needed_for_frames_is_not_emptied(make_scene, write_clip, tmp_path):
+    """That of the clip itself, or any that holds something else."""
+    clip, folder = write_clip(tmp_path / "in.mp4", make_scene(2)), tmp_path / "shots.frames"
+    folder.mkdir()
+    for number, picture in enumerate(make_scene(2)):
+        images.write(folder / f"{number}.png", images.read(picture))
+    with pytest.raises(ValueError, match="shots.frames is the input clip"):
+        video.iterate(folder, "mosaic", tmp_path / "shots")
+    for again in (False, True):
+        with pytest.raises(CheckpointError, match="shots.frames is needed for finished frames"):
+            video.iterate(clip, "mosaic", tmp_path / "shots", resume=again)
+    assert len(list(folder.iterdir())) == 2

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+from collections import deque
 
 import PIL.Image
 import pytest
@@ -64,6 +65,9 @@ def test_a_painting_is_predicted_until_it_is_learnt(runner, visitor, portrait, p
     assert not after.not_learnt
     assert "model" not in after.result.settings["options"] or after.result.settings["options"]["model"] is None
     assert not images.read(after.result.files[0]).rgb.equal(images.read(before.result.files[0]).rgb)
+    deque(runner.learn(request, visitor, threading.Event()), maxlen=0)
+    again = runner.paint(request, visitor)  # in the vector that was improved
+    assert not images.read(again.result.files[0]).rgb.equal(images.read(after.result.files[0]).rgb)
     longer = dataclasses.replace(request, options=dataclasses.replace(request.options, learn_seconds=120))
     assert list(runner.paint(longer, visitor).learnt_briefly) == ["mine.png"]
 

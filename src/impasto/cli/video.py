@@ -62,13 +62,12 @@ def video(
     import impasto.video
     from impasto import images
     from impasto.video import clips
-    from impasto.video.frame_store import frames_folder
+    from impasto.video.frame_store import check_output, frames_folder
 
     if preview is not None:
         images.check_output(preview)
     if options.fast:
-        clips.check_output(destination)
-        clips.open_clip(clip)
+        check_output(destination, clips.open_clip(clip).path)
         learn_ahead(style, options.fast_options, quiet or as_json)
     if cluster is not None:
         import impasto.cluster.clips

@@ -60,12 +60,16 @@ _connected = ExitStack()
 
 
 @contextmanager
-def reporting_errors() -> Iterator[None]:
-    """Turns errors of Ray itself into a `ClusterError`; what a function raised on a worker stays as it is."""
+def reporting_errors(lost: str | None = None) -> Iterator[None]:
+    """Turns errors of Ray itself into a `ClusterError`; what a function raised on a worker stays as it is.
+
+    Args:
+        lost: what to tell the user where a worker is lost; by default what Ray says.
+    """
     try:
         yield
     except LOST as error:
-        raise ClusterError(ROWS_LOST) from error
+        raise _failure(error) if lost is None else ClusterError(lost) from error
     except ray.exceptions.RayTaskError:
         raise
     except ray.exceptions.RayError as error:

@@ -108,7 +108,7 @@ class WorkerGroup:
         ray.get(calls)
         return canvas
 
-    @reporting_errors()
+    @reporting_errors(ROWS_LOST)
     def gather(self, number: int) -> Tensor:
         """A canvas as one tensor; the rows of a lost worker come from its replica.
 

@@ -20,7 +20,7 @@ import ray
 import torch
 from torch import Tensor
 
-from impasto.cluster.connection import LOST, connect, reporting_errors
+from impasto.cluster.connection import LOST, ROWS_LOST, connect, reporting_errors
 from impasto.cluster.group import ShardedCanvas, WorkerGroup
 from impasto.cluster.worker import ShardSpec
 from impasto.errors import ClusterError
@@ -102,7 +102,7 @@ def iterate(
     inputs = prepare_inputs(content, styles, options, device, memo)
     problem, start = problem_of(inputs, options, device, memo, content, checkpoints=checkpoints)
     connect(address)
-    with reporting_errors():
+    with reporting_errors(ROWS_LOST):
         capacity, threads = _capacity(threads)
         execution = ShardedExecution(problem, min(capacity, workers or capacity), threads)
         steps = optimize_scales(execution, start, started, checkpoints)
@@ -130,7 +130,7 @@ def _closing(steps: Iterator[Step], execution: ShardedExecution) -> Iterator[Ste
     """The steps; the workers end after them, but not before the last picture is here, unless it is lost."""
     step: Step | None = None
     try:
-        with reporting_errors():
+        with reporting_errors(ROWS_LOST):
             for step in steps:
                 yield step
     finally:

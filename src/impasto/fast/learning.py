@@ -384,8 +384,9 @@ class Vectors:
 
     def _learn(self, learner: Learner) -> Iterator[LearningProgress]:
         """Learn a painting; what is learnt so far is kept if the iterator is closed, to be continued."""
-        if (kept := learner.kept()) is not None:
-            learner = self._learner(learner.painting, learner.options.style_scale, kept[1].left)
+        if (kept := learner.kept()) is not None and (left := kept[1].left):
+            seconds = min(left, self._options.learn_seconds)
+            learner = self._learner(learner.painting, learner.options.style_scale, seconds)
         try:
             yield from learner.steps()
         finally:

@@ -20,6 +20,7 @@ from impasto.fast.inference import BYTES_PER_PIXEL, RunningMoments, StyledRegion
 from impasto.fast.models import ANY, Model
 from impasto.fast.objective import PAINTING_AREA
 from impasto.images import Picture, PictureLike, color
+from impasto.images.regions import resize_mask
 from impasto.inputs.memo import Memo
 from impasto.inputs.prepare import Inputs, palette, prepare_inputs
 from impasto.inputs.read import BLANK
@@ -263,14 +264,15 @@ class FramePainter:
 
 
 def _recolored(canvas: Tensor, photo: Picture, options: FastOptions) -> Tensor:
-    """A canvas `(3, h, w)` in the colours of a photo of its size, if the options ask for these.
+    """A canvas `(3, h, w)` in the colours of a photo, of any size, if the options ask for these.
 
     What is transparent does not count.
     """
     if options.color not in ("match", "both"):
         return canvas
     reference = color.luminance(photo.rgb) if options.color == "both" else photo.rgb
-    return color.match(canvas, reference, options.color_match, photo.alpha, photo.alpha)
+    weights = resize_mask(photo.alpha, *canvas.shape[-2:])
+    return color.match(canvas, reference, options.color_match, weights, photo.alpha)
 
 
 def frame_painter(

@@ -219,6 +219,7 @@ _CALIBRATION_OPTIONS = (
     "style_layers",
     "total_variation",
     "match_colors",
+    "time_budget",
 )
 
 

@@ -228,8 +228,8 @@ class PhotoOptions(PictureOptions):
         {},
         "Regions",
         "Apply a style only where the mask is white: STYLE=FILE, the style by number or name, or 'keep' to leave "
-        "the photo unchanged there. May be repeated. FILE may be 'alpha': the photo's own transparency. Styles without a mask "
-        "share the area that no mask covers.",
+        "the photo unchanged there. May be repeated. FILE may be 'alpha': the photo's own transparency. Styles "
+        "without a mask share the area that no mask covers.",
         **MASKS,
     )
 
@@ -306,7 +306,8 @@ class StylizeOptions(PhotoOptions, StyleLossOptions):
     saliency: float = option(
         0.5,
         "Objective",
-        "Share of the content weight that goes to faces, animals and things, where VGG detects any; 0 spreads it evenly.",
+        "Share of the content weight that goes to faces, animals and things, where VGG detects any; 0 spreads it "
+        "evenly.",
         least=0,
     )
 
@@ -375,7 +376,11 @@ class BatchOptions(StylizeOptions):
         result_neutral=True,
     )
     threads: int | None = option(
-        None, "Machine", "Threads per picture; by default the cores are divided among the workers.", least=1, result_neutral=True
+        None,
+        "Machine",
+        "Threads per picture; by default the cores are divided among the workers.",
+        least=1,
+        result_neutral=True,
     )
 
     def __post_init__(self) -> None:

@@ -298,12 +298,13 @@ def check_output(path: Path) -> None:
         raise ClipError(f"cannot write {path}: it is a file; a name without a suffix is a folder of pictures")
 
 
-def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf: int = 18) -> None:
+def write(
+    path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf: int = 18, complete: bool = True
+) -> None:
     """Write a video file, whole or not at all, or a folder of PNG files.
 
     Args:
-        path: its suffix names the format; without one it is a folder, from which the frames that an earlier clip has
-            beyond the end are removed.
+        path: its suffix names the format; without one it is a folder.
         pictures: (file, time, duration) of each frame, in units of the clip's time base.
         clip: the source, whose frame rate, pixel aspect and sound are kept; formats without pixel aspect get square
             pixels.
@@ -315,9 +316,10 @@ def write(path: Path, pictures: Iterable[tuple[Path, int, int]], clip: Clip, crf
     """
     if not path.suffix:
         path.mkdir(parents=True, exist_ok=True)
+        number = 0
         for number, (file, _, _) in enumerate(pictures, start=1):
             images.write(path / f"{number:06}.png", _with_square_pixels(images.read(file), clip))
-        while (later := path / f"{number + 1:06}.png").exists():
+        while complete and (later := path / f"{number + 1:06}.png").exists():
             later.unlink()
             number += 1
         return

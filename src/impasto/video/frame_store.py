@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: Written first and removed first: a folder without it is what a killed process left behind.
 SETTINGS = "settings.json"
+#: The names of all files in such a folder.
+_NAMES = re.compile(r"settings\.json|frames\.jsonl|(source-)?\d{8}\.png|canvas-\d{8}\.npy|pass-\d+|\.impasto-.*")
 
 
 class FrameStore:
@@ -41,7 +44,7 @@ class FrameStore:
         finished: (time, duration, whether it begins a scene) of each finished frame, in the order of the pass.
 
     Raises:
-        CheckpointError: the folder is from a run with other settings, or damaged.
+        CheckpointError: the folder is from a run with other settings, is damaged, or holds other files.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -60,6 +63,8 @@ class FrameStore:
                 )
             self._load()
             return
+        if folder.exists() and not (folder.is_dir() and all(_NAMES.fullmatch(path.name) for path in folder.iterdir())):
+            raise CheckpointError(f"{folder} is needed for finished frames, and is something else; rename it")
         if resume:
             log.warning("there is no %s to resume from: starting from the beginning", folder)
         elif stored.exists():
@@ -131,18 +136,32 @@ def frames_folder(output: Path) -> Path:
     return output.with_name(output.name + ".frames")
 
 
+def check_output(output: Path, clip: Path) -> None:
+    """Check that a stylised clip can be written, before the work.
+
+    Raises:
+        ValueError: the suffix names no supported format; the output, or the folder of its frames, is the clip itself.
+        ClipError: the output cannot be written.
+    """
+    clips.check_output(output)
+    for written in (output, frames_folder(output)):
+        if written.exists() and written.samefile(clip):
+            raise ValueError(f"{written} is the input clip; write to another name")
+
+
 @contextmanager
 def write_on_exit(output: Path, passes: Sequence[FrameStore], clip: Clip, options: VideoOptions) -> Iterator[None]:
     """Write the finished frames as a clip when the block ends, even by an error; delete the folder after success.
 
     `passes` has a store for each pass, and may grow in the block.
     """
-    first = passes[0]
+    first, complete = passes[0], False
     try:
         yield
+        complete = True
     finally:  # also on Ctrl-C, and when the iterator is closed
         if first.finished:
-            clips.write(output, _newest_pictures(passes), clip, options.crf)
+            clips.write(output, _newest_pictures(passes), clip, options.crf, complete)
         else:
             first.remove()
     first.remove()

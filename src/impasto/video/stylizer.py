@@ -42,7 +42,7 @@ from impasto.settings.options import VideoOptions
 from impasto.video import clips, flow
 from impasto.video.clips import Clip
 from impasto.video.flow import FlowField
-from impasto.video.frame_store import FrameStore, frames_folder, write_on_exit
+from impasto.video.frame_store import FrameStore, check_output, frames_folder, write_on_exit
 from impasto.video.painters import Painter, make_painter
 
 #: In later passes, how far a frame's start is blended towards its warped neighbour, where the flow is reliable
@@ -152,12 +152,10 @@ def prepare(
     resume: bool,
 ) -> tuple[Clip, tuple[int, int], FrameStore]:
     """The clip, the height and width of the result, and the store of finished frames; raises as `iterate` does."""
-    clips.check_output(output)
     if not isinstance(clip, Clip):
         rate = None if options.frame_rate is None else Fraction(options.frame_rate).limit_denominator(1001)
         clip = clips.open_clip(clip, rate)
-    if output.exists() and output.samefile(clip.path):
-        raise ValueError(f"{output} is the input clip; write to another name")
+    check_output(output, clip.path)
     size = clip.size
     if options.size is not None:  # even sides, which every encoder and player supports
         height, width = images.fit(clip.size, options.size)

@@ -205,7 +205,8 @@ class InstantRunner:
                 finally:
                     if isinstance(steps, Generator):
                         executor.submit(steps.close).result()
-                if learner.save() is None and learner.vector is not None:
+                learner.save()
+                if learner.vector is not None:
                     self._runner.memo.put(("learnt", learner.key), learner.vector)
                 if stopped:
                     return
