@@ -95,7 +95,8 @@ class InputSection:
 
         # Without the queue, Gradio would not report that the state has changed.
         chosen: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-        gallery.select(choose, None, [self.style, caption], **chosen)
+        # Another click counts, too, should the answer to one be lost.
+        gallery.select(choose, None, [self.style, caption], trigger_mode="multiple", **chosen)
         own_style.upload(add, own_style, [gallery, self.style, caption], **chosen)
         self.photo.upload(check_photo, self.photo, self.photo, **chosen)
         page.load(load, None, gallery, **chosen)
