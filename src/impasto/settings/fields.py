@@ -293,7 +293,8 @@ MASKS = {
     "per_run": True,
     "metavar": "STYLE=FILE",
 }
-BYTES = {"parse": parse_bytes, "format": format_bytes, "least": 1, "metavar": "AMOUNT"}
+BYTES = {"parse": parse_bytes, "format": format_bytes, "least": 1, "metavar": "AMOUNT", "result_neutral": True}
+SECONDS = {"above": 0, "metavar": "SECONDS", "result_neutral": True}
 
 
 # -- names, defaults and text ------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from impasto.settings.fields import (
     MASKS,
     NUMBERS,
     SCALES,
+    SECONDS,
     SIZE,
     WEIGHT,
     check,
@@ -91,7 +92,6 @@ class PictureOptions(Options):
         None,
         "Machine",
         "Memory limit, such as 4GB; large pictures are computed in tiles. By default most of the free memory.",
-        result_neutral=True,
         **BYTES,
     )
 
@@ -101,14 +101,7 @@ class OptimizationOptions(PictureOptions):
     """The options of every operation that optimises."""
 
     iterations: int = option(50, "Time", "Evaluations of the loss at the last scale; coarser scales get more.", least=1)
-    time_budget: float | None = option(
-        None,
-        "Time",
-        "Time limit in seconds, divided among the scales.",
-        metavar="SECONDS",
-        above=0,
-        result_neutral=True,
-    )
+    time_budget: float | None = option(None, "Time", "Time limit in seconds, divided among the scales.", **SECONDS)
 
     optimizer: Optimizer = option("lbfgs", "Optimiser", "Optimisation method.")
     history: int = option(
@@ -244,7 +237,6 @@ class FastOptions(PhotoOptions, PaintingOptions):
         None,
         "Machine",
         "Memory limit, such as 4GB; a picture that needs more is refused. By default most of the free memory.",
-        result_neutral=True,
         **BYTES,
     )
     strength: float = option(
@@ -350,16 +342,10 @@ class BatchOptions(StylizeOptions):
         None,
         "Machine",
         "Memory limit of each worker, such as 4GB. By default the workers share most of the free memory.",
-        result_neutral=True,
         **BYTES,
     )
     time_budget: float | None = option(
-        None,
-        "Time",
-        "Time limit for each picture, in seconds, divided among the scales.",
-        metavar="SECONDS",
-        above=0,
-        result_neutral=True,
+        None, "Time", "Time limit for each picture, in seconds, divided among the scales.", **SECONDS
     )
     fast: bool = option(False, "Picture", "Use a feed-forward network: hundreds of times faster.")
     model: str | None = option(
@@ -573,12 +559,7 @@ class VideoOptions(StylizeOptions):
 
     size: int | None = option(384, "Picture", "Long side of the result in pixels, or 'original'.", **SIZE)
     time_budget: float | None = option(
-        None,
-        "Time",
-        "Time limit for each frame, in seconds, divided among the scales.",
-        metavar="SECONDS",
-        above=0,
-        result_neutral=True,
+        None, "Time", "Time limit for each frame, in seconds, divided among the scales.", **SECONDS
     )
     fast: bool = option(False, "Video", "Use a feed-forward network: hundreds of times faster.")
     later: int = option(20, "Video", "Evaluations of the loss for every frame but the first of a scene.", least=1)
@@ -646,13 +627,10 @@ class SoundOptions(OptimizationOptions):
         None,
         "Machine",
         "Memory limit, such as 4GB; long sounds are computed in chunks. By default most of the free memory.",
-        result_neutral=True,
         **BYTES,
     )
     iterations: int = option(250, "Time", "Evaluations of the loss.", least=1)
-    time_budget: float | None = option(
-        None, "Time", "Time limit in seconds.", metavar="SECONDS", above=0, result_neutral=True
-    )
+    time_budget: float | None = option(None, "Time", "Time limit in seconds.", **SECONDS)
     history: int = option(
         10, "Optimiser", "Steps in the history of L-BFGS; each takes the memory of two sounds.", least=1
     )
